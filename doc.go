@@ -1,0 +1,2 @@
+// Package nogap closes the gap between a read and the write that is decided from it.
+package nogap
