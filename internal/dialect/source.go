@@ -1,0 +1,116 @@
+package dialect
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"weak"
+
+	"github.com/nogap-go/nogap"
+)
+
+// Queryer is the part of *sql.DB, *sql.Conn and *sql.Tx that asking needs.
+type Queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// Source says which server a *sql.DB talks to.
+type Source struct {
+	told   Server // set by WithDialect
+	shared *answer
+}
+
+// NewSource returns the Source of db. The server is asked at the first use, unless told is not zero: then it is taken
+// as that.
+func NewSource(db *sql.DB, told nogap.Dialect) (Source, error) {
+	if db == nil {
+		return Source{}, errors.New("db is nil")
+	}
+	if told != 0 {
+		s, err := Assume(told)
+		return Source{told: s}, err
+	}
+	return Source{shared: answerOf(db)}, nil
+}
+
+// Server returns the server, asking it over q if nobody has yet. q is a connection or a transaction that the caller
+// already holds: to take another one from the pool while holding one can wait for ever.
+func (s Source) Server(ctx context.Context, q Queryer) (Server, error) {
+	if s.shared == nil {
+		return s.told, nil
+	}
+	return s.shared.get(ctx, q)
+}
+
+// answer is what one *sql.DB's server said of itself.
+type answer struct {
+	known chan struct{} // closed once server is set
+	turn  chan struct{} // holds one token: who has it may ask
+	Server
+}
+
+func (a *answer) get(ctx context.Context, q Queryer) (Server, error) {
+	select {
+	case <-a.known:
+		return a.Server, nil
+	default:
+	}
+	select {
+	case <-a.known:
+		return a.Server, nil
+	case <-ctx.Done():
+		return Server{}, ctx.Err()
+	case <-a.turn:
+	}
+	defer func() { a.turn <- struct{}{} }()
+	select {
+	case <-a.known:
+		return a.Server, nil
+	default:
+	}
+	s, err := ask(ctx, q)
+	if err != nil {
+		// Not kept: the next caller asks again.
+		return Server{}, fmt.Errorf("asking the server what it is: %w", err)
+	}
+	a.Server = s
+	close(a.known)
+	return s, nil
+}
+
+// ask asks by SQL and not by the type of db.Driver(), which a wrapper such as otelsql hides.
+func ask(ctx context.Context, q Queryer) (Server, error) {
+	var version string
+	err := q.QueryRowContext(ctx, "SELECT version()").Scan(&version)
+	if err == nil {
+		return parseVersion(version)
+	}
+	if ctx.Err() != nil {
+		return Server{}, errors.Join(ctx.Err(), err)
+	}
+	// SQLite has no such function and says so before it starts anything.
+	if q.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version) == nil {
+		return server(nogap.SQLite, SQLite, version), nil
+	}
+	return Server{}, err
+}
+
+// answers holds one *answer per *sql.DB that is still in use, so that many small constructors on one pool ask once.
+var answers sync.Map // weak.Pointer[sql.DB] -> *answer
+
+func answerOf(db *sql.DB) *answer {
+	key := weak.Make(db)
+	if a, ok := answers.Load(key); ok {
+		return a.(*answer)
+	}
+	fresh := &answer{known: make(chan struct{}), turn: make(chan struct{}, 1)}
+	fresh.turn <- struct{}{}
+	a, loaded := answers.LoadOrStore(key, fresh)
+	if !loaded {
+		runtime.AddCleanup(db, func(k weak.Pointer[sql.DB]) { answers.Delete(k) }, key)
+	}
+	return a.(*answer)
+}

@@ -1,0 +1,72 @@
+package dialect
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/nogap-go/nogap"
+)
+
+// Statement is SQL in the server's own notation for parameters.
+type Statement struct {
+	Text string
+	// order says which of the caller's values each placeholder takes; nil if the placeholders are numbered.
+	order []int
+}
+
+// Compile turns a template, in which {1}, {2} … stand for the caller's values and may be repeated, into the server's
+// notation: $1 on PostgreSQL, ?1 on SQLite, and on MySQL a ? for each occurrence. A brace cannot be part of an Ident,
+// so quoted names are safe in a template.
+func (s Server) Compile(template string) Statement {
+	var b strings.Builder
+	var order []int
+	for {
+		before, rest, found := strings.Cut(template, "{")
+		b.WriteString(before)
+		if !found {
+			break
+		}
+		number, after, _ := strings.Cut(rest, "}")
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			panic("dialect: bad placeholder {" + number + "} in " + template)
+		}
+		switch s.Dialect {
+		case nogap.Postgres:
+			b.WriteString("$" + number)
+		case nogap.SQLite:
+			b.WriteString("?" + number)
+		default:
+			b.WriteByte('?')
+			order = append(order, n-1)
+		}
+		template = after
+	}
+	return Statement{Text: b.String(), order: order}
+}
+
+// Args returns the values in the order in which the statement takes them: values itself where placeholders are
+// numbered.
+func (st Statement) Args(values []any) []any {
+	if st.order == nil {
+		return values
+	}
+	args := make([]any, len(st.order))
+	for i, n := range st.order {
+		args[i] = values[n]
+	}
+	return args
+}
+
+// Equals returns the template of a condition that holds when each column equals its value, whose placeholders are
+// numbered from first.
+func (s Server) Equals(columns []Ident, first int) string {
+	var b strings.Builder
+	for i, c := range columns {
+		if i > 0 {
+			b.WriteString(" AND ")
+		}
+		b.WriteString(s.Quote(c) + " = {" + strconv.Itoa(first+i) + "}")
+	}
+	return b.String()
+}

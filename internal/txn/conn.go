@@ -1,0 +1,188 @@
+package txn
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/sqlerr"
+)
+
+const (
+	// resends is how often a statement that provably was not sent is tried on another connection. database/sql uses
+	// the same number for its own, less careful, repetitions.
+	resends = 2
+	// probeTimeout bounds what is asked of a connection after an error, to see whether it is still in order.
+	probeTimeout = 2 * time.Second
+)
+
+// Runner runs single statements: each in a transaction of its own on a Conn, or all in the caller's transaction, see In.
+type Runner interface {
+	dialect.Queryer
+	// Exec runs a statement that writes.
+	Exec(ctx context.Context, query string, args ...any) (sql.Result, error)
+	// QueryRow runs a statement that writes and returns at most one row, whose columns it stores in dest. No row is
+	// sql.ErrNoRows.
+	QueryRow(ctx context.Context, query string, args []any, dest ...any) error
+	// Read runs a statement that writes nothing and returns at most one row. No row is sql.ErrNoRows.
+	Read(ctx context.Context, query string, args []any, dest ...any) error
+}
+
+// Conn is one connection taken from the pool, on which every statement is a transaction of its own ("autocommit"). An
+// error that does not wrap nogap.ErrOutcomeUnknown means that the statement wrote nothing.
+//
+// It is not safe for concurrent use.
+type Conn struct {
+	*sql.Conn
+	db *sql.DB
+}
+
+// Acquire takes a connection from the pool, and waits for one while the pool is used up. The connection is pinned
+// because *sql.DB itself repeats a statement after driver.ErrBadConn, which some drivers also return after the server
+// has received it (golang/go#11978).
+func Acquire(ctx context.Context, db *sql.DB) (*Conn, error) {
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return nil, JoinContext(ctx, err)
+	}
+	return &Conn{c, db}, nil
+}
+
+// Exec runs one statement, once.
+func (c *Conn) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	for try := 0; ; try++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		res, err := c.ExecContext(ctx, query, args...)
+		if err == nil {
+			return res, nil
+		}
+		if again, err := c.afterCall(ctx, try, err); !again {
+			return nil, err
+		}
+	}
+}
+
+// QueryRow runs one statement that writes, once.
+func (c *Conn) QueryRow(ctx context.Context, query string, args []any, dest ...any) error {
+	for try := 0; ; try++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rows, err := c.QueryContext(ctx, query, args...)
+		if err != nil {
+			if again, err := c.afterCall(ctx, try, err); !again {
+				return err
+			}
+			continue
+		}
+		found, scanErr, err := scanOne(rows, dest)
+		switch {
+		case err != nil && !definite(err):
+			// A driver that could not read a row fails like one that lost the connection, and the write may stand.
+			return unknown(ctx, err)
+		case err != nil:
+			return JoinContext(ctx, err)
+		case scanErr != nil:
+			return unknown(ctx, fmt.Errorf("the statement was applied, but its result could not be read: %w", scanErr))
+		case !found:
+			return sql.ErrNoRows
+		}
+		return nil
+	}
+}
+
+// Read runs one statement that writes nothing, so it may be repeated on another connection.
+func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) error {
+	for try := 0; ; try++ {
+		err := c.QueryRowContext(ctx, query, args...).Scan(dest...)
+		if err == nil || !errors.Is(err, driver.ErrBadConn) || try == resends {
+			return JoinContext(ctx, err)
+		}
+		if err := c.reconnect(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// afterCall decides what to do about an error with which a driver refused a call: again if nothing was sent.
+func (c *Conn) afterCall(ctx context.Context, try int, err error) (again bool, _ error) {
+	switch {
+	case unsent(c.db, err):
+		if try < resends {
+			err = c.reconnect(ctx)
+			return err == nil, err
+		}
+		return false, JoinContext(ctx, err)
+	case definite(err), maybeDefinite(err) && c.answers(ctx):
+		return false, JoinContext(ctx, err)
+	}
+	return false, unknown(ctx, err)
+}
+
+func (c *Conn) reconnect(ctx context.Context) error {
+	c.Close() // the pool drops it: it failed with ErrBadConn
+	fresh, err := c.db.Conn(ctx)
+	if err != nil {
+		return JoinContext(ctx, err)
+	}
+	c.Conn = fresh
+	return nil
+}
+
+// answers reports whether the connection is still in step with its server.
+func (c *Conn) answers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	defer cancel()
+	var one int
+	return c.QueryRowContext(ctx, "SELECT 1").Scan(&one) == nil
+}
+
+// scanOne stores the first row in dest and reads on to the end: until then the server may still report that the
+// statement failed, in a deferred constraint for example.
+func scanOne(rows *sql.Rows, dest []any) (found bool, scanErr, err error) {
+	defer rows.Close()
+	if found = rows.Next(); found {
+		scanErr = rows.Scan(dest...)
+	}
+	for rows.Next() {
+	}
+	if err = rows.Err(); err == nil {
+		err = rows.Close()
+	}
+	return found, scanErr, err
+}
+
+// unknown marks err as one after which the write may have been applied.
+func unknown(ctx context.Context, err error) error {
+	return JoinContext(ctx, fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err))
+}
+
+// JoinContext adds the error of a context that has ended to err, which often is just what the end of the context led
+// to: a closed connection, a cancelled statement, a transaction that is over. So errors.Is(err, ctx.Err()) holds.
+func JoinContext(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil || errors.Is(err, ctx.Err()) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ctx.Err(), err)
+}
+
+// definite reports whether the error is the server's own answer that it has not applied the statement or the COMMIT.
+func definite(err error) bool {
+	m := sqlerr.Of(err)
+	return m.Has(sqlerr.Server) && !m.Has(sqlerr.Ambiguous)
+}
+
+// maybeDefinite reports whether err may come from before the statement was sent: a value that the driver cannot encode,
+// or a driver's own word for an answer of the server, such as pgx.ErrTxCommitRollback. A connection that still answers
+// afterwards tells that from a connection lost in mid-statement: the reply that would be missing comes first.
+func maybeDefinite(err error) bool {
+	return sqlerr.Of(err) == 0 && !errors.Is(err, driver.ErrBadConn) &&
+		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}

@@ -1,0 +1,172 @@
+// Package txn runs a statement or a transaction and tells honestly what came of it: it was applied, it was not, or,
+// wrapped in nogap.ErrOutcomeUnknown, nobody can know. Every package of nogap writes through it.
+package txn
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nogap-go/nogap"
+)
+
+// endGrace is how long COMMIT or ROLLBACK may go on after the context has ended. Cutting a COMMIT short would trade an
+// answer that is nearly always on its way for an outcome that nobody knows.
+const endGrace = time.Second
+
+// Do runs fn in a transaction on one connection and commits it.
+//
+// If fn returns an error, panics or calls runtime.Goexit, or if ctx has ended when fn returns, the transaction is rolled
+// back; fn's error comes back as it is, joined with ctx's error if ctx has ended, and a panic goes on with its own
+// value. fn is called at most once, and not at all if BEGIN failed. The connection is back in the pool, or closed, when
+// Do returns, except after a server that did not answer COMMIT or ROLLBACK for a second beyond the end of ctx: Do
+// does not wait longer for it, and the connection is closed when the driver gives up.
+//
+// The error wraps nogap.ErrOutcomeUnknown exactly if COMMIT may have been carried out. Any other error means that
+// nothing was written.
+//
+// The transaction does not end with ctx by itself, as one made by BeginTx(ctx) does: database/sql would roll it back
+// from another goroutine, and pgx would cut a COMMIT short. The statements in fn use ctx.
+func Do(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn func(tx *sql.Tx) error) error {
+	t, err := begin(ctx, db, opts)
+	if err != nil {
+		return err
+	}
+	committing := false
+	defer func() {
+		if !committing {
+			t.end(ctx, t.rollback)
+		}
+	}()
+	if err := fn(t.tx); err != nil {
+		return JoinContext(ctx, err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	committing = true
+	err = t.end(ctx, t.commit)
+	return JoinContext(ctx, err)
+}
+
+// transaction is a transaction and the connection that it has to itself.
+type transaction struct {
+	db   *sql.DB
+	conn *sql.Conn
+	tx   *sql.Tx
+	// cancel ends the context that the driver was given with BEGIN.
+	cancel context.CancelFunc
+}
+
+// begin opens a transaction. BEGIN writes nothing, so a connection that turns out to be dead is replaced.
+func begin(ctx context.Context, db *sql.DB, opts *sql.TxOptions) (*transaction, error) {
+	for try := 0; ; try++ {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return nil, JoinContext(ctx, err)
+		}
+		t, err := beginOn(ctx, db, conn, opts)
+		if err == nil {
+			return t, nil
+		}
+		conn.Close()
+		if !errors.Is(err, driver.ErrBadConn) || try == resends {
+			return nil, JoinContext(ctx, err)
+		}
+	}
+}
+
+func beginOn(ctx context.Context, db *sql.DB, conn *sql.Conn, opts *sql.TxOptions) (*transaction, error) {
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, cancel)
+	tx, err := conn.BeginTx(life, opts)
+	if !stop() && err == nil { // ctx ended meanwhile and has taken the transaction with it
+		tx.Rollback()
+		err = ctx.Err()
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &transaction{db, conn, tx, cancel}, nil
+}
+
+// end commits or rolls back, gives the connection back and returns what came of it. When ctx has been over for
+// endGrace it stops waiting: the goroutine that does so outlives it, because go-sql-driver and lib/pq don't let a
+// COMMIT be cancelled, and database/sql won't close a connection under a call.
+func (t *transaction) end(ctx context.Context, how func(context.Context) error) error {
+	finish := func() error {
+		defer t.cancel()
+		defer t.conn.Close()
+		return how(ctx)
+	}
+	if ctx.Done() == nil {
+		return finish()
+	}
+	result := make(chan error, 1)
+	go func() { result <- finish() }()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(endGrace)
+	defer grace.Stop()
+	select {
+	case err := <-result:
+		return err
+	case <-grace.C:
+		t.cancel()
+		return fmt.Errorf("%w: no answer to COMMIT", nogap.ErrOutcomeUnknown)
+	}
+}
+
+func (t *transaction) rollback(context.Context) error {
+	err := t.tx.Rollback()
+	switch {
+	case err == nil, errors.Is(err, sql.ErrTxDone), definite(err):
+		// definite: an SQLite that had already rolled back by itself says that there is no transaction.
+	default:
+		t.discard()
+	}
+	return nil // the server rolls back what a closed connection leaves behind
+}
+
+func (t *transaction) commit(ctx context.Context) error {
+	err := t.tx.Commit()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, sql.ErrTxDone):
+		return fmt.Errorf("%w: the callback ended the transaction itself", nogap.ErrOutcomeUnknown)
+	case unsent(t.db, err):
+		t.discard()
+		return err
+	}
+	alive := t.clear(ctx)
+	if definite(err) || maybeDefinite(err) && alive {
+		return err
+	}
+	return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err)
+}
+
+// clear makes sure that a connection whose COMMIT failed is not in a transaction any more, as it still is after
+// SQLITE_BUSY, and reports whether it answers. One that does has answered COMMIT too, with the error.
+func (t *transaction) clear(ctx context.Context) (alive bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	defer cancel()
+	_, err := t.conn.ExecContext(ctx, "ROLLBACK")
+	if err == nil || definite(err) {
+		return true
+	}
+	t.discard()
+	return false
+}
+
+// discard makes the pool close the connection instead of handing it to somebody else.
+func (t *transaction) discard() {
+	t.conn.Raw(func(any) error { return driver.ErrBadConn })
+}
