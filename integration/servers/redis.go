@@ -1,0 +1,72 @@
+//go:build unix
+
+package servers
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var sharedRedis struct {
+	sync.Mutex
+	addrs []string
+}
+
+// Redis returns the addresses of n independent Redis servers that the tests of this binary share, so use keys of your
+// own. They must not be paused or stopped: StartRedis gives a test servers that may.
+func Redis(tb testing.TB, n int) []string {
+	tb.Helper()
+	if addrs := strings.FieldsFunc(os.Getenv("NOGAP_REDIS_ADDRS"), func(r rune) bool { return r == ',' || r == ' ' }); len(addrs) > 0 {
+		if len(addrs) < n {
+			tb.Fatalf("servers: NOGAP_REDIS_ADDRS names %d servers, this test needs %d", len(addrs), n)
+		}
+		return addrs[:n]
+	}
+	sharedRedis.Lock()
+	defer sharedRedis.Unlock()
+	for len(sharedRedis.addrs) < n {
+		s, err := start(redisPlan)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		sharedRedis.addrs = append(sharedRedis.addrs, s.Addr)
+	}
+	return sharedRedis.addrs[:n:n]
+}
+
+// StartRedis starts n independent Redis servers for this test alone. They persist nothing.
+func StartRedis(tb testing.TB, n int) []*Server {
+	tb.Helper()
+	servers := make([]*Server, n)
+	for i := range servers {
+		servers[i] = own(tb, func() (*Server, error) { return start(redisPlan) })
+	}
+	return servers
+}
+
+var redisPlan = plan{
+	name:     "redis",
+	accounts: []string{"redis", "nobody"},
+	ports:    1,
+	signal:   syscall.SIGKILL,
+	prepare: func(s *Server) ([]string, error) {
+		program, err := find("redis-server", "redis-server")
+		if err != nil {
+			return nil, err
+		}
+		return []string{program, "--bind", "127.0.0.1", "--port", strconv.Itoa(s.ports[0].number), "--dir", s.dir,
+			"--save", "", "--appendonly", "no"}, nil
+	},
+	ready: func(ctx context.Context, s *Server) error {
+		client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
+		defer client.Close()
+		return client.Ping(ctx).Err()
+	},
+}

@@ -1,0 +1,100 @@
+//go:build unix
+
+package servers_test
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/lib/pq"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap/integration/servers"
+)
+
+func TestMain(m *testing.M) { servers.Main(m) }
+
+func open(t *testing.T, driver, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(driver, dsn)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+func TestSQLServersAnswer(t *testing.T) {
+	for _, tt := range []struct {
+		name, driver string
+		dsn          func(testing.TB) string
+	}{
+		{"postgres/pgx", "pgx", servers.Postgres},
+		{"postgres/pq", "postgres", servers.Postgres},
+		{"mariadb", "mysql", servers.MariaDB},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dsn := tt.dsn(t)
+			require.Equal(t, dsn, tt.dsn(t), "the second who asks gets the same server")
+			var version string
+			require.NoError(t, open(t, tt.driver, dsn).QueryRow("SELECT version()").Scan(&version))
+			t.Log(version)
+		})
+	}
+}
+
+// A server that is killed comes back with what it acknowledged.
+func TestRestartKeepsWhatWasCommitted(t *testing.T) {
+	for _, tt := range []struct {
+		name, driver string
+		start        func(testing.TB) *servers.Server
+		database     string
+	}{
+		{"postgres", "pgx", servers.StartPostgres, ""},
+		{"mariadb", "mysql", servers.StartMariaDB, "mysql"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := tt.start(t)
+			db := open(t, tt.driver, s.DSN+tt.database)
+			_, err := db.Exec("CREATE TABLE kept (v int)")
+			require.NoError(t, err)
+			_, err = db.Exec("INSERT INTO kept VALUES (42)")
+			require.NoError(t, err)
+			s.Kill(t)
+			require.Error(t, db.Ping())
+			s.Restart(t)
+			var v int
+			require.NoError(t, db.QueryRow("SELECT v FROM kept").Scan(&v))
+			require.Equal(t, 42, v)
+		})
+	}
+}
+
+func TestRedis(t *testing.T) {
+	nodes := servers.StartRedis(t, 2)
+	var clients []*redis.Client
+	for _, node := range nodes {
+		client := redis.NewClient(&redis.Options{Addr: node.Addr, MaxRetries: -1, ContextTimeoutEnabled: true})
+		t.Cleanup(func() { require.NoError(t, client.Close()) })
+		clients = append(clients, client)
+	}
+	ctx := t.Context()
+	require.NoError(t, clients[0].Set(ctx, "k", "v", 0).Err())
+	require.ErrorIs(t, clients[1].Get(ctx, "k").Err(), redis.Nil, "the servers are independent")
+
+	nodes[0].Pause(t)
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, clients[0].Get(short, "k").Err(), os.ErrDeadlineExceeded, "a paused server answers nothing")
+	require.NoError(t, clients[1].Ping(ctx).Err(), "the other is not paused")
+	nodes[0].Resume(t)
+	require.Equal(t, "v", clients[0].Get(ctx, "k").Val(), "a paused server forgets nothing")
+
+	nodes[0].Kill(t)
+	require.Error(t, clients[0].Ping(ctx).Err())
+	nodes[0].Restart(t)
+	require.ErrorIs(t, clients[0].Get(ctx, "k").Err(), redis.Nil, "a restarted server is empty")
+}
