@@ -1,0 +1,97 @@
+//go:build unix
+
+// Package matrix is the one list of the databases and drivers that nogap is tested on. A test that must hold on all of
+// them is a function of a Target:
+//
+//	func TestCounter(t *testing.T) {
+//		matrix.Each(t, func(t *testing.T, target matrix.Target) {
+//			db := target.Open(t) // a fresh, empty, private database
+//			...
+//		})
+//	}
+//
+// To run it on one of them: go test -run 'TestCounter/postgres/pgx', 'TestCounter/sqlite' and so on. Only the servers
+// that the chosen targets need are started (package servers, which also says how to use running ones).
+//
+// # The driver of ncruces
+//
+// It and mattn's register themselves under the same name, which database/sql answers with a panic. So it is part of the
+// matrix only if the linker gives it another name, which scripts/test.sh does:
+//
+//	go test -tags ncruces -ldflags '-X github.com/ncruces/go-sqlite3/driver.driverName=ncruces' ./...
+package matrix
+
+import (
+	"database/sql"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/leak"
+)
+
+// Target is a database reached with a driver.
+type Target struct {
+	Name    string        // of the subtest, such as "postgres/pgx"
+	Dialect nogap.Dialect // what the server speaks
+	Driver  string        // the driver's name for sql.Open
+
+	fresh   func(testing.TB) (dsn string)
+	maxOpen int // connections of a pool
+}
+
+// Each runs a test on every target, one after the other.
+func Each(t *testing.T, test func(*testing.T, Target)) {
+	t.Helper()
+	Run(t, All(), test)
+}
+
+// Run runs a test on some targets, one after the other.
+func Run(t *testing.T, targets []Target, test func(*testing.T, Target)) {
+	t.Helper()
+	require.NotEmpty(t, targets)
+	for _, target := range targets {
+		t.Run(target.Name, func(t *testing.T) { test(t, target) })
+	}
+}
+
+// All returns the targets that everything must work on.
+func All() []Target {
+	var all []Target
+	all = append(all, Postgres()...)
+	all = append(all, MariaDB()...)
+	all = append(all, MySQL()...)
+	all = append(all, SQLite()...)
+	return all
+}
+
+// Open returns a pool of connections to a fresh, empty database that nobody else uses. At the end of the test it fails
+// the test if connections are still in use, closes the pool and drops the database.
+func (target Target) Open(tb testing.TB) *sql.DB {
+	tb.Helper()
+	return target.Connect(tb, target.DSN(tb))
+}
+
+// DSN makes a fresh, empty database that nobody else uses and returns its DSN. At the end of the test it is dropped.
+func (target Target) DSN(tb testing.TB) string {
+	tb.Helper()
+	return target.fresh(tb)
+}
+
+// Connect returns one more pool of connections to the database of a DSN, for tests that play several processes. At the
+// end of the test it fails the test if connections are still in use, and closes the pool.
+func (target Target) Connect(tb testing.TB, dsn string) *sql.DB {
+	tb.Helper()
+	db, err := sql.Open(target.Driver, dsn)
+	require.NoError(tb, err)
+	// Idle connections are kept: with the default of 2, a test with many goroutines would spend its time on connecting.
+	db.SetMaxOpenConns(target.maxOpen)
+	db.SetMaxIdleConns(target.maxOpen)
+	tb.Cleanup(func() {
+		leak.Connections(tb, db)
+		require.NoError(tb, db.Close())
+	})
+	require.NoError(tb, db.Ping())
+	return db
+}

@@ -1,0 +1,126 @@
+//go:build unix
+
+package matrix_test
+
+import (
+	"database/sql"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/matrix"
+	"github.com/nogap-go/nogap/integration/servers"
+)
+
+func TestMain(m *testing.M) { servers.Main(m) }
+
+// The whole matrix is what scripts/test.sh asks for, with the build flags that it takes: a run without them would leave
+// a driver out in silence.
+func TestMatrixIsComplete(t *testing.T) {
+	want := []string{
+		"postgres/pgx", "postgres/pq",
+		"mariadb/changed-rows", "mariadb/found-rows",
+		"sqlite/modernc", "sqlite/mattn",
+	}
+	if os.Getenv("NOGAP_WHOLE_MATRIX") != "" {
+		want = append(want, "sqlite/ncruces")
+	}
+	if _, ok := servers.MySQL(); ok {
+		want = append(want, "mysql/changed-rows", "mysql/found-rows")
+	}
+	var got []string
+	for _, target := range matrix.All() {
+		got = append(got, target.Name)
+	}
+	require.Subset(t, got, want)
+}
+
+func TestEachDatabaseIsFreshAndPrivate(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		for range 2 {
+			db := target.Open(t)
+			_, err := db.Exec("CREATE TABLE items (id int PRIMARY KEY, stock int NOT NULL)")
+			require.NoError(t, err)
+		}
+	})
+}
+
+func TestConnectSharesTheDatabase(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		dsn := target.DSN(t)
+		first, second := target.Connect(t, dsn), target.Connect(t, dsn)
+		_, err := first.Exec("CREATE TABLE items (id int PRIMARY KEY)")
+		require.NoError(t, err)
+		var n int
+		require.NoError(t, second.QueryRow("SELECT count(*) FROM items").Scan(&n))
+	})
+}
+
+// The dialect is the server's own word for itself.
+func TestDialect(t *testing.T) {
+	contains := map[nogap.Dialect]string{nogap.Postgres: "PostgreSQL", nogap.MariaDB: "MariaDB"}
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		var version string
+		if target.Dialect == nogap.SQLite {
+			require.NoError(t, db.QueryRow("SELECT sqlite_version()").Scan(&version))
+			return
+		}
+		require.NoError(t, db.QueryRow("SELECT version()").Scan(&version))
+		require.Contains(t, version, contains[target.Dialect])
+	})
+}
+
+// An UPDATE that sets what is there already affects the row that it found, or on MySQL's protocol none.
+func TestAffectedRows(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		exec(t, db, "CREATE TABLE items (id int PRIMARY KEY, stock int NOT NULL)")
+		exec(t, db, "INSERT INTO items VALUES (1, 5)")
+		want := int64(1)
+		if target.Name == "mariadb/changed-rows" || target.Name == "mysql/changed-rows" {
+			want = 0
+		}
+		require.Equal(t, want, exec(t, db, "UPDATE items SET stock = 5 WHERE id = 1"))
+	})
+}
+
+// Writers wait for each other everywhere, SQLite included, and none is refused.
+func TestConcurrentWriters(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		exec(t, db, "CREATE TABLE items (id int PRIMARY KEY, stock int NOT NULL)")
+		exec(t, db, "INSERT INTO items VALUES (1, 0)")
+		const writers, writes = 20, 10
+		errs := make(chan error, writers*writes)
+		var wg sync.WaitGroup
+		for range writers {
+			wg.Go(func() {
+				for range writes {
+					_, err := db.Exec("UPDATE items SET stock = stock + 1 WHERE id = 1")
+					errs <- err
+				}
+			})
+		}
+		wg.Wait()
+		close(errs)
+		for err := range errs {
+			require.NoError(t, err)
+		}
+		var stock int
+		require.NoError(t, db.QueryRow("SELECT stock FROM items").Scan(&stock))
+		require.Equal(t, writers*writes, stock)
+	})
+}
+
+func exec(t *testing.T, db *sql.DB, query string) (affected int64) {
+	t.Helper()
+	result, err := db.Exec(query)
+	require.NoError(t, err)
+	affected, err = result.RowsAffected()
+	require.NoError(t, err)
+	return affected
+}
