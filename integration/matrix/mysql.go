@@ -15,6 +15,9 @@ import (
 	"github.com/nogap-go/nogap/integration/servers"
 )
 
+// The driver's complaints about connections that a test broke would bury what the test says.
+func init() { _ = mysql.SetLogger(&mysql.NopLogger{}) }
+
 // MariaDB returns MariaDB with both ways in which its driver counts the rows that an UPDATE affects: those that it
 // changed, which is the default, and those that it found.
 func MariaDB() []Target { return mysqlTargets("mariadb", nogap.MariaDB, servers.MariaDB) }
