@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
@@ -123,4 +124,85 @@ func exec(t *testing.T, db *sql.DB, query string) (affected int64) {
 	affected, err = result.RowsAffected()
 	require.NoError(t, err)
 	return affected
+}
+
+// What PgBouncer is there for: between transactions a connection of the client has none of the server.
+func TestPgBouncerPoolsTransactions(t *testing.T) {
+	matrix.Run(t, matrix.PgBouncer(), func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		backend := func(tx *sql.Tx) (pid int) {
+			require.NoError(t, tx.QueryRow("SELECT pg_backend_pid() WHERE 1 = $1", 1).Scan(&pid))
+			return pid
+		}
+		first, err := db.Conn(t.Context())
+		require.NoError(t, err)
+		defer first.Close()
+		tx, err := first.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		pid := backend(tx)
+		require.NoError(t, tx.Commit())
+
+		second, err := db.Conn(t.Context())
+		require.NoError(t, err)
+		defer second.Close()
+		tx, err = second.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, pid, backend(tx), "the second client got the server connection that the first one gave back")
+		require.NoError(t, tx.Commit())
+	})
+}
+
+func TestPgBouncerConcurrentWriters(t *testing.T) {
+	matrix.Run(t, matrix.PgBouncer(), func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		exec(t, db, "CREATE TABLE items (id int PRIMARY KEY, stock int NOT NULL)")
+		exec(t, db, "INSERT INTO items VALUES (1, 0)")
+		errs := make(chan error, 400)
+		var wg sync.WaitGroup
+		for range 40 {
+			wg.Go(func() {
+				for range 10 {
+					_, err := db.Exec("UPDATE items SET stock = stock + $1 WHERE id = $2", 1, 1)
+					errs <- err
+				}
+			})
+		}
+		wg.Wait()
+		close(errs)
+		for err := range errs {
+			require.NoError(t, err)
+		}
+		var stock int
+		require.NoError(t, db.QueryRow("SELECT stock FROM items").Scan(&stock))
+		require.Equal(t, 400, stock)
+	})
+}
+
+// The nodes replicate both ways, and of two transactions that change one row on two nodes, one loses.
+func TestGaleraReplicates(t *testing.T) {
+	nodes := matrix.GaleraNodes(t)
+	require.Len(t, nodes, 2)
+	exec(t, nodes[0], "CREATE TABLE items (id int PRIMARY KEY, stock int NOT NULL)")
+	exec(t, nodes[0], "INSERT INTO items VALUES (1, 10)")
+	stock := func(node *sql.DB) (stock int) {
+		require.NoError(t, node.QueryRow("SET STATEMENT wsrep_sync_wait = 1 FOR SELECT stock FROM items WHERE id = 1").Scan(&stock))
+		return stock
+	}
+	require.Equal(t, 10, stock(nodes[1]))
+	exec(t, nodes[1], "UPDATE items SET stock = 9")
+	require.Equal(t, 9, stock(nodes[0]))
+
+	var txs []*sql.Tx
+	for _, node := range nodes {
+		tx, err := node.Begin()
+		require.NoError(t, err)
+		_, err = tx.Exec("UPDATE items SET stock = stock - 1 WHERE id = 1")
+		require.NoError(t, err, "row locks are local to a node")
+		txs = append(txs, tx)
+	}
+	require.NoError(t, txs[0].Commit())
+	var lost *mysql.MySQLError
+	require.ErrorAs(t, txs[1].Commit(), &lost)
+	require.EqualValues(t, 1213, lost.Number)
+	require.Equal(t, 8, stock(nodes[1]))
 }

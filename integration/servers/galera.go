@@ -1,0 +1,117 @@
+//go:build unix
+
+package servers
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// galeraProvider is where Debian's galera-4 keeps the library.
+const galeraProvider = "/usr/lib/galera/libgalera_smm.so"
+
+var sharedGalera = sync.OnceValues(startGalera)
+
+// Galera returns the DSNs of the two nodes of a MariaDB Galera cluster that the tests of this binary share.
+func Galera(tb testing.TB) []string {
+	tb.Helper()
+	if dsns := strings.Fields(os.Getenv("NOGAP_GALERA_DSNS")); len(dsns) > 0 {
+		if len(dsns) < 2 {
+			tb.Fatal("servers: NOGAP_GALERA_DSNS names one node; a cluster has two at least")
+		}
+		return dsns
+	}
+	nodes, err := sharedGalera()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return []string{nodes[0].DSN, nodes[1].DSN}
+}
+
+// StartGalera starts a cluster of two nodes for this test alone. With one of them killed the other has no quorum.
+func StartGalera(tb testing.TB) []*Server {
+	tb.Helper()
+	first := own(tb, func() (*Server, error) { return start(galeraPlan(nil)) })
+	second := own(tb, func() (*Server, error) { return start(galeraPlan(first)) })
+	return []*Server{first, second}
+}
+
+func startGalera() ([]*Server, error) {
+	first, err := start(galeraPlan(nil))
+	if err != nil {
+		return nil, err
+	}
+	second, err := start(galeraPlan(first))
+	if err != nil {
+		return nil, err
+	}
+	return []*Server{first, second}, nil
+}
+
+// galeraPlan starts a node of a new cluster, or one that joins the cluster of another.
+func galeraPlan(peer *Server) plan {
+	const client, group, ist, sst = 0, 1, 2, 3 // ports
+	size := 1
+	if peer != nil {
+		size = 2
+	}
+	p := mariadbPlan
+	p.name = "galera"
+	p.ports = 4
+	p.prepare = func(s *Server) ([]string, error) {
+		argv, err := prepareMariaDB(s)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(galeraProvider); err != nil {
+			return nil, fmt.Errorf("servers: %s is missing: install the Debian package galera-4: %w", galeraProvider, err)
+		}
+		if _, err := find("rsync", "rsync"); err != nil { // hands the data to a node that joins
+			return nil, err
+		}
+		cluster := "gcomm://"
+		if peer != nil {
+			cluster += loopback(peer.ports[group].number)
+		}
+		options := []string{
+			"gmcast.listen_addr=tcp://" + loopback(s.ports[group].number),
+			"ist.recv_addr=" + loopback(s.ports[ist].number),
+			"gcache.size=16M",
+		}
+		return append(argv, "--wsrep-on=ON", "--wsrep-provider="+galeraProvider, "--wsrep-cluster-name=nogap",
+			"--wsrep-cluster-address="+cluster, "--wsrep-node-address=127.0.0.1",
+			"--wsrep-provider-options="+strings.Join(options, ";"),
+			"--wsrep-sst-method=rsync", "--wsrep-sst-receive-address="+loopback(s.ports[sst].number),
+			"--binlog-format=ROW", "--innodb-autoinc-lock-mode=2"), nil
+	}
+	p.ready = func(ctx context.Context, s *Server) error { return galeraSynced(ctx, s.DSN, size) }
+	return p
+}
+
+// galeraSynced returns nil when a node takes part in a cluster of at least size nodes.
+func galeraSynced(ctx context.Context, dsn string, size int) error {
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var state string
+	var nodes int
+	err = db.QueryRowContext(ctx, `SELECT
+		(SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_local_state_comment'),
+		(SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_cluster_size')`).
+		Scan(&state, &nodes)
+	if err != nil {
+		return err
+	}
+	if state != "Synced" || nodes < size {
+		return errors.New("servers: the node is " + state)
+	}
+	return nil
+}
