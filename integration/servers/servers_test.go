@@ -5,10 +5,12 @@ package servers_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "github.com/lib/pq"
 	"github.com/redis/go-redis/v9"
@@ -97,4 +99,19 @@ func TestRedis(t *testing.T) {
 	require.Error(t, clients[0].Ping(ctx).Err())
 	nodes[0].Restart(t)
 	require.ErrorIs(t, clients[0].Get(ctx, "k").Err(), redis.Nil, "a restarted server is empty")
+}
+
+// A node that has lost the majority answers that it is not ready.
+func TestGaleraWithoutQuorum(t *testing.T) {
+	t.Parallel() // it waits most of the time
+	nodes := servers.StartGalera(t)
+	db := open(t, "mysql", nodes[0].DSN)
+	_, err := db.Exec("CREATE DATABASE replicated")
+	require.NoError(t, err)
+	nodes[1].Kill(t)
+	require.Eventually(t, func() bool {
+		_, err := db.Exec("SELECT * FROM replicated.items")
+		var refused *mysql.MySQLError
+		return errors.As(err, &refused) && refused.Number == 1047
+	}, time.Minute, 100*time.Millisecond)
 }
