@@ -12,6 +12,8 @@ type Statement struct {
 	Text string
 	// order says which of the caller's values each placeholder takes; nil if the placeholders are numbered.
 	order []int
+	// used is how many of the caller's values a statement with numbered placeholders takes.
+	used int
 }
 
 // Compile turns a template, in which {1}, {2} … stand for the caller's values and may be repeated, into the server's
@@ -20,6 +22,7 @@ type Statement struct {
 func (s Server) Compile(template string) Statement {
 	var b strings.Builder
 	var order []int
+	used := 0
 	for {
 		before, rest, found := strings.Cut(template, "{")
 		b.WriteString(before)
@@ -31,6 +34,7 @@ func (s Server) Compile(template string) Statement {
 		if err != nil {
 			panic("dialect: bad placeholder {" + number + "} in " + template)
 		}
+		used = max(used, n)
 		switch s.Dialect {
 		case nogap.Postgres:
 			b.WriteString("$" + number)
@@ -42,14 +46,14 @@ func (s Server) Compile(template string) Statement {
 		}
 		template = after
 	}
-	return Statement{Text: b.String(), order: order}
+	return Statement{Text: b.String(), order: order, used: used}
 }
 
-// Args returns the values in the order in which the statement takes them: values itself where placeholders are
-// numbered.
+// Args returns the values that the statement takes, in its order. Values behind the last one that it mentions are left
+// out, since PostgreSQL counts them.
 func (st Statement) Args(values []any) []any {
 	if st.order == nil {
-		return values
+		return values[:st.used]
 	}
 	args := make([]any, len(st.order))
 	for i, n := range st.order {

@@ -33,6 +33,8 @@ const (
 	Canceled
 	// Aborted: the transaction had failed before and accepts nothing but ROLLBACK.
 	Aborted
+	// NoArbiter: no unique index matches the columns of ON CONFLICT.
+	NoArbiter
 	// NotReady: a Galera node that is not part of a cluster refuses to serve.
 	NotReady
 )
@@ -56,6 +58,7 @@ var sqlStates = map[string]Meaning{
 	"22003": OutOfRange,
 	"57014": Canceled,
 	"25P02": Aborted,
+	"42P10": NoArbiter,
 }
 
 // https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html

@@ -1,0 +1,149 @@
+package atomic
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+// Counter changes one numeric column of a table's rows: a stock, a balance, a quota. N is the Go type of its values:
+// any that the driver binds and scans. Integer types suit integer columns; for NUMERIC and DECIMAL columns N is a
+// string or a decimal type, and nothing is rounded, because the server does the arithmetic. (SQLite has no exact
+// decimals. An amount with more decimal places than the column keeps is rounded by the server, as any assignment is.)
+//
+// Amounts are never negative: that is an error, and nothing is sent. The key values of a method are those of one row,
+// in the order of WithKey. A missing row is sql.ErrNoRows; a NULL in the column is an error.
+//
+// On success the change costs one round trip and the returned value is the one that it left, also if others have changed
+// it since. (Only on MySQL and MariaDB, and only if N is no integer type, a transaction of four.) A refusal is a
+// *RefusedError, costs a second round trip, and the returned value is the one that was in the way. With any other error
+// the returned value is zero.
+//
+// If ctx ends, the error satisfies errors.Is with ctx's error. If that happens, or the connection is lost, while the
+// statement is under way, the error is nogap.ErrOutcomeUnknown too. Deadlocks, serialization failures and a busy SQLite
+// are tried again, with jittered backoff, until ctx ends or 50 attempts have failed; WithTx never tries again.
+//
+// A Counter is safe for concurrent use.
+type Counter[N any] struct {
+	column
+}
+
+// NewCounter returns the Counter of a column. The table may be qualified by its schema. Nothing is sent to the server;
+// a table, column or key that does not exist is an error at the first use.
+func NewCounter[N any](db *sql.DB, table, column string, opts ...Option) (*Counter[N], error) {
+	c, err := newColumn(db, table, column, numberOf[N](), opts)
+	if err != nil {
+		return nil, fail(err)
+	}
+	return &Counter[N]{c}, nil
+}
+
+// WithTx returns a Counter whose statements are part of tx, the caller's own transaction on the same database. Nothing
+// is ever tried again there: after an error that is neither a *RefusedError nor sql.ErrNoRows, roll tx back. It is as
+// safe for concurrent use as tx is.
+func (c *Counter[N]) WithTx(tx *sql.Tx) *Counter[N] {
+	inTx := *c
+	inTx.table = c.within(tx)
+	return &inTx
+}
+
+// DecrementIfPositive takes 1 if there is 1 to take, and returns what is left. Otherwise the error is ErrInsufficient.
+func (c *Counter[N]) DecrementIfPositive(ctx context.Context, key ...any) (N, error) {
+	return c.change(ctx, key, func(g *guards) *guard { return &g.takeOne })
+}
+
+// Decrement takes n if there is that much, and returns what is left. Otherwise the error is ErrInsufficient.
+func (c *Counter[N]) Decrement(ctx context.Context, n N, key ...any) (N, error) {
+	return c.change(ctx, key, func(g *guards) *guard { return &g.take }, n)
+}
+
+// Increment adds n, and returns the sum. If that is more than the column's type holds, the error is ErrLimit.
+//
+// MySQL and MariaDB say so in their strict SQL mode alone, which is their default.
+func (c *Counter[N]) Increment(ctx context.Context, n N, key ...any) (N, error) {
+	return c.change(ctx, key, func(g *guards) *guard { return &g.add }, n)
+}
+
+// IncrementUpTo adds n if the sum is at most limit, and returns it. Otherwise the error is ErrLimit.
+func (c *Counter[N]) IncrementUpTo(ctx context.Context, n, limit N, key ...any) (N, error) {
+	return c.change(ctx, key, func(g *guards) *guard { return &g.addUpTo }, n, limit)
+}
+
+// CompareAndSet replaces the value if it is old; otherwise the error is ErrMismatch. Both may be negative. A value that
+// has been changed and changed back is not told from one that was never changed.
+func (c *Counter[N]) CompareAndSet(ctx context.Context, old, new N, key ...any) error {
+	return swap(ctx, &c.column, old, new, key)
+}
+
+// change runs the guarded update that pick chooses. Of the values, the first is an amount.
+func (c *Counter[N]) change(ctx context.Context, key Key, pick func(*guards) *guard, amounts ...any) (value N, err error) {
+	zero := false
+	if len(amounts) > 0 {
+		if zero, err = checkAmount(amounts[0]); err != nil {
+			return value, fail(err)
+		}
+	}
+	if err := c.checkKey(key); err != nil {
+		return value, fail(err)
+	}
+	all, err := c.guards(ctx)
+	if err != nil {
+		return value, fail(err)
+	}
+	g, args := pick(all), values(key, amounts...)
+	run := c.statement
+	if g.value == readBack {
+		run = c.transaction
+	}
+	err = run(ctx, func(r txn.Runner) error {
+		value, err = c.apply(ctx, r, g, args, zero)
+		return err
+	})
+	if err != nil {
+		var refused *RefusedError
+		if !errors.As(err, &refused) {
+			value = *new(N)
+		}
+	}
+	return value, fail(err)
+}
+
+// apply runs the guarded update, or for an amount of zero just looks at the guard: MySQL doesn't count a row as changed
+// if it is what it was.
+func (c *Counter[N]) apply(ctx context.Context, r txn.Runner, g *guard, args []any, zero bool) (N, error) {
+	if !zero {
+		return guarded[N](ctx, r, &c.column, g, args)
+	}
+	current, verdict, err := verdict[N](ctx, r, &c.column, g, args)
+	if err == nil && verdict == refuses {
+		return current, c.refused(g, args, current)
+	}
+	return current, c.explain(g, args, err)
+}
+
+func checkAmount(amount any) (zero bool, err error) {
+	s, err := sign(amount)
+	if err == nil && s < 0 {
+		err = fmt.Errorf("amount %v is negative", amount)
+	}
+	return s == 0, err
+}
+
+// swap is the compare-and-set of Counter and State.
+func swap[T any](ctx context.Context, c *column, from, to T, key Key) error {
+	if err := c.checkKey(key); err != nil {
+		return fail(err)
+	}
+	g, err := c.guards(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	args := values(key, from, to)
+	return fail(c.statement(ctx, func(r txn.Runner) error {
+		_, err := guarded[T](ctx, r, c, &g.swap, args)
+		return err
+	}))
+}

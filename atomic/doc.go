@@ -1,0 +1,35 @@
+// Package atomic closes the gap between a read and the write decided from it: both are one guarded statement, so there
+// is nothing in between. It is the cure to reach for first. It needs no version column and holds no lock beyond the
+// statement, and a success costs one round trip.
+//
+//	stock, err := atomic.NewCounter[int64](db, "items", "stock")
+//	left, err := stock.DecrementIfPositive(ctx, "sku-1")
+//	switch {
+//	case errors.Is(err, atomic.ErrInsufficient): // sold out
+//	case errors.Is(err, sql.ErrNoRows):          // no such item
+//	case errors.Is(err, nogap.ErrOutcomeUnknown): // sold or not: look before you sell again
+//	}
+//
+// # Which type
+//
+//   - [Counter]: numbers that may not pass a limit. Stock, balances, quotas; carts with DecrementAll, money with Transfer.
+//   - [Set]: rows that are there once or not at all. Likes, memberships, events that were handled.
+//   - [State]: a status that moves on by one winner. Orders, jobs, tickets.
+//
+// A rule that needs more than one row's own column to decide is for package pessimistic, or for package optimistic.
+//
+// # Guarantees
+//
+// A change is made once or not at all. A statement is never sent again after it may have reached the server: then the
+// error is [nogap.ErrOutcomeUnknown], and with any other error nothing was written. database/sql by itself does send
+// again, https://github.com/golang/go/issues/11978, so every statement here has a connection to itself. What the server
+// itself has undone (a deadlock, a serialization failure, a lost certification on Galera, a busy SQLite) is tried again.
+//
+// All methods of all processes on one row are linearizable as far as the database is: PostgreSQL, MySQL, MariaDB and
+// SQLite on one primary are. On a Galera cluster writes are, and what a refusal reports may be a moment old.
+//
+// # Names
+//
+// Tables, which may be qualified by a schema, and columns are quoted, so they are taken as the server stores them:
+// "items" for PostgreSQL's CREATE TABLE Items. Values are always bound parameters.
+package atomic

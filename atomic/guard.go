@@ -1,0 +1,249 @@
+package atomic
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/sqlerr"
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+// column is one column of a table's rows, which guarded statements change.
+type column struct {
+	table
+	column dialect.Ident
+	number number
+	sql    *atomic.Pointer[guards] // shared by all copies; nil inside until the server is known
+}
+
+func newColumn(db *sql.DB, tableName, columnName string, n number, opts []Option) (column, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return column{}, err
+	}
+	t, err := newTable(db, tableName, o)
+	if err != nil {
+		return column{}, err
+	}
+	c, err := dialect.Column(columnName)
+	if err != nil {
+		return column{}, err
+	}
+	return column{table: t, column: c, number: n, sql: new(atomic.Pointer[guards])}, nil
+}
+
+// guards are the guarded updates of one column in one server's SQL.
+type guards struct {
+	server                            dialect.Server
+	takeOne, take, add, addUpTo, swap guard
+}
+
+// guard is an update that happens only if a condition holds, and the question why it did not. Its values are numbered:
+// those of the key come first, then the amount or the expected value, then the limit or the new value.
+type guard struct {
+	update dialect.Statement
+	// value says how the new value comes back.
+	value   newValue
+	check   dialect.Statement // selects the value, and a verdict
+	refusal error
+}
+
+type newValue int
+
+const (
+	unasked  newValue = iota // nobody needs it
+	returned                 // by RETURNING
+	insertID                 // as LAST_INSERT_ID
+	readBack                 // by a SELECT in the same transaction
+)
+
+// The verdicts on a row that an update did not change.
+const (
+	refuses = iota // the guard does not hold
+	holds          // it holds now: somebody changed the row in between
+	noop           // it holds, and the new value is there already, so MySQL counted no row as changed
+)
+
+// guards returns the statements for the server, and asks which it is if that isn't known.
+func (c *column) guards(ctx context.Context) (*guards, error) {
+	if g := c.sql.Load(); g != nil {
+		return g, nil
+	}
+	s, err := c.server(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g := c.build(s)
+	c.sql.Store(g)
+	return g, nil
+}
+
+func (c *column) build(s dialect.Server) *guards {
+	col := s.Quote(c.column)
+	first := c.number.param(s, len(c.key)+1)
+	second := c.number.param(s, len(c.key)+2)
+	plus := col + " + " + first
+
+	// c >= n, and not c - n >= 0, which is an error where the column is UNSIGNED.
+	enough := col + " >= " + first
+	fits := col + " IS NOT NULL"
+	if s.Dialect == nogap.SQLite {
+		// SQLite has no overflow: an integer that becomes too large turns into a rounded REAL.
+		fits += " AND NOT (typeof(" + col + ") = 'integer' AND typeof(0 + " + first + ") = 'integer'" +
+			" AND typeof(" + plus + ") <> 'integer')"
+	}
+	value := c.howToReturn(s)
+	return &guards{
+		server:  s,
+		takeOne: c.guard(s, col+" - 1", col+" >= 1", value, ErrInsufficient),
+		take:    c.guard(s, col+" - "+first, enough, value, ErrInsufficient),
+		add:     c.guard(s, plus, fits, value, ErrLimit),
+		addUpTo: c.guard(s, plus, fits+" AND "+plus+" <= "+second, value, ErrLimit),
+		swap:    c.swap(s, col, first, second),
+	}
+}
+
+func (c *column) howToReturn(s dialect.Server) newValue {
+	switch {
+	case s.UpdateReturning():
+		return returned
+	case c.number == signed || c.number == unsigned:
+		return insertID
+	}
+	return readBack
+}
+
+func (c *column) guard(s dialect.Server, value, condition string, how newValue, refusal error) guard {
+	update := func(value, tail string) dialect.Statement {
+		return s.Compile("UPDATE " + s.Quote(c.name) + " SET " + s.Quote(c.column) + " = " + value +
+			" WHERE " + s.Equals(c.key, 1) + " AND " + condition + tail)
+	}
+	g := guard{value: how, check: c.check(s, condition, strconv.Itoa(holds)), refusal: refusal}
+	switch how {
+	case returned:
+		g.update = update(value, " RETURNING "+s.Quote(c.column))
+	case insertID:
+		// https://dev.mysql.com/doc/refman/8.4/en/information-functions.html#function_last-insert-id
+		// What the function returns is not stored: it is unsigned, and rounded where the column is a DECIMAL.
+		g.update = update("CASE WHEN LAST_INSERT_ID("+value+") = 0 THEN "+value+" ELSE "+value+" END", "")
+	default:
+		g.update = update(value, "")
+	}
+	return g
+}
+
+func (c *column) swap(s dialect.Server, col, from, to string) guard {
+	g := c.guard(s, to, col+" = "+from, unasked, ErrMismatch)
+	g.check = c.check(s, col+" = "+from,
+		fmt.Sprintf("CASE WHEN %s = %s THEN %d ELSE %d END", col, to, noop, holds))
+	return g
+}
+
+func (c *column) check(s dialect.Server, condition, verdict string) dialect.Statement {
+	return s.Compile(fmt.Sprintf("SELECT %s, CASE WHEN %s THEN %s ELSE %d END FROM %s WHERE %s",
+		s.Quote(c.column), condition, verdict, refuses, s.Quote(c.name), s.Equals(c.key, 1)))
+}
+
+// values returns the key followed by the other values.
+func values(key Key, others ...any) []any {
+	return append(append(make([]any, 0, len(key)+len(others)), key...), others...)
+}
+
+// maxTurns bounds how often a refused update is tried again because its guard held when it was looked at afterwards.
+const maxTurns = 10
+
+// guarded updates a row if the guard holds, and otherwise finds out why it does not. It returns the new value, or with
+// a *RefusedError the one that is there.
+func guarded[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args []any) (T, error) {
+	for turn := 1; ; turn++ {
+		value, changed, err := update[T](ctx, r, c, g, args)
+		if changed || err != nil {
+			return value, c.explain(g, args, err)
+		}
+		current, verdict, err := verdict[T](ctx, r, c, g, args)
+		switch {
+		case err != nil:
+			return value, c.explain(g, args, err)
+		case verdict == noop:
+			return current, nil
+		case verdict == refuses, turn == maxTurns:
+			return current, c.refused(g, args, current)
+		}
+	}
+}
+
+// update runs the guarded update. If it changed nothing, the guard did not hold or there is no such row.
+func update[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args []any) (value T, changed bool, err error) {
+	if g.value == returned {
+		err = r.QueryRow(ctx, g.update.Text, g.update.Args(args), &value)
+		if errors.Is(err, sql.ErrNoRows) {
+			return value, false, nil
+		}
+		return value, err == nil, err
+	}
+	res, err := r.Exec(ctx, g.update.Text, g.update.Args(args)...)
+	if err != nil {
+		return value, false, err
+	}
+	n, err := res.RowsAffected()
+	if err != nil || n == 0 {
+		return value, false, err
+	}
+	if n > 1 {
+		return value, false, fmt.Errorf("%w: %d rows have the key, which must be unique", nogap.ErrOutcomeUnknown, n)
+	}
+	switch g.value {
+	case insertID:
+		id, err := res.LastInsertId()
+		if err != nil {
+			return value, false, err
+		}
+		value, err = fromInsertID[T](id)
+		return value, err == nil, err
+	case readBack:
+		value, _, err = verdict[T](ctx, r, c, g, args)
+		return value, err == nil, err
+	}
+	return value, true, nil
+}
+
+// verdict reads the value that is there and how it stands to the guard.
+func verdict[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args []any) (current T, verdict int, err error) {
+	query := g.check.Text
+	if c.inTx && c.sql.Load().server.IsMySQL() {
+		// In a transaction of REPEATABLE READ the update looked at the newest row and a plain SELECT looks at the
+		// snapshot: only a locking read sees what the update saw.
+		query += " FOR UPDATE"
+	}
+	var value sql.Null[T]
+	err = r.Read(ctx, query, g.check.Args(args), &value, &verdict)
+	if err == nil && !value.Valid {
+		err = errNull
+	}
+	return value.V, verdict, err
+}
+
+var errNull = errors.New("the value is NULL")
+
+// explain gives an error the row that it is about, and the package's word for it.
+func (c *column) explain(g *guard, args []any, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case g.refusal == ErrLimit && sqlerr.Of(err).Has(sqlerr.OutOfRange):
+		err = fmt.Errorf("%w: %w", ErrLimit, err)
+	}
+	return fmt.Errorf("%s.%s at %v: %w", c.name, c.column, args[:len(c.key)], err)
+}
+
+func (c *column) refused(g *guard, args []any, current any) error {
+	return &RefusedError{
+		Err: g.refusal, Table: c.name.String(), Column: c.column.String(), Key: Key(args[:len(c.key):len(c.key)]), Current: current,
+	}
+}

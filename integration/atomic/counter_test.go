@@ -1,0 +1,427 @@
+//go:build unix
+
+package atomic_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/atomic"
+	"github.com/nogap-go/nogap/integration/matrix"
+)
+
+// change is one call of a Counter's method and what must come of it.
+type change struct {
+	name string
+	do   func(context.Context, *atomic.Counter[int64]) (int64, error)
+	want int64
+	err  error
+	left int64 // in the row
+	key  string
+}
+
+var changes = []change{
+	{"one of five", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.DecrementIfPositive(ctx, "sku-1")
+	}, 4, nil, 4, "sku-1"},
+	{"one of none", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.DecrementIfPositive(ctx, "sku-0")
+	}, 0, atomic.ErrInsufficient, 0, "sku-0"},
+	{"all", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.Decrement(ctx, 5, "sku-1")
+	}, 0, nil, 0, "sku-1"},
+	{"too many", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.Decrement(ctx, 6, "sku-1")
+	}, 5, atomic.ErrInsufficient, 5, "sku-1"},
+	{"none", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.Decrement(ctx, 0, "sku-1")
+	}, 5, nil, 5, "sku-1"},
+	{"more than any column holds", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.Decrement(ctx, math.MaxInt64, "sku-1")
+	}, 5, atomic.ErrInsufficient, 5, "sku-1"},
+	{"add", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.Increment(ctx, 7, "sku-1")
+	}, 12, nil, 12, "sku-1"},
+	{"add nothing", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.Increment(ctx, 0, "sku-1")
+	}, 5, nil, 5, "sku-1"},
+	{"up to the limit", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.IncrementUpTo(ctx, 3, 8, "sku-1")
+	}, 8, nil, 8, "sku-1"},
+	{"beyond the limit", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.IncrementUpTo(ctx, 3, 7, "sku-1")
+	}, 5, atomic.ErrLimit, 5, "sku-1"},
+	{"no limit to speak of", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.IncrementUpTo(ctx, 3, math.MaxInt64, "sku-1")
+	}, 8, nil, 8, "sku-1"},
+	{"nothing above the limit", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return c.IncrementUpTo(ctx, 0, 4, "sku-1")
+	}, 5, atomic.ErrLimit, 5, "sku-1"},
+	{"swap", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return 0, c.CompareAndSet(ctx, 5, -9, "sku-1")
+	}, 0, nil, -9, "sku-1"},
+	{"swap for the same", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return 0, c.CompareAndSet(ctx, 5, 5, "sku-1")
+	}, 0, nil, 5, "sku-1"},
+	{"swap something else", func(ctx context.Context, c *atomic.Counter[int64]) (int64, error) {
+		return 0, c.CompareAndSet(ctx, 4, 1, "sku-1")
+	}, 0, atomic.ErrMismatch, 5, "sku-1"},
+}
+
+func TestCounter(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		run := func(t *testing.T, tx *sql.Tx, ch change) {
+			stock, err := atomic.NewCounter[int64](db, "items", "stock")
+			require.NoError(t, err)
+			if tx != nil {
+				stock = stock.WithTx(tx)
+			}
+			got, err := ch.do(t.Context(), stock)
+			require.Equal(t, ch.want, got)
+			if ch.err == nil {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, ch.err)
+			var refused *atomic.RefusedError
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, &atomic.RefusedError{
+				Err: ch.err, Table: "items", Column: "stock", Key: atomic.Key{ch.key}, Current: ch.left,
+			}, refused)
+		}
+		for _, ch := range changes {
+			t.Run(ch.name, func(t *testing.T) {
+				exec(t, db, "UPDATE items SET stock = 5 WHERE id = 'sku-1'")
+				run(t, nil, ch)
+				require.Equal(t, ch.left, value[int64](t, db, "SELECT stock FROM items WHERE id = '"+ch.key+"'"))
+			})
+			t.Run(ch.name+" in a transaction", func(t *testing.T) {
+				exec(t, db, "UPDATE items SET stock = 5 WHERE id = 'sku-1'")
+				tx, err := db.BeginTx(t.Context(), nil)
+				require.NoError(t, err)
+				defer tx.Rollback()
+				run(t, tx, ch)
+				require.NoError(t, tx.Commit())
+				require.Equal(t, ch.left, value[int64](t, db, "SELECT stock FROM items WHERE id = '"+ch.key+"'"))
+			})
+		}
+	})
+}
+
+func TestCounterBadInput(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		ctx := t.Context()
+		stock, err := atomic.NewCounter[int64](db, "items", "stock")
+		require.NoError(t, err)
+
+		_, err = stock.DecrementIfPositive(ctx, "nobody")
+		require.ErrorIs(t, err, sql.ErrNoRows)
+		require.ErrorContains(t, err, "nobody")
+		require.ErrorIs(t, stock.CompareAndSet(ctx, 1, 2, "nobody"), sql.ErrNoRows)
+
+		for _, do := range []func() (int64, error){
+			func() (int64, error) { return stock.DecrementIfPositive(ctx, "sku-null") },
+			func() (int64, error) { return stock.Decrement(ctx, 1, "sku-null") },
+			func() (int64, error) { return stock.Increment(ctx, 1, "sku-null") },
+			func() (int64, error) { return stock.IncrementUpTo(ctx, 1, 9, "sku-null") },
+			func() (int64, error) { return 0, stock.CompareAndSet(ctx, 0, 9, "sku-null") },
+		} {
+			_, err := do()
+			require.ErrorContains(t, err, "NULL")
+			require.NotErrorIs(t, err, sql.ErrNoRows)
+			require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		}
+		for _, do := range []func() (int64, error){
+			func() (int64, error) { return stock.Decrement(ctx, -1, "sku-1") },
+			func() (int64, error) { return stock.Increment(ctx, -1, "sku-1") },
+			func() (int64, error) { return stock.IncrementUpTo(ctx, -1, 9, "sku-1") },
+			func() (int64, error) { return 0, stock.Transfer(ctx, -1, atomic.Key{"sku-1"}, atomic.Key{"sku-0"}) },
+			func() (int64, error) {
+				return 0, stock.DecrementAll(ctx, []atomic.Item[int64]{{Key: atomic.Key{"sku-1"}, N: -1}})
+			},
+		} {
+			_, err := do()
+			require.ErrorContains(t, err, "amount -1 is negative")
+		}
+		for _, key := range [][]any{{}, {"sku-1", "more"}} {
+			_, err = stock.Increment(ctx, 1, key...)
+			require.ErrorContains(t, err, "(id)")
+		}
+
+		for _, at := range [][2]string{{"nowhere", "stock"}, {"items", "nothing"}} {
+			absent, err := atomic.NewCounter[int64](db, at[0], at[1])
+			require.NoError(t, err)
+			_, err = absent.Increment(ctx, 1, "sku-1")
+			require.Error(t, err)
+			require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		}
+		require.Equal(t, int64(5), value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+	})
+}
+
+func TestNegativeValues(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		stock, err := atomic.NewCounter[int64](db, "items", "stock")
+		require.NoError(t, err)
+		exec(t, db, "UPDATE items SET stock = -7 WHERE id = 'sku-1'")
+		now, err := stock.Increment(t.Context(), 3, "sku-1")
+		require.NoError(t, err)
+		require.Equal(t, int64(-4), now)
+		_, err = stock.DecrementIfPositive(t.Context(), "sku-1")
+		require.ErrorIs(t, err, atomic.ErrInsufficient)
+	})
+}
+
+func TestEdgeOfTheType(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		types := map[string]int64{"BIGINT": math.MaxInt64}
+		if target.Dialect != nogap.SQLite { // where every integer has 64 bits
+			types["INTEGER"], types["SMALLINT"] = math.MaxInt32, math.MaxInt16
+		}
+		for columnType, most := range types {
+			t.Run(columnType, func(t *testing.T) {
+				db := items(t, target, columnType)
+				stock, err := atomic.NewCounter[int64](db, "items", "stock")
+				require.NoError(t, err)
+				exec(t, db, "UPDATE items SET stock = "+strconv.FormatInt(most-1, 10)+" WHERE id = 'sku-1'")
+				now, err := stock.Increment(t.Context(), 1, "sku-1")
+				require.NoError(t, err)
+				require.Equal(t, most, now)
+				for range 2 {
+					_, err = stock.Increment(t.Context(), 1, "sku-1")
+					require.ErrorIs(t, err, atomic.ErrLimit)
+					require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+				}
+				_, err = stock.IncrementUpTo(t.Context(), 1, math.MaxInt64, "sku-1")
+				require.ErrorIs(t, err, atomic.ErrLimit)
+				_, err = stock.Increment(t.Context(), math.MaxInt64, "sku-1")
+				require.ErrorIs(t, err, atomic.ErrLimit)
+				require.Equal(t, most, value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+			})
+		}
+	})
+}
+
+func TestUnsignedColumn(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		if !mysqlLike(target) {
+			return // no other server has unsigned columns
+		}
+		db := items(t, target, "BIGINT UNSIGNED")
+		stock, err := atomic.NewCounter[uint64](db, "items", "stock")
+		require.NoError(t, err)
+		_, err = stock.Decrement(t.Context(), 6, "sku-1")
+		require.ErrorIs(t, err, atomic.ErrInsufficient)
+		exec(t, db, "UPDATE items SET stock = 18446744073709551614 WHERE id = 'sku-1'")
+		now, err := stock.Increment(t.Context(), 1, "sku-1")
+		require.NoError(t, err)
+		require.Equal(t, uint64(math.MaxUint64), now)
+		_, err = stock.Increment(t.Context(), 1, "sku-1")
+		require.ErrorIs(t, err, atomic.ErrLimit)
+		now, err = stock.Decrement(t.Context(), math.MaxUint64, "sku-1")
+		require.NoError(t, err)
+		require.Zero(t, now)
+	})
+}
+
+func TestDecimalColumn(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		if target.Dialect == nogap.SQLite {
+			return // it has no exact decimals
+		}
+		db := items(t, target, "DECIMAL(30,4)")
+		balance, err := atomic.NewCounter[string](db, "items", "stock")
+		require.NoError(t, err)
+		ctx := t.Context()
+		exec(t, db, "UPDATE items SET stock = 12345678901234567890.1234 WHERE id = 'sku-1'")
+		left, err := balance.Decrement(ctx, "0.0004", "sku-1")
+		require.NoError(t, err)
+		require.Equal(t, "12345678901234567890.1230", left)
+		left, err = balance.Decrement(ctx, "12345678901234567890.1231", "sku-1")
+		require.ErrorIs(t, err, atomic.ErrInsufficient)
+		require.Equal(t, "12345678901234567890.1230", left)
+		now, err := balance.IncrementUpTo(ctx, "0.0002", "12345678901234567890.1232", "sku-1")
+		require.NoError(t, err)
+		require.Equal(t, "12345678901234567890.1232", now)
+		_, err = balance.IncrementUpTo(ctx, "0.0001", "12345678901234567890.1232", "sku-1")
+		require.ErrorIs(t, err, atomic.ErrLimit)
+		require.ErrorIs(t, balance.CompareAndSet(ctx, "12345678901234567890.1233", "1", "sku-1"), atomic.ErrMismatch)
+		require.NoError(t, balance.CompareAndSet(ctx, "12345678901234567890.1232", "0.5", "sku-1"))
+		_, err = balance.DecrementIfPositive(ctx, "sku-1")
+		require.ErrorIs(t, err, atomic.ErrInsufficient, "a half is less than one")
+		require.NoError(t, balance.Transfer(ctx, "0.25", atomic.Key{"sku-1"}, atomic.Key{"sku-0"}))
+		require.Equal(t, "0.2500", value[string](t, db, "SELECT stock FROM items WHERE id = 'sku-0'"))
+		for _, bad := range []string{"", "1/2", "-0.1", "NaN", "0x10", "1e3", "1 "} {
+			_, err := balance.Increment(ctx, bad, "sku-1")
+			require.ErrorContains(t, err, "amount", bad)
+		}
+	})
+}
+
+func TestSQLiteReal(t *testing.T) {
+	matrix.Run(t, matrix.SQLite(), func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "REAL")
+		for _, n := range []string{"0.5", "2"} {
+			exec(t, db, "UPDATE items SET stock = 5 WHERE id = 'sku-1'")
+			c, err := atomic.NewCounter[string](db, "items", "stock")
+			require.NoError(t, err)
+			_, err = c.IncrementUpTo(t.Context(), n, "5.4", "sku-1")
+			require.ErrorIs(t, err, atomic.ErrLimit, "a text must be compared as a number")
+			_, err = c.IncrementUpTo(t.Context(), n, "7", "sku-1")
+			require.NoError(t, err)
+			_, err = c.Decrement(t.Context(), "8", "sku-1")
+			require.ErrorIs(t, err, atomic.ErrInsufficient)
+		}
+		f, err := atomic.NewCounter[float64](db, "items", "stock")
+		require.NoError(t, err)
+		exec(t, db, "UPDATE items SET stock = 5 WHERE id = 'sku-1'")
+		now, err := f.Increment(t.Context(), 0.5, "sku-1")
+		require.NoError(t, err)
+		require.Equal(t, 5.5, now)
+	})
+}
+
+func TestCompositeKeyAndOddNames(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		q := `"`
+		if mysqlLike(target) {
+			q = "`"
+		}
+		exec(t, db, "CREATE TABLE "+q+"order items"+q+" (tenant INT, sku VARCHAR(20), "+q+"select"+q+" INT NOT NULL, PRIMARY KEY (tenant, sku))")
+		exec(t, db, "INSERT INTO "+q+"order items"+q+" VALUES (1, 'a', 2), (2, 'a', 2)")
+		c, err := atomic.NewCounter[int](db, "order items", "select", atomic.WithKey("tenant", "sku"))
+		require.NoError(t, err)
+		left, err := c.DecrementIfPositive(t.Context(), 1, "a")
+		require.NoError(t, err)
+		require.Equal(t, 1, left)
+		require.Equal(t, 2, value[int](t, db, "SELECT "+q+"select"+q+" FROM "+q+"order items"+q+" WHERE tenant = 2"))
+	})
+}
+
+func TestOneConnectionIsEnough(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		db.SetMaxOpenConns(1)
+		tx, err := db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		defer tx.Rollback()
+		// The first use asks the server what it is: over the transaction, since there is no other connection.
+		stock, err := atomic.NewCounter[int64](db, "items", "stock")
+		require.NoError(t, err)
+		left, err := stock.WithTx(tx).DecrementIfPositive(t.Context(), "sku-1")
+		require.NoError(t, err)
+		require.Equal(t, int64(4), left)
+		require.NoError(t, tx.Rollback())
+		left, err = stock.DecrementIfPositive(t.Context(), "sku-1")
+		require.NoError(t, err)
+		require.Equal(t, int64(4), left, "the transaction was rolled back")
+	})
+}
+
+// In a transaction of REPEATABLE READ, MySQL's plain SELECT would report the stock of the snapshot.
+func TestRefusalReportsTheNewestRow(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		if !mysqlLike(target) {
+			return
+		}
+		db := items(t, target, "BIGINT")
+		stock, err := atomic.NewCounter[int64](db, "items", "stock")
+		require.NoError(t, err)
+		tx, err := db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
+		require.NoError(t, err)
+		defer tx.Rollback()
+		var before int64
+		require.NoError(t, tx.QueryRow("SELECT stock FROM items WHERE id = 'sku-1'").Scan(&before))
+		exec(t, db, "UPDATE items SET stock = 1 WHERE id = 'sku-1'")
+		left, err := stock.WithTx(tx).Decrement(t.Context(), 2, "sku-1")
+		require.ErrorIs(t, err, atomic.ErrInsufficient)
+		require.Equal(t, int64(1), left)
+	})
+}
+
+func TestSellOut(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		exec(t, db, "UPDATE items SET stock = 100 WHERE id = 'sku-1'")
+		stock, err := atomic.NewCounter[int64](db, "items", "stock")
+		require.NoError(t, err)
+		var mu sync.Mutex
+		seen, refused := map[int64]bool{}, 0
+		var wg sync.WaitGroup
+		for range 150 {
+			wg.Go(func() {
+				left, err := stock.DecrementIfPositive(context.Background(), "sku-1")
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case errors.Is(err, atomic.ErrInsufficient):
+					refused++
+				case err != nil:
+					t.Error(err)
+				case seen[left]:
+					t.Errorf("%d left twice", left)
+				default:
+					seen[left] = true
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, seen, 100)
+		require.Equal(t, 50, refused)
+		require.Zero(t, value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+	})
+}
+
+func TestCancelledContext(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		stock, err := atomic.NewCounter[int64](db, "items", "stock")
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = stock.DecrementIfPositive(ctx, "sku-1")
+		require.ErrorIs(t, err, context.Canceled)
+		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown, "nothing was sent")
+		require.ErrorIs(t, stock.Transfer(ctx, 1, atomic.Key{"sku-1"}, atomic.Key{"sku-0"}), context.Canceled)
+		require.Equal(t, int64(5), value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+	})
+}
+
+func TestWithDialectAsksNothing(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		stock, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(target.Dialect))
+		require.NoError(t, err)
+		left, err := stock.DecrementIfPositive(t.Context(), "sku-1")
+		require.NoError(t, err)
+		require.Equal(t, int64(4), left)
+	})
+}
+
+// A value with decimal places under an integer type is stored exactly, though it can't be returned so.
+func TestIntegersOnADecimalColumn(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		if !mysqlLike(target) {
+			return // elsewhere the value that came back would not fit
+		}
+		db := items(t, target, "DECIMAL(10,2)")
+		exec(t, db, "UPDATE items SET stock = 10.40 WHERE id = 'sku-1'")
+		c, err := atomic.NewCounter[int64](db, "items", "stock")
+		require.NoError(t, err)
+		_, err = c.Decrement(t.Context(), 1, "sku-1")
+		require.NoError(t, err)
+		require.Equal(t, "9.40", value[string](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+	})
+}

@@ -1,0 +1,43 @@
+//go:build unix
+
+package atomic_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/matrix"
+	"github.com/nogap-go/nogap/integration/servers"
+)
+
+func TestMain(m *testing.M) { servers.Main(m) }
+
+func exec(tb testing.TB, db *sql.DB, query string, args ...any) {
+	tb.Helper()
+	_, err := db.ExecContext(context.Background(), query, args...)
+	require.NoError(tb, err, query)
+}
+
+func value[T any](tb testing.TB, db *sql.DB, query string, args ...any) (v T) {
+	tb.Helper()
+	require.NoError(tb, db.QueryRowContext(context.Background(), query, args...).Scan(&v), query)
+	return v
+}
+
+// items makes the table items with a stock of 5 of sku-1, 0 of sku-0 and NULL of sku-null.
+func items(tb testing.TB, target matrix.Target, columnType string) *sql.DB {
+	tb.Helper()
+	db := target.Open(tb)
+	exec(tb, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock "+columnType+", name VARCHAR(40) DEFAULT 'x')")
+	exec(tb, db, "INSERT INTO items (id, stock) VALUES ('sku-1', 5), ('sku-0', 0), ('sku-null', NULL)")
+	return db
+}
+
+// mysqlLike reports whether the target is MySQL or MariaDB.
+func mysqlLike(target matrix.Target) bool {
+	return target.Dialect == nogap.MySQL || target.Dialect == nogap.MariaDB
+}
