@@ -79,6 +79,7 @@ var numbers = map[uint16]Meaning{
 	1969: Canceled, // MariaDB max_statement_time
 	1047: NotReady,
 	1053: Ambiguous, // server shutdown in progress
+	1180: Ambiguous, // an engine or Galera failed in mid-COMMIT
 	1927: Ambiguous, // MariaDB: connection was killed
 	8002: Retry,     // TiDB: a SELECT FOR UPDATE in an optimistic transaction lost
 	8005: Retry,     // TiDB: write conflict
@@ -92,6 +93,7 @@ var resultCodes = map[int]Meaning{
 	5:    Retry | LockBusy, // SQLITE_BUSY, after busy_timeout
 	6:    Retry | LockBusy, // SQLITE_LOCKED
 	9:    Canceled,         // SQLITE_INTERRUPT
+	10:   Ambiguous,        // SQLITE_IOERR: the journal or the WAL may have reached the disk
 	262:  Retry | LockBusy, // SQLITE_LOCKED_SHAREDCACHE
 	261:  Retry,            // SQLITE_BUSY_RECOVERY
 	517:  Retry,            // SQLITE_BUSY_SNAPSHOT: read before another one wrote
@@ -102,54 +104,40 @@ var resultCodes = map[int]Meaning{
 }
 
 // Of returns what err means. The zero Meaning says that no server's error is in it: it comes from the connection, the
-// driver, the context or the program.
+// driver, the context or the program. Errors that are joined add up.
 func Of(err error) Meaning {
-	switch e := err.(type) {
-	case nil:
+	if err == nil {
 		return 0
-	case interface{ SQLState() string }:
-		if state := e.SQLState(); len(state) == 5 {
-			return ofState(state)
-		}
 	}
-	if m := ofFields(err); m != 0 {
-		return m
+	if v := reflect.ValueOf(err); v.Kind() != reflect.Pointer || !v.IsNil() {
+		if m := ofOne(err, reflect.Indirect(v)); m != 0 {
+			return m
+		}
+	} else {
+		return 0 // its methods may panic
 	}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
 		return Of(e.Unwrap())
 	case interface{ Unwrap() []error }:
+		var m Meaning
 		for _, inner := range e.Unwrap() {
-			if m := Of(inner); m != 0 {
-				return m
-			}
+			m |= Of(inner)
 		}
+		return m
 	}
 	return 0
 }
 
-func ofState(state string) Meaning {
-	m := sqlStates[state]
-	if strings.HasPrefix(state, "08") { // connection exceptions
-		m |= Ambiguous
-	}
-	return m | Server
-}
-
-// ofFields knows the drivers whose errors have no method to ask: it looks at the shape of the error's type.
-func ofFields(err error) Meaning {
-	v := reflect.ValueOf(err)
-	if v.Kind() == reflect.Pointer {
-		if v.IsNil() {
-			return 0
+// ofOne looks at one error, not at what it wraps. v is err, or what it points to.
+func ofOne(err error, v reflect.Value) Meaning {
+	if e, ok := err.(interface{ SQLState() string }); ok {
+		if state := e.SQLState(); isState(state) {
+			return ofState(state, v)
 		}
-		v = v.Elem()
 	}
-	if v.Kind() == reflect.Struct {
-		// *mysql.MySQLError of go-sql-driver: Number uint16, SQLState [5]byte, Message string.
-		if f := v.FieldByName("Number"); f.IsValid() && f.Kind() == reflect.Uint16 && v.FieldByName("Message").IsValid() {
-			return numbers[uint16(f.Uint())] | Server
-		}
+	if number, ok := mysqlNumber(v); ok {
+		return numbers[number] | Server
 	}
 	if code, ok := resultCode(err, v); ok {
 		m, known := resultCodes[code]
@@ -159,6 +147,55 @@ func ofFields(err error) Meaning {
 		return m | Server
 	}
 	return 0
+}
+
+// isState reports whether s has the form of an SQLSTATE: five digits or capital letters.
+func isState(s string) bool {
+	return len(s) == 5 && strings.Trim(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
+func ofState(state string, v reflect.Value) Meaning {
+	m := sqlStates[state] | Server
+	switch {
+	case strings.HasPrefix(state, "08"): // connection exceptions
+		m |= Ambiguous
+	case strings.HasPrefix(state, "25"), state == "57P05":
+		// A transaction or a session that was idle for too long: the statement came too late to be read.
+	case ended(v):
+		m |= Ambiguous
+	}
+	return m
+}
+
+// ended reports whether PostgreSQL ended the session with this error, which may come after the commit record: it says
+// FATAL, or PANIC when the whole server goes down, such as when the log cannot be flushed. pgx and lib/pq have the word
+// as a field, and another one for servers that translate it.
+func ended(v reflect.Value) bool {
+	if v.Kind() != reflect.Struct {
+		return false
+	}
+	for _, name := range [...]string{"SeverityUnlocalized", "Severity"} {
+		if f := v.FieldByName(name); f.IsValid() && f.Kind() == reflect.String {
+			switch f.String() {
+			case "FATAL", "PANIC":
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mysqlNumber returns the error number of go-sql-driver's *mysql.MySQLError, which has no method to ask: its fields are
+// Number uint16, SQLState [5]byte and Message string.
+func mysqlNumber(v reflect.Value) (uint16, bool) {
+	if v.Kind() != reflect.Struct || !strings.Contains(strings.ToLower(v.Type().Name()), "mysql") {
+		return 0, false
+	}
+	number, message := v.FieldByName("Number"), v.FieldByName("Message")
+	if number.Kind() != reflect.Uint16 || message.Kind() != reflect.String {
+		return 0, false
+	}
+	return uint16(number.Uint()), true
 }
 
 // resultCode returns SQLite's extended result code. Every driver gives it differently, and a program's own errors have
@@ -180,26 +217,36 @@ func resultCode(err error, v reflect.Value) (int, bool) {
 			}
 		}
 	}
-	for _, name := range [...]string{"ExtendedCode", "Code"} { // ncruces/go-sqlite3, whose methods return types of its own
-		m := reflect.ValueOf(err).MethodByName(name)
-		if !m.IsValid() || m.Type().NumIn() != 0 || m.Type().NumOut() != 1 {
-			continue
-		}
-		switch out := m.Call(nil)[0]; {
-		case out.CanInt():
-			return int(out.Int()), true
-		case out.CanUint():
-			return int(out.Uint()), true
-		}
+	// ncruces/go-sqlite3, whose methods return types of its own. The names are constants because MethodByName of a
+	// variable makes the linker keep every exported method of the whole program.
+	if code, ok := call(reflect.ValueOf(err).MethodByName("ExtendedCode")); ok {
+		return code, true
+	}
+	if code, ok := call(reflect.ValueOf(err).MethodByName("Code")); ok {
+		return code, true
 	}
 	// ncruces also returns its codes themselves as errors.
-	if t := v.Type().Name(); t == "ErrorCode" || t == "ExtendedErrorCode" || t == "ErrNo" || t == "ErrNoExtended" {
-		if v.CanInt() {
-			return int(v.Int()), true
-		}
-		if v.CanUint() {
-			return int(v.Uint()), true
-		}
+	switch v.Type().Name() {
+	case "ErrorCode", "ExtendedErrorCode", "ErrNo", "ErrNoExtended":
+		return integer(v)
+	}
+	return 0, false
+}
+
+// call returns the integer that a method without parameters returns.
+func call(method reflect.Value) (int, bool) {
+	if !method.IsValid() || method.Type().NumIn() != 0 || method.Type().NumOut() != 1 {
+		return 0, false
+	}
+	return integer(method.Call(nil)[0])
+}
+
+func integer(v reflect.Value) (int, bool) {
+	switch {
+	case v.CanInt():
+		return int(v.Int()), true
+	case v.CanUint():
+		return int(v.Uint()), true
 	}
 	return 0, false
 }
