@@ -96,11 +96,13 @@ func (id Ident) Qualifier() string {
 	return id.parts[len(id.parts)-2]
 }
 
-// Quote returns the name quoted for the server.
+// Quote returns the name quoted for the server. SQLite gets the backticks of MySQL, because it takes a name in double
+// quotes that is no column for a string literal, and a mistyped key column would match no row instead of failing:
+// https://www.sqlite.org/quirks.html#double_quoted_string_literals_are_accepted
 func (s Server) Quote(id Ident) string {
-	quote := `"`
-	if s.Dialect == nogap.MySQL || s.Dialect == nogap.MariaDB {
-		quote = "`"
+	quote := "`"
+	if s.Dialect == nogap.Postgres {
+		quote = `"`
 	}
 	var b strings.Builder
 	for i, p := range id.parts {

@@ -31,7 +31,7 @@ func (s Server) Compile(template string) Statement {
 		}
 		number, after, _ := strings.Cut(rest, "}")
 		n, err := strconv.Atoi(number)
-		if err != nil {
+		if err != nil || n < 1 || strconv.Itoa(n) != number {
 			panic("dialect: bad placeholder {" + number + "} in " + template)
 		}
 		used = max(used, n)
