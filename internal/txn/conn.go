@@ -10,13 +10,14 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
-	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
 const (
-	// resends is how often a statement that provably was not sent is tried on another connection. database/sql uses
-	// the same number for its own, less careful, repetitions.
+	// resends is how often a call that wrote nothing is tried on another connection. database/sql uses the same number
+	// for its own, less careful, repetitions.
 	resends = 2
+	// maxResends bounds the tries while the pool still holds idle connections: see tryAgain.
+	maxResends = 1000
 	// probeTimeout bounds what is asked of a connection after an error, to see whether it is still in order.
 	probeTimeout = 2 * time.Second
 )
@@ -98,11 +99,11 @@ func (c *Conn) QueryRow(ctx context.Context, query string, args []any, dest ...a
 	}
 }
 
-// Read runs one statement that writes nothing, so it may be repeated on another connection.
+// Read runs one statement that writes nothing, so it is repeated if the connection turns out to be lost.
 func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) error {
 	for try := 0; ; try++ {
 		err := c.QueryRowContext(ctx, query, args...).Scan(dest...)
-		if err == nil || !errors.Is(err, driver.ErrBadConn) || try == resends {
+		if err == nil || !c.lost(ctx, err) || !tryAgain(c.db, try) {
 			return JoinContext(ctx, err)
 		}
 		if err := c.reconnect(ctx); err != nil {
@@ -115,7 +116,7 @@ func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) 
 func (c *Conn) afterCall(ctx context.Context, try int, err error) (again bool, _ error) {
 	switch {
 	case unsent(c.db, err):
-		if try < resends {
+		if tryAgain(c.db, try) {
 			err = c.reconnect(ctx)
 			return err == nil, err
 		}
@@ -126,8 +127,27 @@ func (c *Conn) afterCall(ctx context.Context, try int, err error) (again bool, _
 	return false, unknown(ctx, err)
 }
 
+// tryAgain reports whether to try another connection after try+1 of them turned out dead. After a restart of the server
+// every idle connection of the pool is, and each try uses one up.
+func tryAgain(db *sql.DB, try int) bool {
+	return try < resends || try < maxResends && db.Stats().Idle > 0
+}
+
+// lost reports whether a call failed because its connection is of no more use. A call that timed out is not repeated,
+// for the next one would too.
+func (c *Conn) lost(ctx context.Context, err error) bool {
+	switch {
+	case ctx.Err() != nil, errors.Is(err, sql.ErrNoRows), definite(err), timedOut(err):
+		return false
+	case maybeDefinite(err):
+		return !c.answers(ctx)
+	}
+	return true
+}
+
+// reconnect replaces the connection, which is dead or may be.
 func (c *Conn) reconnect(ctx context.Context) error {
-	c.Close() // the pool drops it: it failed with ErrBadConn
+	c.discard()
 	fresh, err := c.db.Conn(ctx)
 	if err != nil {
 		return JoinContext(ctx, err)
@@ -136,12 +156,21 @@ func (c *Conn) reconnect(ctx context.Context) error {
 	return nil
 }
 
-// answers reports whether the connection is still in step with its server.
+// discard makes the pool close the connection instead of handing it to somebody else.
+func (c *Conn) discard() {
+	c.Raw(func(any) error { return driver.ErrBadConn })
+}
+
+// answers reports whether the connection is still in step with its server. One that is not is discarded.
 func (c *Conn) answers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 	defer cancel()
 	var one int
-	return c.QueryRowContext(ctx, "SELECT 1").Scan(&one) == nil
+	if c.QueryRowContext(ctx, "SELECT 1").Scan(&one) != nil {
+		c.discard()
+		return false
+	}
+	return true
 }
 
 // scanOne stores the first row in dest and reads on to the end: until then the server may still report that the
@@ -171,18 +200,4 @@ func JoinContext(ctx context.Context, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ctx.Err(), err)
-}
-
-// definite reports whether the error is the server's own answer that it has not applied the statement or the COMMIT.
-func definite(err error) bool {
-	m := sqlerr.Of(err)
-	return m.Has(sqlerr.Server) && !m.Has(sqlerr.Ambiguous)
-}
-
-// maybeDefinite reports whether err may come from before the statement was sent: a value that the driver cannot encode,
-// or a driver's own word for an answer of the server, such as pgx.ErrTxCommitRollback. A connection that still answers
-// afterwards tells that from a connection lost in mid-statement: the reply that would be missing comes first.
-func maybeDefinite(err error) bool {
-	return sqlerr.Of(err) == 0 && !errors.Is(err, driver.ErrBadConn) &&
-		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }

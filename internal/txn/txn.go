@@ -5,7 +5,6 @@ package txn
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"time"
@@ -54,8 +53,7 @@ func Do(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn func(tx *sql.Tx
 
 // transaction is a transaction and the connection that it has to itself.
 type transaction struct {
-	db   *sql.DB
-	conn *sql.Conn
+	conn *Conn
 	tx   *sql.Tx
 	// cancel ends the context that the driver was given with BEGIN.
 	cancel context.CancelFunc
@@ -64,25 +62,29 @@ type transaction struct {
 // begin opens a transaction. BEGIN writes nothing, so a connection that turns out to be dead is replaced.
 func begin(ctx context.Context, db *sql.DB, opts *sql.TxOptions) (*transaction, error) {
 	for try := 0; ; try++ {
-		conn, err := db.Conn(ctx)
+		c, err := Acquire(ctx, db)
 		if err != nil {
-			return nil, JoinContext(ctx, err)
+			return nil, err
 		}
-		t, err := beginOn(ctx, db, conn, opts)
+		t, err := beginOn(ctx, c, opts)
 		if err == nil {
 			return t, nil
 		}
-		conn.Close()
-		if !errors.Is(err, driver.ErrBadConn) || try == resends {
+		lost := c.lost(ctx, err)
+		if lost {
+			c.discard()
+		}
+		c.Close()
+		if !lost || !tryAgain(db, try) {
 			return nil, JoinContext(ctx, err)
 		}
 	}
 }
 
-func beginOn(ctx context.Context, db *sql.DB, conn *sql.Conn, opts *sql.TxOptions) (*transaction, error) {
+func beginOn(ctx context.Context, c *Conn, opts *sql.TxOptions) (*transaction, error) {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
-	tx, err := conn.BeginTx(life, opts)
+	tx, err := c.BeginTx(life, opts)
 	if !stop() && err == nil { // ctx ended meanwhile and has taken the transaction with it
 		tx.Rollback()
 		err = ctx.Err()
@@ -91,7 +93,7 @@ func beginOn(ctx context.Context, db *sql.DB, conn *sql.Conn, opts *sql.TxOption
 		cancel()
 		return nil, err
 	}
-	return &transaction{db, conn, tx, cancel}, nil
+	return &transaction{c, tx, cancel}, nil
 }
 
 // end commits or rolls back, gives the connection back and returns what came of it. When ctx has been over for
@@ -130,7 +132,7 @@ func (t *transaction) rollback(context.Context) error {
 	case err == nil, errors.Is(err, sql.ErrTxDone), definite(err):
 		// definite: an SQLite that had already rolled back by itself says that there is no transaction.
 	default:
-		t.discard()
+		t.conn.discard()
 	}
 	return nil // the server rolls back what a closed connection leaves behind
 }
@@ -142,8 +144,8 @@ func (t *transaction) commit(ctx context.Context) error {
 		return nil
 	case errors.Is(err, sql.ErrTxDone):
 		return fmt.Errorf("%w: the callback ended the transaction itself", nogap.ErrOutcomeUnknown)
-	case unsent(t.db, err):
-		t.discard()
+	case unsent(t.conn.db, err):
+		t.conn.discard()
 		return err
 	}
 	alive := t.clear(ctx)
@@ -162,11 +164,6 @@ func (t *transaction) clear(ctx context.Context) (alive bool) {
 	if err == nil || definite(err) {
 		return true
 	}
-	t.discard()
+	t.conn.discard()
 	return false
-}
-
-// discard makes the pool close the connection instead of handing it to somebody else.
-func (t *transaction) discard() {
-	t.conn.Raw(func(any) error { return driver.ErrBadConn })
 }

@@ -1,11 +1,44 @@
 package txn
 
 import (
+	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"io"
 	"reflect"
+
+	"github.com/nogap-go/nogap/internal/sqlerr"
 )
+
+// definite reports whether the error is the server's own answer that it has not applied the statement or the COMMIT.
+func definite(err error) bool {
+	m := sqlerr.Of(err)
+	return m.Has(sqlerr.Server) && !m.Has(sqlerr.Ambiguous)
+}
+
+// maybeDefinite reports whether err may come from before the statement was sent: a value that the driver cannot encode,
+// or a driver's own word for an answer of the server, such as pgx.ErrTxCommitRollback. A connection that still answers
+// afterwards tells that from a connection lost in mid-statement: the reply that would be missing comes first.
+//
+// An error of the transport is not one of them, even if the connection answers afterwards: drivers that speak HTTP, or
+// that reconnect by themselves, would then answer over another connection.
+func maybeDefinite(err error) bool {
+	return sqlerr.Of(err) == 0 && !errors.Is(err, driver.ErrBadConn) && !transport(err) &&
+		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// transport reports whether err comes from reading or writing a connection.
+func transport(err error) bool {
+	var netErr interface{ Timeout() bool } // net.Error, and also syscall.Errno and net.ErrClosed
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &netErr)
+}
+
+// timedOut reports whether err says that a time limit of the driver's own was exceeded.
+func timedOut(err error) bool {
+	var netErr interface{ Timeout() bool }
+	return sqlerr.Of(err) == 0 && errors.As(err, &netErr) && netErr.Timeout()
+}
 
 // unsent reports whether err proves that nothing of the statement has reached the server.
 func unsent(db *sql.DB, err error) bool {
