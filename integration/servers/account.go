@@ -70,5 +70,5 @@ func find(program, debian string, dirs ...string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("servers: %s is not installed: install the Debian package %s, or name a server of yours in the "+
-		"environment (go doc github.com/nogap-go/nogap/integration/servers)", program, debian)
+		"environment (go doc github.com/nogap-go/nogap/integration/servers): %w", program, debian, exec.ErrNotFound)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"sync"
 	"syscall"
 	"testing"
@@ -51,6 +52,9 @@ func start(plan plan) (*Server, error) {
 			return s, nil
 		}
 		errs = append(errs, err)
+		if errors.Is(err, exec.ErrNotFound) {
+			break
+		}
 	}
 	return nil, errors.Join(errs...)
 }
