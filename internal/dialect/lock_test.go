@@ -1,0 +1,80 @@
+package dialect_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
+)
+
+func TestLockClause(t *testing.T) {
+	postgres := dialect.Server{Dialect: nogap.Postgres, Product: dialect.PostgreSQL, Major: 15}
+	mysql80 := dialect.Server{Dialect: nogap.MySQL, Product: dialect.MySQL, Major: 8, Minor: 0}
+	mysql57 := dialect.Server{Dialect: nogap.MySQL, Product: dialect.MySQL, Major: 5, Minor: 7}
+	mysqlTold, err := dialect.Assume(nogap.MySQL)
+	require.NoError(t, err)
+	maria102 := dialect.Server{Dialect: nogap.MariaDB, Product: dialect.MariaDB, Major: 10, Minor: 2}
+	maria105 := dialect.Server{Dialect: nogap.MariaDB, Product: dialect.MariaDB, Major: 10, Minor: 5}
+	maria1011 := dialect.Server{Dialect: nogap.MariaDB, Product: dialect.MariaDB, Major: 10, Minor: 11}
+	mariaTold, err := dialect.Assume(nogap.MariaDB)
+	require.NoError(t, err)
+	tidb := dialect.Server{Dialect: nogap.MySQL, Product: dialect.TiDB, Major: 7, Minor: 5}
+	sqlite := dialect.Server{Dialect: nogap.SQLite, Product: dialect.SQLite, Major: 3, Minor: 45}
+
+	tests := []struct {
+		server dialect.Server
+		mode   dialect.LockMode
+		wait   dialect.LockWait
+		want   string
+		err    string
+	}{
+		{server: postgres, want: " FOR UPDATE"},
+		{server: postgres, mode: dialect.ForNoKeyUpdate, wait: dialect.NoWait, want: " FOR NO KEY UPDATE NOWAIT"},
+		{server: postgres, mode: dialect.ForShare, want: " FOR SHARE"},
+		{server: postgres, mode: dialect.ForKeyShare, wait: dialect.SkipLocked, want: " FOR KEY SHARE SKIP LOCKED"},
+		{server: mysql80, mode: dialect.ForShare, wait: dialect.NoWait, want: " FOR SHARE NOWAIT"},
+		{server: mysql80, mode: dialect.ForNoKeyUpdate, err: "MySQL 8.0 has no FOR NO KEY UPDATE"},
+		{server: mysql80, wait: dialect.SkipLocked, want: " FOR UPDATE SKIP LOCKED"},
+		{server: mysql57, mode: dialect.ForShare, want: " LOCK IN SHARE MODE"},
+		{server: mysql57, wait: dialect.NoWait, err: "MySQL 5.7 has no NOWAIT"},
+		{server: mysqlTold, wait: dialect.NoWait, want: " FOR UPDATE NOWAIT"},
+		{server: mysqlTold, mode: dialect.ForKeyShare, err: "MySQL has no FOR KEY SHARE"},
+		{server: maria102, wait: dialect.NoWait, err: "MariaDB 10.2 has no NOWAIT"},
+		{server: maria105, wait: dialect.NoWait, want: " FOR UPDATE NOWAIT"},
+		{server: maria105, wait: dialect.SkipLocked, err: "MariaDB 10.5 has no SKIP LOCKED"},
+		{server: maria1011, wait: dialect.SkipLocked, want: " FOR UPDATE SKIP LOCKED"},
+		{server: maria1011, mode: dialect.ForShare, wait: dialect.NoWait, want: " LOCK IN SHARE MODE NOWAIT"},
+		{server: maria1011, mode: dialect.ForKeyShare, err: "MariaDB 10.11 has no FOR KEY SHARE"},
+		{server: mariaTold, wait: dialect.SkipLocked, want: " FOR UPDATE SKIP LOCKED"},
+		{server: tidb, wait: dialect.NoWait, want: " FOR UPDATE NOWAIT"},
+		{server: tidb, wait: dialect.SkipLocked, err: "TiDB 7.5 has no SKIP LOCKED"},
+		{server: tidb, mode: dialect.ForShare, err: "TiDB 7.5 has no FOR SHARE"},
+		{server: sqlite, want: ""},
+		{server: sqlite, mode: dialect.ForShare, err: "SQLite 3.45 has no FOR SHARE"},
+		{server: sqlite, wait: dialect.NoWait, err: "SQLite 3.45 has no NOWAIT"},
+		{server: sqlite, wait: dialect.SkipLocked, err: "SQLite 3.45 has no SKIP LOCKED"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.server.String()+"/"+tt.mode.String()+" "+tt.wait.String(), func(t *testing.T) {
+			got, err := tt.server.LockClause(tt.mode, tt.wait)
+			if tt.err != "" {
+				require.EqualError(t, err, tt.err)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tt.want, got)
+		})
+	}
+}
+
+func TestWriteLock(t *testing.T) {
+	s, err := dialect.Assume(nogap.SQLite)
+	require.NoError(t, err)
+	table, err := dialect.Table("shop.items")
+	require.NoError(t, err)
+	id, err := dialect.Column("id")
+	require.NoError(t, err)
+	require.Equal(t, `UPDATE "shop"."items" SET "id" = "id" WHERE 0`, s.WriteLock(table, id))
+}
