@@ -5,11 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
-	"weak"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/perdb"
 )
 
 // Queryer is the part of *sql.DB, *sql.Conn and *sql.Tx that asking needs.
@@ -98,19 +96,13 @@ func ask(ctx context.Context, q Queryer) (Server, error) {
 	return Server{}, err
 }
 
-// answers holds one *answer per *sql.DB that is still in use, so that many small constructors on one pool ask once.
-var answers sync.Map // weak.Pointer[sql.DB] -> *answer
+// answers holds the answer of each *sql.DB, so that many small constructors on one pool ask once.
+var answers perdb.Map[answer]
 
 func answerOf(db *sql.DB) *answer {
-	key := weak.Make(db)
-	if a, ok := answers.Load(key); ok {
-		return a.(*answer)
-	}
-	fresh := &answer{known: make(chan struct{}), turn: make(chan struct{}, 1)}
-	fresh.turn <- struct{}{}
-	a, loaded := answers.LoadOrStore(key, fresh)
-	if !loaded {
-		runtime.AddCleanup(db, func(k weak.Pointer[sql.DB]) { answers.Delete(k) }, key)
-	}
-	return a.(*answer)
+	return answers.Of(db, func() *answer {
+		a := &answer{known: make(chan struct{}), turn: make(chan struct{}, 1)}
+		a.turn <- struct{}{}
+		return a
+	})
 }
