@@ -76,5 +76,5 @@ func TestWriteLock(t *testing.T) {
 	require.NoError(t, err)
 	id, err := dialect.Column("id")
 	require.NoError(t, err)
-	require.Equal(t, `UPDATE "shop"."items" SET "id" = "id" WHERE 0`, s.WriteLock(table, id))
+	require.Equal(t, "UPDATE `shop`.`items` SET `id` = `id` WHERE 0", s.WriteLock(table, id))
 }
