@@ -136,8 +136,8 @@ func TestBadArguments(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-strategy", "hope"}, `-strategy: there is no "hope", only unsafe`},
-		{[]string{"-strategy", "unsafe,"}, `-strategy: there is no "", only unsafe`},
+		{[]string{"-strategy", "hope"}, `-strategy: there is no "hope", only unsafe, atomic`},
+		{[]string{"-strategy", "unsafe,"}, `-strategy: there is no "", only unsafe, atomic`},
 		{[]string{"-buyers", "0"}, "-buyers 0: at least 1 is needed"},
 		{[]string{"-stock", "-1"}, "-stock -1: it cannot be negative"},
 		{[]string{"-servers", "0"}, "-servers 0: at least 1 is needed"},
@@ -170,7 +170,7 @@ func TestStrategyList(t *testing.T) {
 	all, err := chooseStrategies("")
 	require.NoError(t, err)
 	require.Len(t, all, len(strategies))
-	two, err := chooseStrategies("unsafe, unsafe")
+	two, err := chooseStrategies("atomic, unsafe")
 	require.NoError(t, err)
 	require.Len(t, two, 2)
 	require.Equal(t, "unsafe", two[1].name)

@@ -28,6 +28,7 @@ var errSoldOut = errors.New("sold out")
 // strategies are all there are, in the order in which they run.
 var strategies = []strategy{
 	{"unsafe", "read the stock, decide, write it back: the bug", false, openUnsafe},
+	{"atomic", "take one in a single guarded UPDATE", true, openAtomic},
 }
 
 // chooseStrategies returns those in a comma-separated list of names, in its order; all of them if the list is empty.
