@@ -54,6 +54,10 @@ func Acquire(ctx context.Context, db *sql.DB) (*Conn, error) {
 	return &Conn{c, db}, nil
 }
 
+// Close gives the connection back. It is not promoted from sql.Conn because defer would then bind the connection of that
+// moment, and leak the one that replaced it.
+func (c *Conn) Close() error { return c.Conn.Close() }
+
 // Exec runs one statement, once.
 func (c *Conn) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	for try := 0; ; try++ {
