@@ -76,6 +76,7 @@ type Server struct {
 	handle Handler
 	opened atomic.Int64
 	open   atomic.Int64
+	dirty  atomic.Int64
 
 	mu  sync.Mutex
 	log []Call
@@ -124,6 +125,9 @@ func (s *Server) Calls() []Call {
 
 // OpenConns returns how many connections are open now.
 func (s *Server) OpenConns() int { return int(s.open.Load()) }
+
+// Dirty returns how often the pool got a connection back with its transaction still open, and handed it out again.
+func (s *Server) Dirty() int { return int(s.dirty.Load()) }
 
 // Connect opens a connection; database/sql calls it.
 func (s *Server) Connect(ctx context.Context) (driver.Conn, error) {
@@ -187,6 +191,9 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 
 // ResetSession refuses a connection that was put back into the pool with its transaction open, or dead.
 func (c *conn) ResetSession(context.Context) error {
+	if c.inTx && !c.dead {
+		c.server.dirty.Add(1)
+	}
 	if c.dead || c.inTx {
 		return driver.ErrBadConn
 	}

@@ -13,11 +13,9 @@ import (
 )
 
 const (
-	// resends is how often a call that wrote nothing is tried on another connection. database/sql uses the same number
-	// for its own, less careful, repetitions.
+	// resends is how often a call that wrote nothing is tried on another connection, when the pool has no idle one left.
+	// database/sql uses the same number for its own, less careful, repetitions.
 	resends = 2
-	// maxResends bounds the tries while the pool still holds idle connections: see tryAgain.
-	maxResends = 1000
 	// probeTimeout bounds what is asked of a connection after an error, to see whether it is still in order.
 	probeTimeout = 2 * time.Second
 )
@@ -60,7 +58,8 @@ func (c *Conn) Close() error { return c.Conn.Close() }
 
 // Exec runs one statement, once.
 func (c *Conn) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	for try := 0; ; try++ {
+	var t tries
+	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -68,7 +67,7 @@ func (c *Conn) Exec(ctx context.Context, query string, args ...any) (sql.Result,
 		if err == nil {
 			return res, nil
 		}
-		if again, err := c.afterCall(ctx, try, err); !again {
+		if again, err := c.afterCall(ctx, &t, err); !again {
 			return nil, err
 		}
 	}
@@ -76,13 +75,14 @@ func (c *Conn) Exec(ctx context.Context, query string, args ...any) (sql.Result,
 
 // QueryRow runs one statement that writes, once.
 func (c *Conn) QueryRow(ctx context.Context, query string, args []any, dest ...any) error {
-	for try := 0; ; try++ {
+	var t tries
+	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		rows, err := c.QueryContext(ctx, query, args...)
 		if err != nil {
-			if again, err := c.afterCall(ctx, try, err); !again {
+			if again, err := c.afterCall(ctx, &t, err); !again {
 				return err
 			}
 			continue
@@ -105,9 +105,13 @@ func (c *Conn) QueryRow(ctx context.Context, query string, args []any, dest ...a
 
 // Read runs one statement that writes nothing, so it is repeated if the connection turns out to be lost.
 func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) error {
-	for try := 0; ; try++ {
+	var t tries
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		err := c.QueryRowContext(ctx, query, args...).Scan(dest...)
-		if err == nil || !c.lost(ctx, err) || !tryAgain(c.db, try) {
+		if err == nil || !c.lost(ctx, err) || !t.again(c.db) {
 			return JoinContext(ctx, err)
 		}
 		if err := c.reconnect(ctx); err != nil {
@@ -117,10 +121,10 @@ func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) 
 }
 
 // afterCall decides what to do about an error with which a driver refused a call: again if nothing was sent.
-func (c *Conn) afterCall(ctx context.Context, try int, err error) (again bool, _ error) {
+func (c *Conn) afterCall(ctx context.Context, t *tries, err error) (again bool, _ error) {
 	switch {
 	case unsent(c.db, err):
-		if tryAgain(c.db, try) {
+		if t.again(c.db) {
 			err = c.reconnect(ctx)
 			return err == nil, err
 		}
@@ -131,10 +135,17 @@ func (c *Conn) afterCall(ctx context.Context, try int, err error) (again bool, _
 	return false, unknown(ctx, err)
 }
 
-// tryAgain reports whether to try another connection after try+1 of them turned out dead. After a restart of the server
-// every idle connection of the pool is, and each try uses one up.
-func tryAgain(db *sql.DB, try int) bool {
-	return try < resends || try < maxResends && db.Stats().Idle > 0
+// tries counts the connections on which a call that wrote nothing failed.
+type tries struct{ failed, most int }
+
+// again counts one more, and reports whether to try another connection. After a restart of the server every idle
+// connection of the pool is dead, and each try uses one up.
+func (t *tries) again(db *sql.DB) bool {
+	if t.failed == 0 {
+		t.most = resends + db.Stats().Idle
+	}
+	t.failed++
+	return t.failed <= t.most
 }
 
 // lost reports whether a call failed because its connection is of no more use. A call that timed out is not repeated,
@@ -143,6 +154,8 @@ func (c *Conn) lost(ctx context.Context, err error) bool {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, sql.ErrNoRows), definite(err), timedOut(err):
 		return false
+	case unsent(c.db, err):
+		return true
 	case maybeDefinite(err):
 		return !c.answers(ctx)
 	}

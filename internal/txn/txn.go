@@ -61,7 +61,8 @@ type transaction struct {
 
 // begin opens a transaction. BEGIN writes nothing, so a connection that turns out to be dead is replaced.
 func begin(ctx context.Context, db *sql.DB, opts *sql.TxOptions) (*transaction, error) {
-	for try := 0; ; try++ {
+	var tried tries
+	for {
 		c, err := Acquire(ctx, db)
 		if err != nil {
 			return nil, err
@@ -75,7 +76,7 @@ func begin(ctx context.Context, db *sql.DB, opts *sql.TxOptions) (*transaction, 
 			c.discard()
 		}
 		c.Close()
-		if !lost || !tryAgain(db, try) {
+		if !lost || !tried.again(db) {
 			return nil, JoinContext(ctx, err)
 		}
 	}
@@ -126,11 +127,14 @@ func (t *transaction) end(ctx context.Context, how func(context.Context) error) 
 	}
 }
 
-func (t *transaction) rollback(context.Context) error {
+func (t *transaction) rollback(ctx context.Context) error {
 	err := t.tx.Rollback()
 	switch {
-	case err == nil, errors.Is(err, sql.ErrTxDone), definite(err):
-		// definite: an SQLite that had already rolled back by itself says that there is no transaction.
+	case err == nil, errors.Is(err, sql.ErrTxDone):
+	case definite(err):
+		// An SQLite that had already rolled back by itself says that there is no transaction. A server that was told to
+		// kill the statement has not rolled back.
+		t.clear(ctx)
 	default:
 		t.conn.discard()
 	}
@@ -155,8 +159,8 @@ func (t *transaction) commit(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err)
 }
 
-// clear makes sure that a connection whose COMMIT failed is not in a transaction any more, as it still is after
-// SQLITE_BUSY, and reports whether it answers. One that does has answered COMMIT too, with the error.
+// clear makes sure that a connection whose COMMIT or ROLLBACK failed is not in a transaction any more, as it still is
+// after SQLITE_BUSY, and reports whether it answers. One that does has answered COMMIT too, with the error.
 func (t *transaction) clear(ctx context.Context) (alive bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 	defer cancel()
