@@ -29,9 +29,9 @@ func (s Server) Compile(template string) Statement {
 		if !found {
 			break
 		}
-		number, after, _ := strings.Cut(rest, "}")
+		number, after, closed := strings.Cut(rest, "}")
 		n, err := strconv.Atoi(number)
-		if err != nil || n < 1 || strconv.Itoa(n) != number {
+		if !closed || err != nil || n < 1 || strconv.Itoa(n) != number {
 			panic("dialect: bad placeholder {" + number + "} in " + template)
 		}
 		used = max(used, n)

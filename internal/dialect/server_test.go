@@ -1,0 +1,140 @@
+package dialect_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/fakedb"
+)
+
+// The answers of SELECT version(), from running servers and from their documentation.
+func TestVersions(t *testing.T) {
+	for _, tt := range []struct {
+		version string
+		dialect nogap.Dialect
+		want    string // of Server.String
+	}{
+		{"PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu, compiled by gcc (Debian 12.2.0-14+deb12u1) 12.2.0, 64-bit", nogap.Postgres, "PostgreSQL 15.18"},
+		{"PostgreSQL 9.6.24 on x86_64-pc-linux-gnu", nogap.Postgres, "PostgreSQL 9.6"},
+		{"PostgreSQL 18beta1 on x86_64-pc-linux-gnu", nogap.Postgres, "PostgreSQL 18.0"},
+		{"PostgreSQL 15.4 on aarch64-unknown-linux-gnu, compiled by aarch64-unknown-linux-gnu-gcc (GCC) 9.5.0, 64-bit", nogap.Postgres, "PostgreSQL 15.4"}, // Aurora
+		{"CockroachDB CCL v23.1.11 (x86_64-pc-linux-gnu, built 2023/09/27 01:53:43, go1.19.10)", nogap.Postgres, "CockroachDB 23.1"},
+		{"CockroachDB OSS v2.0.1 (linux amd64)", nogap.Postgres, "CockroachDB 2.0"},
+		{"PostgreSQL 11.2-YB-2.20.0.0-b0 on x86_64-pc-linux-gnu, compiled by clang version 16.0.6, 64-bit", nogap.Postgres, "YugabyteDB 2.20"},
+		{"PostgreSQL 15.2-YB-2025.1.0.0-b0 on x86_64-pc-linux-gnu", nogap.Postgres, "YugabyteDB 2025.1"},
+		{"8.0.36", nogap.MySQL, "MySQL 8.0"},
+		{"8.4.2-log", nogap.MySQL, "MySQL 8.4"},
+		{"5.7.44-google-log", nogap.MySQL, "MySQL 5.7"},
+		{"8.0.35-27", nogap.MySQL, "MySQL 8.0"},   // Percona
+		{"8.0.36-28.1", nogap.MySQL, "MySQL 8.0"}, // Percona XtraDB Cluster
+		{"8.0.mysql_aurora.3.04.0", nogap.MySQL, "MySQL 8.0"},
+		{"10.11.6-MariaDB-0+deb12u1", nogap.MariaDB, "MariaDB 10.11"},
+		{"11.8.2-MariaDB-log", nogap.MariaDB, "MariaDB 11.8"},
+		{"10.6.17-12-MariaDB-enterprise-log", nogap.MariaDB, "MariaDB 10.6"},
+		{"5.5.5-10.11.6-MariaDB", nogap.MariaDB, "MariaDB 10.11"}, // behind a proxy
+		{"5.5.5-11.4.3-MariaDB-ubu2404", nogap.MariaDB, "MariaDB 11.4"},
+		{"13.0.1-MariaDB", nogap.MariaDB, "MariaDB 13.0"},
+		{"8.0.11-TiDB-v7.5.0", nogap.MySQL, "TiDB 7.5"},
+		{"5.7.25-TiDB-v6.1.0-alpha-12-gabcdef", nogap.MySQL, "TiDB 6.1"},
+		{"8.0.11-TiDB-None", nogap.MySQL, "TiDB"},
+		{"CockroachDB", nogap.Postgres, "CockroachDB"},
+	} {
+		t.Run(tt.version, func(t *testing.T) {
+			s, err := serverOf(t, tt.version)
+			require.NoError(t, err)
+			require.Equal(t, tt.dialect, s.Dialect)
+			require.Equal(t, tt.want, s.String())
+		})
+	}
+}
+
+func TestVersionOfNobody(t *testing.T) {
+	for _, version := range []string{"", " ", "v1.1.0", "DuckDB", "postgresql 15", "Microsoft SQL Server 2022", "🦆"} {
+		_, err := serverOf(t, version)
+		require.ErrorContains(t, err, "WithDialect", version)
+	}
+}
+
+func serverOf(t *testing.T, version string) (dialect.Server, error) {
+	db := fakedb.Open(func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Row(version), nil })
+	t.Cleanup(func() { db.Close() })
+	src, err := dialect.NewSource(db, 0)
+	require.NoError(t, err)
+	return src.Server(t.Context(), db)
+}
+
+func TestSQLite(t *testing.T) {
+	db := fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		switch c.Query {
+		case "SELECT version()":
+			return fakedb.Reply{}, errors.New("SQL logic error: no such function: version (1)")
+		case "SELECT sqlite_version()":
+			return fakedb.Row("3.46.1"), nil
+		}
+		return fakedb.Reply{}, nil
+	})
+	defer db.Close()
+	src, err := dialect.NewSource(db, 0)
+	require.NoError(t, err)
+	s, err := src.Server(t.Context(), db)
+	require.NoError(t, err)
+	require.Equal(t, dialect.Server{Dialect: nogap.SQLite, Product: dialect.SQLite, Major: 3, Minor: 46}, s)
+}
+
+func TestAtLeast(t *testing.T) {
+	v := dialect.Server{Product: dialect.MariaDB, Major: 10, Minor: 6}
+	for _, tt := range []struct {
+		major, minor int
+		want         bool
+	}{{10, 6, true}, {10, 5, true}, {9, 9, true}, {10, 7, false}, {11, 0, false}} {
+		require.Equal(t, tt.want, v.AtLeast(tt.major, tt.minor), "%d.%d", tt.major, tt.minor)
+	}
+	require.False(t, dialect.Server{}.AtLeast(1, 0), "a version nobody asked for is old")
+}
+
+func TestUpdateReturning(t *testing.T) {
+	for version, want := range map[string]bool{
+		"PostgreSQL 15.1":             true,
+		"CockroachDB CCL v23.1.11":    true,
+		"PostgreSQL 11.2-YB-2.20.0.0": true,
+		"8.4.0":                       false,
+		"8.0.11-TiDB-v7.5.0":          false,
+		"10.11.6-MariaDB":             false,
+		"12.3.1-MariaDB":              false,
+		"13.0.1-MariaDB":              true,
+	} {
+		s, err := serverOf(t, version)
+		require.NoError(t, err)
+		require.Equal(t, want, s.UpdateReturning(), version)
+	}
+	for d, want := range map[nogap.Dialect]bool{
+		nogap.Postgres: true, nogap.SQLite: true, nogap.MySQL: false, nogap.MariaDB: false,
+	} {
+		s, err := dialect.Assume(d)
+		require.NoError(t, err)
+		require.Equal(t, d, s.Dialect)
+		require.Equal(t, want, s.UpdateReturning(), d)
+		require.Equal(t, d.String(), s.String())
+		require.Equal(t, d == nogap.MySQL || d == nogap.MariaDB, s.IsMySQL())
+	}
+}
+
+func TestAssumeNonsense(t *testing.T) {
+	for _, d := range []nogap.Dialect{0, -1, 5} {
+		_, err := dialect.Assume(d)
+		require.Error(t, err)
+	}
+	db := fakedb.Open(nil)
+	defer db.Close()
+	_, err := dialect.NewSource(db, 99)
+	require.ErrorContains(t, err, "Dialect(99)")
+	_, err = dialect.NewSource(nil, 0)
+	require.ErrorContains(t, err, "db is nil")
+	require.Equal(t, "unknown", dialect.Product(-1).String())
+	require.Equal(t, "unknown", dialect.Product(99).String())
+}
