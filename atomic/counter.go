@@ -94,19 +94,21 @@ func (c *Counter[N]) change(ctx context.Context, key Key, pick func(*guards) *gu
 		return value, fail(err)
 	}
 	g, args := pick(all), values(key, amounts...)
-	run := c.statement
-	if g.value == readBack {
-		run = c.transaction
-	}
-	err = run(ctx, func(r txn.Runner) error {
+	apply := func(r txn.Runner) error {
 		value, err = c.apply(ctx, r, g, args, zero)
 		return err
-	})
-	if err != nil {
-		var refused *RefusedError
-		if !errors.As(err, &refused) {
-			value = *new(N)
-		}
+	}
+	if g.value == readBack {
+		err = c.transaction(ctx, apply)
+	} else {
+		err = c.statement(ctx, apply)
+	}
+	if err == nil {
+		return value, nil
+	}
+	var refused *RefusedError
+	if !errors.As(err, &refused) {
+		value = *new(N)
 	}
 	return value, fail(err)
 }

@@ -152,6 +152,9 @@ func (c *column) check(s dialect.Server, condition, verdict string) dialect.Stat
 
 // values returns the key followed by the other values.
 func values(key Key, others ...any) []any {
+	if len(others) == 0 {
+		return key
+	}
 	return append(append(make([]any, 0, len(key)+len(others)), key...), others...)
 }
 
@@ -181,11 +184,16 @@ func guarded[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args
 // update runs the guarded update. If it changed nothing, the guard did not hold or there is no such row.
 func update[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args []any) (value T, changed bool, err error) {
 	if g.value == returned {
-		err = r.QueryRow(ctx, g.update.Text, g.update.Args(args), &value)
+		var row struct { // one allocation for what would be two
+			value T
+			dest  [1]any
+		}
+		row.dest[0] = &row.value
+		err = r.QueryRow(ctx, g.update.Text, g.update.Args(args), row.dest[:]...)
 		if errors.Is(err, sql.ErrNoRows) {
 			return value, false, nil
 		}
-		return value, err == nil, err
+		return row.value, err == nil, err
 	}
 	res, err := r.Exec(ctx, g.update.Text, g.update.Args(args)...)
 	if err != nil {

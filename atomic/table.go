@@ -118,8 +118,11 @@ func names(ids []dialect.Ident) string {
 
 // fail gives an error the package's name, which a *RefusedError has already.
 func fail(err error) error {
+	if err == nil {
+		return nil
+	}
 	var refused *RefusedError
-	if err == nil || errors.As(err, &refused) {
+	if errors.As(err, &refused) {
 		return err
 	}
 	return fmt.Errorf("atomic: %w", err)

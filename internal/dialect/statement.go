@@ -10,9 +10,9 @@ import (
 // Statement is SQL in the server's own notation for parameters.
 type Statement struct {
 	Text string
-	// order says which of the caller's values each placeholder takes; nil if the placeholders are numbered.
+	// order says which of the caller's values each placeholder takes; nil if they take them one by one.
 	order []int
-	// used is how many of the caller's values a statement with numbered placeholders takes.
+	// used is how many of the caller's values there are for it.
 	used int
 }
 
@@ -46,7 +46,20 @@ func (s Server) Compile(template string) Statement {
 		}
 		template = after
 	}
+	if inOrder(order) {
+		order = nil
+	}
 	return Statement{Text: b.String(), order: order, used: used}
+}
+
+// inOrder reports whether each placeholder takes the next of the caller's values.
+func inOrder(order []int) bool {
+	for i, n := range order {
+		if i != n {
+			return false
+		}
+	}
+	return true
 }
 
 // Args returns the values that the statement takes, in its order. Values behind the last one that it mentions are left

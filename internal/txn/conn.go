@@ -190,20 +190,26 @@ func (c *Conn) answers(ctx context.Context) bool {
 	return true
 }
 
-// scanOne stores the first row in dest and reads on to the end: until then the server may still report that the
-// statement failed, in a deferred constraint for example.
+// scanOne stores the one row in dest and reads on to the end: until then the server may still report that the statement
+// failed, in a deferred constraint for example.
 func scanOne(rows *sql.Rows, dest []any) (found bool, scanErr, err error) {
-	defer rows.Close()
+	atEnd := false
+	defer func() {
+		if !atEnd { // Scan panicked; otherwise the last Next has closed the rows
+			rows.Close()
+		}
+	}()
 	if found = rows.Next(); found {
 		scanErr = rows.Scan(dest...)
 	}
 	for rows.Next() {
+		scanErr = errManyRows
 	}
-	if err = rows.Err(); err == nil {
-		err = rows.Close()
-	}
-	return found, scanErr, err
+	atEnd = true
+	return found, scanErr, rows.Err()
 }
+
+var errManyRows = errors.New("it is more than one row: the key is not unique")
 
 // unknown marks err as one after which the write may have been applied.
 func unknown(ctx context.Context, err error) error {
