@@ -103,6 +103,7 @@ TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/nogap-test.XXXXXX")
 export TMPDIR
 chmod 755 "$TMPDIR" # as root the servers run as other users
 trap clean_up EXIT
+trap 'exit 130' INT TERM # after the module under test, and not on to the next one
 
 # The matrix is whole only with the driver of ncruces, which must not register the name that another driver has. A test
 # checks that the flags have worked.

@@ -41,10 +41,33 @@ func TestMatrixIsComplete(t *testing.T) {
 
 func TestEachDatabaseIsFreshAndPrivate(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		for range 2 { // at once, and one after the other
+			t.Run("", func(t *testing.T) {
+				for range 2 {
+					exec(t, target.Open(t), "CREATE TABLE items (id int PRIMARY KEY, stock int NOT NULL)")
+				}
+			})
+		}
+	})
+}
+
+// A database that another test has used has nothing left of it.
+func TestPostgresIsWiped(t *testing.T) {
+	matrix.Run(t, append(matrix.Postgres(), matrix.PgBouncer()...), func(t *testing.T, target matrix.Target) {
 		for range 2 {
-			db := target.Open(t)
-			_, err := db.Exec("CREATE TABLE items (id int PRIMARY KEY, stock int NOT NULL)")
-			require.NoError(t, err)
+			t.Run("", func(t *testing.T) {
+				db := target.Open(t)
+				for _, statement := range []string{
+					`CREATE SCHEMA "Another one"`,
+					`CREATE TABLE "Another one".items (id serial PRIMARY KEY)`,
+					`CREATE TYPE mood AS ENUM ('happy')`,
+					`CREATE TABLE items (id serial PRIMARY KEY, mood mood)`,
+					`CREATE VIEW happy AS SELECT * FROM items JOIN "Another one".items AS other USING (id)`,
+					`CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'`,
+				} {
+					exec(t, db, statement)
+				}
+			})
 		}
 	})
 }

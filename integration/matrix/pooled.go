@@ -18,8 +18,7 @@ func PgBouncer() []Target {
 	fresh := func(parameter, value string) func(testing.TB) string {
 		return func(tb testing.TB) string {
 			tb.Helper()
-			bouncer := servers.PgBouncer(tb)
-			u, err := url.Parse(createPostgres(tb, bouncer, bouncer))
+			u, err := url.Parse(createPostgres(tb, servers.PgBouncer(tb)))
 			require.NoError(tb, err)
 			query := u.Query()
 			query.Set(parameter, value)

@@ -3,6 +3,7 @@
 package matrix
 
 import (
+	"net/url"
 	"path/filepath"
 	"testing"
 
@@ -36,6 +37,8 @@ func SQLite() []Target {
 func freshFile(pragmas string) func(testing.TB) string {
 	return func(tb testing.TB) string {
 		tb.Helper()
-		return "file:" + filepath.Join(tb.TempDir(), "nogap.db") + pragmas
+		// The name of the directory has what the test's name has, # and % too.
+		path := url.URL{Path: filepath.Join(tb.TempDir(), "nogap.db")}
+		return "file:" + path.EscapedPath() + pragmas
 	}
 }
