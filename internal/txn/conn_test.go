@@ -140,7 +140,6 @@ func TestConnReadIsRepeated(t *testing.T) {
 	}{
 		{"dead connection", driver.ErrBadConn, true},
 		{"terminated while idle", &pgError{"FATAL", "57P01"}, true},
-		{"not sent", unsentError{}, true},
 		{"driver fails on a live connection", errDriver, false},
 		{"server refuses", &pgError{"ERROR", "42P01"}, false},
 		{"driver's time limit", context.DeadlineExceeded, false},
@@ -195,7 +194,7 @@ func TestConnReadNoRow(t *testing.T) {
 func TestConnReconnectsInAPoolOfOne(t *testing.T) {
 	handle := func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 		if c.Kind == fakedb.Exec && c.Conn == 1 {
-			return fakedb.Reply{}, unsentError{}
+			return fakedb.Reply{}, driver.ErrBadConn
 		}
 		return fakedb.Reply{RowsAffected: 1}, nil
 	}

@@ -35,11 +35,11 @@ type MySQLError struct {
 
 func (e *MySQLError) Error() string { return e.Message }
 
-// unsentError looks like pgx's errors from before the first byte.
-type unsentError struct{}
+// closedError looks like pgx's "conn closed", which says that it were safe to retry when it is not.
+type closedError struct{}
 
-func (unsentError) Error() string     { return "not sent" }
-func (unsentError) SafeToRetry() bool { return true }
+func (closedError) Error() string     { return "conn closed" }
+func (closedError) SafeToRetry() bool { return true }
 
 // A fault is an error of a driver and what may be true when it comes.
 type fault struct {
@@ -57,8 +57,7 @@ var errDriver = errors.New("driver: cannot encode a chan")
 
 var faults = []fault{
 	{name: "ErrBadConn", err: driver.ErrBadConn, closes: true},
-	{name: "safe to retry", err: fmt.Errorf("pgx: %w", unsentError{})},
-	{name: "safe to retry, closed", err: unsentError{}, closes: true},
+	{name: "safe to retry, it says", err: closedError{}, closes: true, sent: true},
 	{name: "driver refuses", err: errDriver, refused: true},
 	{name: "driver fails", err: errDriver, closes: true, sent: true},
 	{name: "EOF", err: fmt.Errorf("read: %w", io.EOF), closes: true, sent: true},

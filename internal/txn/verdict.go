@@ -41,22 +41,21 @@ func timedOut(err error) bool {
 }
 
 // unsent reports whether err proves that nothing of the statement has reached the server.
+//
+// That pgx calls an error SafeToRetry proves nothing: if the connection dies while it reads the answer to a statement
+// without arguments, COMMIT included, it says "conn closed" and that it were safe (5.12, MultiResultReader.NextResult).
+// Its database/sql driver turns that into driver.ErrBadConn.
 func unsent(db *sql.DB, err error) bool {
 	if errors.Is(err, sql.ErrConnDone) {
 		return true // the pool was closed; the driver was not called
-	}
-	var safe interface{ SafeToRetry() bool }
-	if errors.As(err, &safe) && safe.SafeToRetry() {
-		return true // pgx
 	}
 	return errors.Is(err, driver.ErrBadConn) && honestBadConn[driverPackage(db)]
 }
 
 // honestBadConn names the packages of the drivers that return driver.ErrBadConn only if nothing was sent, which is what
 // database/sql asks for. lib/pq isn't among them: it also turns a connection that died in mid-statement into it
-// (lib/pq#939). Nor is any wrapper, since what it wraps is not known.
+// (lib/pq#939). Nor is pgx, see unsent, nor any wrapper, since what it wraps is not known.
 var honestBadConn = map[string]bool{
-	"github.com/jackc/pgx/v5/stdlib":            true,
 	"github.com/go-sql-driver/mysql":            true,
 	"github.com/nogap-go/nogap/internal/fakedb": true,
 }
