@@ -30,6 +30,26 @@ const endGrace = time.Second
 // The transaction does not end with ctx by itself, as one made by BeginTx(ctx) does: database/sql would roll it back
 // from another goroutine, and pgx would cut a COMMIT short. The statements in fn use ctx.
 func Do(ctx context.Context, db *sql.DB, opts *sql.TxOptions, fn func(tx *sql.Tx) error) error {
+	return DoWith(ctx, db, Options{Tx: opts}, fn)
+}
+
+// Options says how DoWith opens its transaction and what it does behind it. A nil func does what Do does.
+type Options struct {
+	Tx *sql.TxOptions
+	// Conn takes a connection from the pool, as db.Conn does.
+	Conn func(ctx context.Context) (*sql.Conn, error)
+	// Begin opens the transaction on the connection that Conn returned last, as its BeginTx does. Together with Conn it
+	// lets a wrapper such as sqlx see both.
+	Begin func(ctx context.Context, conn *sql.Conn, opts *sql.TxOptions) (*sql.Tx, error)
+	// After runs once the transaction is over, on its connection and whatever came of it, also if Begin failed: it undoes
+	// what outlives a transaction, such as a setting of the session. If it fails, the connection is closed instead of
+	// being used again; the outcome stays what it was. Its context does not end with that of DoWith, but with a time
+	// limit. It runs before DoWith returns, except after the COMMIT or ROLLBACK that DoWith does not wait for.
+	After func(ctx context.Context, conn *sql.Conn) error
+}
+
+// DoWith is Do with Options.
+func DoWith(ctx context.Context, db *sql.DB, opts Options, fn func(tx *sql.Tx) error) error {
 	t, err := begin(ctx, db, opts)
 	if err != nil {
 		return err
@@ -57,44 +77,67 @@ type transaction struct {
 	tx   *sql.Tx
 	// cancel ends the context that the driver was given with BEGIN.
 	cancel context.CancelFunc
+	after  func(ctx context.Context, conn *sql.Conn) error
 }
 
 // begin opens a transaction. BEGIN writes nothing, so a connection that turns out to be dead is replaced.
-func begin(ctx context.Context, db *sql.DB, opts *sql.TxOptions) (*transaction, error) {
+func begin(ctx context.Context, db *sql.DB, opts Options) (*transaction, error) {
+	if opts.Conn == nil {
+		opts.Conn = db.Conn
+	}
+	if opts.Begin == nil {
+		opts.Begin = func(ctx context.Context, conn *sql.Conn, opts *sql.TxOptions) (*sql.Tx, error) {
+			return conn.BeginTx(ctx, opts)
+		}
+	}
 	var tried tries
 	for {
-		c, err := Acquire(ctx, db)
+		conn, err := opts.Conn(ctx)
 		if err != nil {
-			return nil, err
+			return nil, JoinContext(ctx, err)
 		}
-		t, err := beginOn(ctx, c, opts)
-		if err == nil {
+		t := &transaction{conn: &Conn{conn, db}, after: opts.After}
+		if err = t.begin(ctx, opts); err == nil {
 			return t, nil
 		}
-		lost := c.lost(ctx, err)
+		lost := t.conn.lost(ctx, err)
 		if lost {
-			c.discard()
+			t.conn.discard()
 		}
-		c.Close()
+		t.release(ctx)
 		if !lost || !tried.again(db) {
 			return nil, JoinContext(ctx, err)
 		}
 	}
 }
 
-func beginOn(ctx context.Context, c *Conn, opts *sql.TxOptions) (*transaction, error) {
+func (t *transaction) begin(ctx context.Context, opts Options) error {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
-	tx, err := c.BeginTx(life, opts)
+	tx, err := opts.Begin(life, t.conn.Conn, opts.Tx)
 	if !stop() && err == nil { // ctx ended meanwhile and has taken the transaction with it
 		tx.Rollback()
 		err = ctx.Err()
 	}
 	if err != nil {
 		cancel()
-		return nil, err
+		return err
 	}
-	return &transaction{c, tx, cancel}, nil
+	t.tx, t.cancel = tx, cancel
+	return nil
+}
+
+// release gives the connection back, or closes it if what the transaction has left behind can't be undone.
+func (t *transaction) release(ctx context.Context) {
+	defer t.conn.Close()
+	if t.after == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	defer cancel()
+	if t.after(ctx, t.conn.Conn) != nil {
+		t.conn.discard()
+	}
 }
 
 // end commits or rolls back, gives the connection back and returns what came of it. When ctx has been over for
@@ -103,7 +146,7 @@ func beginOn(ctx context.Context, c *Conn, opts *sql.TxOptions) (*transaction, e
 func (t *transaction) end(ctx context.Context, how func(context.Context) error) error {
 	finish := func() error {
 		defer t.cancel()
-		defer t.conn.Close()
+		defer t.release(ctx)
 		return how(ctx)
 	}
 	if ctx.Done() == nil {
