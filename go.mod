@@ -2,7 +2,10 @@ module github.com/nogap-go/nogap
 
 go 1.25.0
 
-require github.com/stretchr/testify v1.10.0
+require (
+	github.com/jmoiron/sqlx v1.3.5
+	github.com/stretchr/testify v1.10.0
+)
 
 require (
 	github.com/davecgh/go-spew v1.1.1 // indirect

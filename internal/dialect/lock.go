@@ -102,8 +102,12 @@ func (s Server) lacks(feature fmt.Stringer) error {
 
 // WriteLock returns the statement that takes SQLite's one write lock without writing: as the first of a transaction it
 // waits for other writers as long as busy_timeout says. A transaction that reads first and writes later gets no such
-// wait, because what it has read may be stale by then.
-func (s Server) WriteLock(table, anyColumn Ident) string {
-	c := s.Quote(anyColumn)
-	return "UPDATE " + s.Quote(table) + " SET " + c + " = " + c + " WHERE 0"
+// wait, because what it has read may be stale by then. The zero Ident stands for no table in particular.
+func (s Server) WriteLock(table Ident) string {
+	if len(table.parts) == 0 {
+		// Does nothing unless the database was made with auto_vacuum, and then at most gives one free page back. Of the
+		// statements that need no table it is the only one that begins a write and then has nothing to write.
+		return "PRAGMA incremental_vacuum(1)"
+	}
+	return "DELETE FROM " + s.Quote(table) + " WHERE 0"
 }

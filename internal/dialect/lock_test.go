@@ -74,7 +74,6 @@ func TestWriteLock(t *testing.T) {
 	require.NoError(t, err)
 	table, err := dialect.Table("shop.items")
 	require.NoError(t, err)
-	id, err := dialect.Column("id")
-	require.NoError(t, err)
-	require.Equal(t, "UPDATE `shop`.`items` SET `id` = `id` WHERE 0", s.WriteLock(table, id))
+	require.Equal(t, "DELETE FROM `shop`.`items` WHERE 0", s.WriteLock(table))
+	require.Equal(t, "PRAGMA incremental_vacuum(1)", s.WriteLock(dialect.Ident{}))
 }

@@ -43,6 +43,15 @@ func (s Source) Server(ctx context.Context, q Queryer) (Server, error) {
 	return s.shared.get(ctx, q)
 }
 
+// Ask asks the server behind q what it is. It is for a transaction whose *sql.DB is not known; Source asks only once.
+func Ask(ctx context.Context, q Queryer) (Server, error) {
+	s, err := ask(ctx, q)
+	if err != nil {
+		return Server{}, fmt.Errorf("asking the server what it is: %w", err)
+	}
+	return s, nil
+}
+
 // answer is what one *sql.DB's server said of itself.
 type answer struct {
 	known chan struct{} // closed once server is set
@@ -69,10 +78,9 @@ func (a *answer) get(ctx context.Context, q Queryer) (Server, error) {
 		return a.Server, nil
 	default:
 	}
-	s, err := ask(ctx, q)
+	s, err := Ask(ctx, q)
 	if err != nil {
-		// Not kept: the next caller asks again.
-		return Server{}, fmt.Errorf("asking the server what it is: %w", err)
+		return Server{}, err // not kept: the next caller asks again
 	}
 	a.Server = s
 	close(a.known)

@@ -67,6 +67,7 @@ var numbers = map[uint16]Meaning{
 	1213: Retry,            // deadlock; on Galera also a write set that lost its certification
 	1020: Retry,            // MariaDB with innodb_snapshot_isolation: the row changed since the snapshot
 	3101: Retry,            // MySQL group replication: rolled back by a plugin
+	3058: Retry,            // MySQL: deadlock among GET_LOCKs
 	1205: Retry | LockBusy, // undoes the statement alone: the transaction must be rolled back before it is rerun
 	3572: LockBusy,         // NOWAIT
 	1062: Unique,

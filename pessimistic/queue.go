@@ -1,0 +1,75 @@
+package pessimistic
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nogap-go/nogap/internal/keyqueue"
+	"github.com/nogap-go/nogap/internal/perdb"
+)
+
+// lockID names a lock inside one *sql.DB: a row by its table, key columns and key; a named lock by its name alone. The
+// zero lockID is the whole database.
+type lockID struct {
+	table, key string
+}
+
+func (id lockID) String() string {
+	switch {
+	case id == lockID{}:
+		return "the database"
+	case id.table == "":
+		return fmt.Sprintf("the name %q", id.key)
+	}
+	return "a row of " + id.table
+}
+
+// pool is what is known of one *sql.DB.
+type pool struct {
+	line   keyqueue.Queue[lockID]
+	galera atomic.Pointer[bool] // nil until somebody has asked
+}
+
+var pools perdb.Map[pool]
+
+type turns []*keyqueue.Turn[lockID]
+
+func (t turns) done() {
+	for _, turn := range t {
+		turn.Done()
+	}
+}
+
+// queue waits for the turn at every lock, in their order, and returns those that it got, also with an error.
+func (h *hold) queue(ctx context.Context, ids []lockID, waited *time.Duration) (got turns, _ error) {
+	start := time.Now()
+	defer func() { *waited += time.Since(start) }()
+	limited := ctx
+	if h.timeout > 0 {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, h.timeout)
+		defer cancel()
+	}
+	for _, id := range ids {
+		if h.noWait {
+			turn, free := h.pool.line.Try(id)
+			if !free {
+				return got, fmt.Errorf("%w: another call in this process has %v", ErrLocked, id)
+			}
+			got = append(got, turn)
+			continue
+		}
+		turn, err := h.pool.line.Wait(limited, id)
+		switch {
+		case err == nil:
+			got = append(got, turn)
+		case ctx.Err() != nil:
+			return got, failed(fmt.Errorf("in line for %v: %w", id, ctx.Err()))
+		default:
+			return got, fmt.Errorf("%w: other calls in this process have %v", ErrLockTimeout, id)
+		}
+	}
+	return got, nil
+}
