@@ -38,9 +38,12 @@ type Queue struct {
 //
 // Callers never wait for one another's rows and never get the same ones (SKIP LOCKED). On SQLite, which knows no locked
 // rows, one caller at a time claims anything; it is refused on servers without SKIP LOCKED, which are TiDB, MySQL before
-// 8.0 and MariaDB before 10.6. On MySQL and MariaDB the transaction has READ COMMITTED unless Isolation says otherwise,
-// because under REPEATABLE READ it would also lock the rows and the gaps that it passes over on its way, and those who
-// insert there would wait.
+// 8.0 and MariaDB before 10.6.
+//
+// MySQL and MariaDB lock what they read in order to sort it. An index must have the rows in the order of Queue.OrderBy
+// there, or the first caller holds the whole queue and the others find nothing to claim. The transaction has READ
+// COMMITTED there, unless Isolation says otherwise: under REPEATABLE READ it would also lock the rows and the gaps that it
+// passes over, and those who insert there would wait.
 //
 // Claim returns sql.ErrNoRows, and does not run fn, if there is nothing to do that somebody else has not claimed. All
 // else is as for WithRowLock; of the options, NoWait, Timeout and the modes ForShare and ForKeyShare make no sense.
