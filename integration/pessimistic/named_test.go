@@ -127,7 +127,9 @@ func TestNamedLockAndSnapshots(t *testing.T) {
 	matrix.Run(t, matrix.Postgres(), func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		nothing := func(context.Context, *sqlx.Tx) error { return nil }
-		run := func(opts ...pessimistic.Option) error { return pessimistic.WithNamedLock(t.Context(), db, "a", nothing, opts...) }
+		run := func(opts ...pessimistic.Option) error {
+			return pessimistic.WithNamedLock(t.Context(), db, "a", nothing, opts...)
+		}
 		require.ErrorContains(t, run(pessimistic.Isolation(sql.LevelRepeatableRead)), "REPEATABLE READ")
 		require.NoError(t, run(pessimistic.Isolation(sql.LevelSerializable)))
 		db.SetMaxOpenConns(1)
