@@ -86,24 +86,3 @@ func FuzzSign(f *testing.F) {
 		require.NotContains(t, amount, "e", "not every server reads exponents alike")
 	})
 }
-
-func TestCompareKeys(t *testing.T) {
-	now := time.Now()
-	ordered := []atomic.Key{
-		{nil}, {false}, {true}, {-1}, {0}, {int64(7)}, {1.5}, {"a"}, {"b"}, {[]byte("a")}, {now}, {now.Add(1)},
-	}
-	for i, a := range ordered {
-		for j, b := range ordered {
-			want := 0
-			if i < j {
-				want = -1
-			} else if i > j {
-				want = 1
-			}
-			require.Equal(t, want, atomic.CompareKeys(a, b), "%v %v", a, b)
-		}
-	}
-	require.Zero(t, atomic.CompareKeys(atomic.Key{1, "x"}, atomic.Key{int64(1), "x"}), "as the driver sends it")
-	require.Negative(t, atomic.CompareKeys(atomic.Key{1, "x"}, atomic.Key{1, "y"}))
-	require.Negative(t, atomic.CompareKeys(atomic.Key{struct{ A int }{1}}, atomic.Key{struct{ A int }{2}}))
-}

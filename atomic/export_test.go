@@ -1,7 +1,4 @@
 package atomic
 
 // For the external tests of what has no exported face.
-var (
-	Sign        = sign
-	CompareKeys = compareKeys
-)
+var Sign = sign

@@ -3,7 +3,9 @@ package atomic
 import (
 	"context"
 	"slices"
+	"strings"
 
+	"github.com/nogap-go/nogap/internal/rowkey"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -47,6 +49,7 @@ type leg struct {
 	pick   func(*guards) *guard
 	amount any
 	zero   bool
+	row    string // by which the legs are ordered
 }
 
 // legs makes all the changes or none.
@@ -55,6 +58,7 @@ func (c *Counter[N]) legs(ctx context.Context, legs []leg) error {
 		var err error
 		if err = c.checkKey(legs[i].key); err == nil {
 			legs[i].zero, err = checkAmount(legs[i].amount)
+			legs[i].row, _ = rowkey.Text(legs[i].key)
 		}
 		if err != nil {
 			return fail(err)
@@ -68,7 +72,7 @@ func (c *Counter[N]) legs(ctx context.Context, legs []leg) error {
 		return fail(err)
 	}
 	// Stable, so that of two legs on one row the one that takes comes before the one that adds.
-	slices.SortStableFunc(legs, func(a, b leg) int { return compareKeys(a.key, b.key) })
+	slices.SortStableFunc(legs, func(a, b leg) int { return strings.Compare(a.row, b.row) })
 	return fail(c.transaction(ctx, func(r txn.Runner) error {
 		for _, l := range legs {
 			g := *l.pick(all)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/rowkey"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -95,7 +96,7 @@ func (s *Set) checkMember(member []any) error {
 		return err
 	}
 	for i, v := range member {
-		if plain(v) == nil {
+		if rowkey.IsNull(v) {
 			return fmt.Errorf("%s is NULL, which no unique index tells from another NULL", s.key[i])
 		}
 	}

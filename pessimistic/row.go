@@ -222,7 +222,7 @@ func (r Rows) parse() (t target, err error) {
 		t.asked = append(t.asked, k)
 	}
 	t.sorted = slices.Clone(t.asked)
-	slices.SortFunc(t.sorted, key.compare)
+	slices.SortFunc(t.sorted, compareKeys)
 	t.sorted = slices.CompactFunc(t.sorted, func(a, b key) bool { return a.text == b.text })
 	return t, nil
 }
