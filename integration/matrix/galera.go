@@ -18,7 +18,7 @@ func Galera() []Target {
 	return []Target{{Name: "galera", Dialect: nogap.MariaDB, Driver: "mysql", maxOpen: serverPool,
 		fresh: func(tb testing.TB) string {
 			tb.Helper()
-			return createMySQL(tb, servers.Galera(tb)[0], false)
+			return createMySQL(tb, servers.Galera(tb)[0], func(*mysql.Config) {})
 		}}}
 }
 

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { servers.Main(m) }
 func TestMatrixIsComplete(t *testing.T) {
 	want := []string{
 		"postgres/pgx", "postgres/pq",
-		"mariadb/changed-rows", "mariadb/found-rows",
+		"mariadb/changed-rows", "mariadb/found-rows", "mariadb/snapshot",
 		"sqlite/modernc", "sqlite/mattn",
 	}
 	if os.Getenv("NOGAP_WHOLE_MATRIX") != "" {
@@ -105,11 +105,35 @@ func TestAffectedRows(t *testing.T) {
 		exec(t, db, "CREATE TABLE items (id int PRIMARY KEY, stock int NOT NULL)")
 		exec(t, db, "INSERT INTO items VALUES (1, 5)")
 		want := int64(1)
-		if target.Name == "mariadb/changed-rows" || target.Name == "mysql/changed-rows" {
+		switch target.Name {
+		case "mariadb/changed-rows", "mariadb/snapshot", "mysql/changed-rows":
 			want = 0
 		}
 		require.Equal(t, want, exec(t, db, "UPDATE items SET stock = 5 WHERE id = 1"))
 	})
+}
+
+// With snapshot isolation MariaDB refuses to change, or to lock, a row that has changed since the transaction's snapshot.
+func TestMariaDBSnapshotIsolation(t *testing.T) {
+	for _, target := range matrix.MariaDB() {
+		if target.Name != "mariadb/snapshot" {
+			continue
+		}
+		db := target.Open(t)
+		exec(t, db, "CREATE TABLE items (id int PRIMARY KEY, stock int NOT NULL)")
+		exec(t, db, "INSERT INTO items VALUES (1, 5)")
+		tx, err := db.Begin()
+		require.NoError(t, err)
+		defer tx.Rollback()
+		var stock int
+		require.NoError(t, tx.QueryRow("SELECT stock FROM items").Scan(&stock))
+		exec(t, db, "UPDATE items SET stock = 4")
+		var changed *mysql.MySQLError
+		require.ErrorAs(t, tx.QueryRow("SELECT stock FROM items FOR UPDATE").Scan(&stock), &changed)
+		require.EqualValues(t, 1020, changed.Number)
+		return
+	}
+	t.Fatal("the target is gone")
 }
 
 // Writers wait for each other everywhere, SQLite included, and none is refused.

@@ -19,10 +19,23 @@ import (
 func init() { _ = mysql.SetLogger(&mysql.NopLogger{}) }
 
 // MariaDB returns MariaDB with both ways in which its driver counts the rows that an UPDATE affects: those that it
-// changed, which is the default, and those that it found.
-func MariaDB() []Target { return mysqlTargets("mariadb", nogap.MariaDB, servers.MariaDB) }
+// changed, which is the default, and those that it found. It returns it once more with innodb_snapshot_isolation, which is
+// the default of MariaDB from 11.6.2 on and which 10.6.18 and 10.11.8 have.
+func MariaDB() []Target {
+	targets := mysqlTargets("mariadb", nogap.MariaDB, servers.MariaDB)
+	return append(targets, Target{Name: "mariadb/snapshot", Dialect: nogap.MariaDB, Driver: "mysql", maxOpen: serverPool,
+		fresh: func(tb testing.TB) string {
+			tb.Helper()
+			return createMySQL(tb, servers.MariaDB(tb), func(config *mysql.Config) {
+				if config.Params == nil {
+					config.Params = map[string]string{}
+				}
+				config.Params["innodb_snapshot_isolation"] = "ON"
+			})
+		}})
+}
 
-// MySQL returns the same for MySQL, and nothing if NOGAP_MYSQL_DSN is not set.
+// MySQL returns MySQL with both ways of counting rows, and nothing if NOGAP_MYSQL_DSN is not set.
 func MySQL() []Target {
 	dsn, ok := servers.MySQL()
 	if !ok {
@@ -35,7 +48,7 @@ func mysqlTargets(name string, dialect nogap.Dialect, server func(testing.TB) st
 	fresh := func(foundRows bool) func(testing.TB) string {
 		return func(tb testing.TB) string {
 			tb.Helper()
-			return createMySQL(tb, server(tb), foundRows)
+			return createMySQL(tb, server(tb), func(config *mysql.Config) { config.ClientFoundRows = foundRows })
 		}
 	}
 	return []Target{
@@ -44,8 +57,8 @@ func mysqlTargets(name string, dialect nogap.Dialect, server func(testing.TB) st
 	}
 }
 
-// createMySQL creates a database on the server of a DSN and returns the DSN that names it.
-func createMySQL(tb testing.TB, server string, foundRows bool) string {
+// createMySQL creates a database on the server of a DSN and returns the DSN that names it, with a setting of the target.
+func createMySQL(tb testing.TB, server string, set func(*mysql.Config)) string {
 	tb.Helper()
 	name := freshName()
 	execMySQL(tb, server, "CREATE DATABASE "+name)
@@ -53,8 +66,8 @@ func createMySQL(tb testing.TB, server string, foundRows bool) string {
 	config, err := mysql.ParseDSN(server)
 	require.NoError(tb, err)
 	config.DBName = name
-	config.ClientFoundRows = foundRows
 	config.ParseTime = true
+	set(config)
 	return config.FormatDSN()
 }
 
