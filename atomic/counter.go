@@ -42,8 +42,9 @@ func NewCounter[N any](db *sql.DB, table, column string, opts ...Option) (*Count
 }
 
 // WithTx returns a Counter whose statements are part of tx, the caller's own transaction on the same database. Nothing
-// is ever tried again there: after an error that is neither a *RefusedError nor sql.ErrNoRows, roll tx back. It is as
-// safe for concurrent use as tx is.
+// is ever tried again there: after an error that is neither a *RefusedError nor sql.ErrNoRows, roll tx back, and run all
+// of it again if the server asks for that. (PostgreSQL does so under REPEATABLE READ if the row has changed since the
+// transaction's first statement, with 40001; MariaDB from 11.6.2 on with 1020.) It is as safe for concurrent use as tx is.
 func (c *Counter[N]) WithTx(tx *sql.Tx) *Counter[N] {
 	inTx := *c
 	inTx.table = c.within(tx)

@@ -41,3 +41,13 @@ func items(tb testing.TB, target matrix.Target, columnType string) *sql.DB {
 func mysqlLike(target matrix.Target) bool {
 	return target.Dialect == nogap.MySQL || target.Dialect == nogap.MariaDB
 }
+
+// refusesStale reports whether the transaction is one of REPEATABLE READ that won't look at rows which have changed since
+// its snapshot: the default of MariaDB from 11.6.2 on. What it says then, error 1020, is for the owner of the transaction
+// to run all of it again.
+func refusesStale(tb testing.TB, tx *sql.Tx) bool {
+	tb.Helper()
+	var on bool
+	err := tx.QueryRow("SELECT @@innodb_snapshot_isolation").Scan(&on)
+	return err == nil && on // other servers don't know the variable
+}

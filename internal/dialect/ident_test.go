@@ -118,7 +118,7 @@ func unquote(s string, quote byte) (parts []string, rest string) {
 func FuzzQuote(f *testing.F) {
 	for _, seed := range []string{
 		"items", "shop.items", "a.b.c", "a.b.c.d", `it"ems`, `items"; DROP TABLE items; --`, "it`ems", "`", `"`, "\\", "a\x00b", "{1}",
-		"größe", "ˋitemsˋ", "ʺitemsʺ", "a b", " a", "$1", "?", "x'", "\xbf`", "é", "a--b", strings.Repeat("x", 64), "‮items",
+		"größe", "ˋitemsˋ", "ʺitemsʺ", "a b", " a", "$1", "?", "x'", "\xbf`", "é", "a--b", strings.Repeat("x", 64), "\u202eitems",
 	} {
 		f.Add(seed)
 	}
