@@ -1,0 +1,232 @@
+//go:build unix
+
+package txn_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/faultproxy"
+	"github.com/nogap-go/nogap/integration/matrix"
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+func TestAdd(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		for _, a := range adders(target) {
+			t.Run(a.name, func(t *testing.T) {
+				w := newWorld(t, target)
+				require.NoError(t, a.run(t.Context(), w, w.direct))
+				require.Equal(t, 1, w.applied(t))
+				requireClean(t, w.direct)
+			})
+		}
+	})
+}
+
+// The connection dies around the statement whose answer decides: the write is applied as often as the server was asked,
+// never twice, and the error says that nobody can know.
+func TestConnectionDies(t *testing.T) {
+	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		for _, a := range adders(target) {
+			for _, fault := range []struct {
+				name string
+				arm  func(*faultproxy.Proxy, faultproxy.Match) *faultproxy.Fault
+				want int
+			}{
+				{"request lost", (*faultproxy.Proxy).LoseRequest, 0},
+				{"reply lost", (*faultproxy.Proxy).LoseReply, 1},
+			} {
+				for _, how := range []string{"reset", "EOF"} {
+					t.Run(a.name+"/"+fault.name+"/"+how, func(t *testing.T) {
+						w := newWorld(t, target)
+						proxy, through := target.Proxy(t, w.dsn)
+						if how == "EOF" {
+							proxy.EndWithEOF()
+						}
+						db := target.Connect(t, through)
+						f := fault.arm(proxy, faultproxy.Executes(a.text))
+						err := a.run(t.Context(), w, db)
+						f.Await(t)
+						require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+						require.False(t, txn.Retryable(err))
+						// The server may take a moment to carry out what it was sent.
+						require.Eventually(t, func() bool { return w.applied(t) == fault.want }, 10*time.Second, time.Millisecond)
+						requireClean(t, db)
+						require.Equal(t, fault.want, w.applied(t))
+					})
+				}
+			}
+		}
+	})
+}
+
+// A connection that dies where no outcome hangs on it is either replaced, or the transaction is over and nothing was
+// written.
+func TestConnectionDiesBeforeCommit(t *testing.T) {
+	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		begin := "START TRANSACTION"
+		if target.Dialect == nogap.Postgres {
+			begin = "BEGIN"
+		}
+		for _, arm := range []func(*faultproxy.Proxy, faultproxy.Match) *faultproxy.Fault{
+			(*faultproxy.Proxy).LoseRequest, (*faultproxy.Proxy).LoseReply,
+		} {
+			t.Run("begin", func(t *testing.T) {
+				w := newWorld(t, target)
+				proxy, through := target.Proxy(t, w.dsn)
+				db := target.Connect(t, through)
+				f := arm(proxy, faultproxy.Executes(begin))
+				require.NoError(t, commitAdder.run(t.Context(), w, db))
+				f.Await(t)
+				require.Equal(t, 1, w.applied(t))
+				requireClean(t, db)
+			})
+			t.Run("statement", func(t *testing.T) {
+				w := newWorld(t, target)
+				proxy, through := target.Proxy(t, w.dsn)
+				db := target.Connect(t, through)
+				f := arm(proxy, faultproxy.Executes("UPDATE items"))
+				err := commitAdder.run(t.Context(), w, db)
+				f.Await(t)
+				require.Error(t, err)
+				require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+				requireClean(t, db)
+				require.Zero(t, w.applied(t))
+			})
+			t.Run("rollback", func(t *testing.T) {
+				w := newWorld(t, target)
+				proxy, through := target.Proxy(t, w.dsn)
+				db := target.Connect(t, through)
+				f := arm(proxy, faultproxy.Executes("ROLLBACK"))
+				err := rollBack(t.Context(), db)
+				f.Await(t)
+				require.ErrorIs(t, err, errCallback)
+				require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+				requireClean(t, db)
+				require.Zero(t, w.applied(t))
+			})
+			t.Run("read", func(t *testing.T) {
+				w := newWorld(t, target)
+				proxy, through := target.Proxy(t, w.dsn)
+				db := target.Connect(t, through)
+				f := arm(proxy, faultproxy.Executes("SELECT stock"))
+				stock := -1
+				require.NoError(t, autocommit(t.Context(), db, func(c *txn.Conn) error {
+					return c.Read(t.Context(), "SELECT stock FROM items WHERE id = 1", nil, &stock)
+				}))
+				f.Await(t)
+				require.Zero(t, stock)
+				requireClean(t, db)
+			})
+		}
+	})
+}
+
+var errCallback = errors.New("the callback's own")
+
+func rollBack(ctx context.Context, db *sql.DB) error {
+	return txn.Do(ctx, db, nil, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, add); err != nil {
+			return err
+		}
+		return errCallback
+	})
+}
+
+// A server that does not answer COMMIT holds nobody up for longer than a second beyond the context's end, and nothing
+// stays behind when it answers at last.
+func TestCommitHangs(t *testing.T) {
+	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		w := newWorld(t, target)
+		proxy, through := target.Proxy(t, w.dsn)
+		db := target.Connect(t, through)
+		f := proxy.HoldReply(faultproxy.Executes("COMMIT"))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		result := make(chan error, 1)
+		go func() { result <- commitAdder.run(ctx, w, db) }()
+		f.Await(t)
+		cancel()
+		select {
+		case err := <-result:
+			require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+			require.ErrorIs(t, err, context.Canceled)
+		case <-time.After(20 * time.Second):
+			t.Fatal("Do waits for an answer that does not come")
+		}
+		require.Equal(t, 1, w.applied(t))
+		proxy.Pass()
+		requireClean(t, db)
+	})
+}
+
+func TestRollbackHangs(t *testing.T) {
+	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		w := newWorld(t, target)
+		proxy, through := target.Proxy(t, w.dsn)
+		db := target.Connect(t, through)
+		f := proxy.HoldRequest(faultproxy.Executes("ROLLBACK"))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		result := make(chan error, 1)
+		go func() { result <- rollBack(ctx, db) }()
+		f.Await(t)
+		cancel()
+		select {
+		case err := <-result:
+			require.ErrorIs(t, err, errCallback)
+			require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		case <-time.After(20 * time.Second):
+			t.Fatal("Do waits for an answer that does not come")
+		}
+		proxy.Pass()
+		requireClean(t, db)
+		require.Zero(t, w.applied(t))
+	})
+}
+
+// A statement whose answer does not come ends with its context. What it did is not known.
+func TestStatementHangs(t *testing.T) {
+	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		for _, a := range adders(target) {
+			if a.name == commitAdder.name {
+				continue
+			}
+			t.Run(a.name, func(t *testing.T) {
+				w := newWorld(t, target)
+				proxy, through := target.Proxy(t, w.dsn)
+				db := target.Connect(t, through)
+				f := proxy.HoldReply(faultproxy.Executes(a.text))
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				result := make(chan error, 1)
+				go func() { result <- a.run(ctx, w, db) }()
+				f.Await(t)
+				cancel()
+				var err error
+				select {
+				case err = <-result:
+				case <-time.After(3 * time.Second):
+					// lib/pq asks the server to cancel, and waits for what it says.
+					require.Equal(t, "postgres/pq", target.Name)
+					proxy.Pass()
+					err = <-result
+				}
+				w.requireHonest(t, err)
+				if err != nil {
+					require.ErrorIs(t, err, context.Canceled)
+				}
+				require.Equal(t, 1, w.applied(t))
+				proxy.Pass()
+				requireClean(t, db)
+			})
+		}
+	})
+}
