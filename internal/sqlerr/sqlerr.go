@@ -205,6 +205,12 @@ func resultCode(err error, v reflect.Value) (int, bool) {
 	if path := v.Type().PkgPath(); !strings.Contains(path, "sqlite") && !strings.Contains(path, "libsql") {
 		return 0, false
 	}
+	// mattn and ncruces also return their codes themselves as errors. Those of ncruces have a method Code, which cuts the
+	// extended part off, so they come first.
+	switch v.Type().Name() {
+	case "ErrorCode", "ExtendedErrorCode", "ErrNo", "ErrNoExtended":
+		return integer(v)
+	}
 	if e, ok := err.(interface{ Code() int }); ok { // modernc.org/sqlite
 		return e.Code(), true
 	}
@@ -225,11 +231,6 @@ func resultCode(err error, v reflect.Value) (int, bool) {
 	}
 	if code, ok := call(reflect.ValueOf(err).MethodByName("Code")); ok {
 		return code, true
-	}
-	// ncruces also returns its codes themselves as errors.
-	switch v.Type().Name() {
-	case "ErrorCode", "ExtendedErrorCode", "ErrNo", "ErrNoExtended":
-		return integer(v)
 	}
 	return 0, false
 }

@@ -109,7 +109,7 @@ func TestOf(t *testing.T) {
 		{"mattn, code alone", sqlite.ErrNo(6), server | sqlerr.Retry | sqlerr.LockBusy},
 		{"ncruces", &sqlite.Typed{C: 1555}, server | sqlerr.Unique},
 		{"ncruces, code alone", sqlite.ErrorCode(5), server | sqlerr.Retry | sqlerr.LockBusy},
-		{"ncruces, extended code alone", sqlite.ExtendedErrorCode(261), server | sqlerr.Retry},
+		{"ncruces, extended code alone", sqlite.ExtendedErrorCode(517), server | sqlerr.Retry},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, err := range []error{

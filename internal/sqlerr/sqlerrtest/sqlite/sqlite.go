@@ -33,6 +33,9 @@ func (e ErrNo) Error() string             { return "code" }
 func (e ErrorCode) Error() string         { return "code" }
 func (e ExtendedErrorCode) Error() string { return "code" }
 
+// Code cuts the extended part off.
+func (e ExtendedErrorCode) Code() ErrorCode { return ErrorCode(e) }
+
 // Typed has the shape of *sqlite3.Error of ncruces.
 type Typed struct{ C uint16 }
 
