@@ -144,28 +144,34 @@ func (t *transaction) release(ctx context.Context) {
 // endGrace it stops waiting: the goroutine that does so outlives it, because go-sql-driver and lib/pq don't let a
 // COMMIT be cancelled, and database/sql won't close a connection under a call.
 func (t *transaction) end(ctx context.Context, how func(context.Context) error) error {
-	finish := func() error {
+	result, released := make(chan error, 1), make(chan struct{})
+	finish := func() {
+		defer close(released)
 		defer t.cancel()
 		defer t.release(ctx)
-		return how(ctx)
+		result <- how(ctx)
 	}
 	if ctx.Done() == nil {
-		return finish()
+		finish()
+		return <-result
 	}
-	result := make(chan error, 1)
-	go func() { result <- finish() }()
+	go finish()
 	select {
-	case err := <-result:
-		return err
+	case <-released:
+		return <-result
 	case <-ctx.Done():
 	}
 	grace := time.NewTimer(endGrace)
 	defer grace.Stop()
 	select {
-	case err := <-result:
-		return err
+	case <-released:
 	case <-grace.C:
 		t.cancel()
+	}
+	select {
+	case err := <-result: // also if it is only the release that takes so long
+		return err
+	default:
 		return fmt.Errorf("%w: no answer to COMMIT", nogap.ErrOutcomeUnknown)
 	}
 }

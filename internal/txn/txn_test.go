@@ -436,3 +436,38 @@ func TestDoHungProbe(t *testing.T) {
 		require.Zero(t, server.OpenConns())
 	})
 }
+
+// What is undone behind a COMMIT may hang, and does not make its outcome unknown.
+func TestDoHungAfter(t *testing.T) {
+	for _, want := range []error{nil, errLost} {
+		handle := func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
+			switch {
+			case c.Kind == fakedb.Commit:
+				return fakedb.Reply{}, want
+			case c.Query == "UNDO":
+				<-ctx.Done()
+				return fakedb.Reply{}, ctx.Err()
+			}
+			return fakedb.Reply{}, nil
+		}
+		serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			start := time.Now()
+			err := txn.DoWith(ctx, db, txn.Options{After: func(ctx context.Context, c *sql.Conn) error {
+				_, err := c.ExecContext(ctx, "UNDO")
+				return err
+			}}, insert)
+			require.Equal(t, 1500*time.Millisecond, time.Since(start))
+			require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+			if want == nil {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, want)
+			}
+			time.Sleep(time.Second) // of the bubble
+			synctest.Wait()
+			require.Zero(t, server.OpenConns(), "what could not be undone is not handed on")
+		})
+	}
+}
