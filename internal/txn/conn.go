@@ -35,6 +35,9 @@ type Runner interface {
 // Conn is one connection taken from the pool, on which every statement is a transaction of its own ("autocommit"). An
 // error that does not wrap nogap.ErrOutcomeUnknown means that the statement wrote nothing.
 //
+// A connection that turns out to be dead before it could have written anything is replaced, so settings of the session
+// do not last on a Conn.
+//
 // It is not safe for concurrent use.
 type Conn struct {
 	*sql.Conn
