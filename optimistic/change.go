@@ -1,0 +1,158 @@
+package optimistic
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/jmoiron/sqlx/reflectx"
+
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+// change is one write of a row: what it is guarded with, and what it writes.
+type change struct {
+	table *table
+	key   []any
+	// old is the version in the guard, as the statement is given it, and seen as the item holds it.
+	old  any
+	seen any
+	data []any
+	// next is the version that is written; after a swap it is what the database has.
+	next reflect.Value
+}
+
+var errStale = errors.New("the guard matched no row")
+
+// newChange takes the guard from an item.
+func (t *table) newChange(item reflect.Value) (*change, error) {
+	m := t.mapping
+	key := keep(values(make([]any, 0, len(m.key)+1), item, m.key))
+	if err := m.checkKey(key); err != nil {
+		return nil, err
+	}
+	seen := keep(values(nil, item, []column{m.version}))[0]
+	old, err := t.kind.read(seen)
+	if err != nil {
+		return nil, fmt.Errorf("version: %w", err)
+	}
+	c := &change{table: t, key: key, seen: seen, old: seen}
+	if t.kind == xmin {
+		c.old = old // a number, whatever the field is
+		return c, nil
+	}
+	if c.next, err = t.kind.next(m.version.typ, old); err != nil {
+		return nil, fmt.Errorf("version %v: %w", seen, err)
+	}
+	return c, nil
+}
+
+// take takes what is to be written from the item.
+func (c *change) take(item reflect.Value) error {
+	m := c.table.mapping
+	if key := values(nil, item, m.key); !reflect.DeepEqual(key, c.key) {
+		return fmt.Errorf("the key was changed from %v to %v", c.key, key)
+	}
+	c.data = values(make([]any, 0, len(m.all)+1), item, m.data)
+	return nil
+}
+
+// swap writes the row if it still has the old version: else it returns errStale.
+func (c *change) swap(ctx context.Context, r txn.Runner, s *statements) error {
+	return c.guarded(ctx, r, s, func() error {
+		args := c.data
+		if c.table.kind != xmin {
+			args = append(args, c.next.Interface())
+		}
+		args = s.swap.Args(append(append(args, c.key...), c.old))
+		if !s.returning {
+			return matched(r.Exec(ctx, s.swap.Text, args...))
+		}
+		stored := reflect.New(c.table.mapping.version.typ)
+		err := r.QueryRow(ctx, s.swap.Text, args, stored.Interface())
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return errStale
+		case err == nil:
+			c.next = stored.Elem()
+		}
+		return err
+	})
+}
+
+// remove deletes the row if it still has the old version: else it returns errStale.
+func (c *change) remove(ctx context.Context, r txn.Runner, s *statements) error {
+	return c.guarded(ctx, r, s, func() error {
+		return matched(r.Exec(ctx, s.remove.Text, s.remove.Args(append(c.key, c.old))...))
+	})
+}
+
+func matched(res sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	return errStale
+}
+
+// guarded runs a write, and once more if it matched nothing only because its guard spells the version in another way.
+func (c *change) guarded(ctx context.Context, r txn.Runner, s *statements, write func() error) error {
+	err := write()
+	if err == errStale && c.table.kind == timestamp && s.spelling.Text != "" && c.respell(ctx, r, s) {
+		err = write()
+	}
+	return err
+}
+
+// respell makes the guard the stored text of the version that was read. SQLite has no type for times: it compares text,
+// and a default such as CURRENT_TIMESTAMP, another driver or another time zone spells the same time in another way.
+func (c *change) respell(ctx context.Context, r txn.Runner, s *statements) bool {
+	there, text := reflect.New(c.table.mapping.version.typ), ""
+	if r.Read(ctx, s.spelling.Text, s.spelling.Args(c.key), there.Interface(), &text) != nil {
+		return false
+	}
+	found, _ := c.table.kind.read(there.Elem().Interface())
+	seen, _ := c.table.kind.read(c.seen)
+	if !same(found, seen) {
+		return false
+	}
+	c.old = text
+	return true
+}
+
+// lost says what a write that matched no row, as its caller's attempt number n, has lost to: the row is gone, or it has
+// another version.
+func (c *change) lost(ctx context.Context, r txn.Runner, s *statements, n int) error {
+	_, err := c.peek(ctx, r, s.peekLatest)
+	switch {
+	case err == nil:
+		return c.conflict(n)
+	case errors.Is(err, sql.ErrNoRows):
+		return err
+	}
+	return fmt.Errorf("%w; whether the row is still there could not be read: %w", c.conflict(n), err)
+}
+
+// store gives the item the version that its row has now.
+func (c *change) store(item reflect.Value) {
+	reflectx.FieldByIndexes(item, c.table.mapping.version.index).Set(c.next)
+}
+
+// peek reads the version that the row has now.
+func (c *change) peek(ctx context.Context, r txn.Runner, statement dialect.Statement) (reflect.Value, error) {
+	there := reflect.New(c.table.mapping.version.typ)
+	err := r.Read(ctx, statement.Text, statement.Args(c.key), there.Interface())
+	if errors.Is(err, sql.ErrNoRows) {
+		err = noRow(c.key)
+	}
+	return there.Elem(), err
+}
+
+func (c *change) conflict(attempts int) *ConflictError {
+	return &ConflictError{Table: c.table.name.String(), Key: c.key, Version: c.seen, Attempts: attempts}
+}
