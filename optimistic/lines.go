@@ -9,9 +9,12 @@ import (
 	"github.com/nogap-go/nogap/internal/keyqueue"
 )
 
-// turnTime is how long the others in line wait for one caller. Its end makes no write less safe, since the version
-// guards them all; it keeps a slow callback, or two callbacks that call Modify crosswise, from holding up a line for ever.
-const turnTime = time.Second
+// How long the others in line wait for one caller. The end of these times makes no write less safe, since the version
+// guards them all; it keeps a callback that is slow, or that calls Modify itself, from holding up a line for ever.
+const (
+	turnTime     = time.Second
+	callbackTime = 100 * time.Millisecond
+)
 
 // lines is where callers of one process queue for rows that they have been fighting over. Until a swap has been lost
 // nobody queues, and nobody pays more than a look at one number.
@@ -47,8 +50,7 @@ func (p *place) enter(ctx context.Context) error {
 // requeue gives a caller who has just lost the turn that it needs, unless it has it still. waited says that others were
 // ahead.
 func (p *place) requeue(ctx context.Context) (waited bool, err error) {
-	if p.turn != nil && p.timer.Stop() {
-		p.timer.Reset(turnTime)
+	if p.allow(turnTime) {
 		p.contend()
 		return false, nil
 	}
@@ -60,6 +62,15 @@ func (p *place) requeue(ctx context.Context) (waited bool, err error) {
 		return false, nil
 	}
 	return true, p.wait(ctx, row)
+}
+
+// allow gives a turn that has not run out yet so much more time.
+func (p *place) allow(d time.Duration) bool {
+	if p.turn == nil || !p.timer.Stop() {
+		return false
+	}
+	p.timer.Reset(d)
+	return true
 }
 
 // leave lets the next one in.

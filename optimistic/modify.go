@@ -22,7 +22,7 @@ var errDeclined = errors.New("declined by the callback")
 // fn's to change, and what it does to the version is ignored. No connection is held while fn runs, except under LockAfter.
 //
 // While a row is contended, callers in this process queue for it in arrival order instead of losing against each other; a
-// caller that keeps the others waiting for a second goes on beside them. A call of Modify in fn would be made again with
+// caller that is too slow goes on beside the next. A call of Modify in fn would be made again with
 // each attempt, and is not undone when the attempt is lost.
 //
 // Giving up is an error that satisfies errors.Is for ErrVersionConflict and ErrRetriesExhausted and holds a
@@ -38,7 +38,7 @@ func (t *Table[T]) Modify(ctx context.Context, fn func(item *T) error, key ...an
 	if err := ctx.Err(); err != nil {
 		return nil, t.fail(err)
 	}
-	m := modification[T]{Table: t, fn: fn, key: key}
+	m := modification[T]{Table: t, fn: fn, key: key, place: place{lines: &t.lines, key: key}}
 	var err error
 	if t.inTx {
 		err = m.attempt(ctx, 1)
@@ -59,14 +59,14 @@ type modification[T any] struct {
 	*Table[T]
 	fn       func(*T) error
 	key      []any
+	place    place
 	item     *T    // of the last attempt
 	declined error // what fn returned, if not nil
 }
 
 func (m *modification[T]) untilWon(ctx context.Context) error {
-	place := place{lines: &m.lines, key: m.key}
-	defer place.leave()
-	if err := place.enter(ctx); err != nil {
+	defer m.place.leave()
+	if err := m.place.enter(ctx); err != nil {
 		return err
 	}
 	return m.policy.retry(ctx,
@@ -77,7 +77,7 @@ func (m *modification[T]) untilWon(ctx context.Context) error {
 			return m.attempt(ctx, n)
 		},
 		func(ctx context.Context, lost int) error {
-			if waited, err := place.requeue(ctx); waited || err != nil {
+			if waited, err := m.place.requeue(ctx); waited || err != nil {
 				return err // the wait in line has put distance between the rivals
 			}
 			return m.policy.wait(ctx, lost)
@@ -139,9 +139,11 @@ func (m *modification[T]) decide() (*change, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.place.allow(callbackTime)
 	if m.declined = m.fn(m.item); m.declined != nil {
 		return nil, errDeclined
 	}
+	m.place.allow(turnTime)
 	return c, c.take(row)
 }
 

@@ -82,7 +82,7 @@ func newStatements(s dialect.Server, table dialect.Ident, m mapping, k kind) (*s
 	}
 	if s.Dialect == nogap.SQLite {
 		st.spelling = s.Compile("SELECT " + version + ", CAST(" + version + " AS TEXT)" + from)
-		st.writeLock = s.WriteLock(table, m.version.name)
+		st.writeLock = s.WriteLock(table)
 	}
 	return st, nil
 }

@@ -1,0 +1,11 @@
+//go:build unix
+
+package optimistic_test
+
+import (
+	"testing"
+
+	"github.com/nogap-go/nogap/integration/servers"
+)
+
+func TestMain(m *testing.M) { servers.Main(m) }
