@@ -30,11 +30,14 @@ var errStale = errors.New("the guard matched no row")
 // newChange takes the guard from an item.
 func (t *table) newChange(item reflect.Value) (*change, error) {
 	m := t.mapping
-	key := keep(values(make([]any, 0, len(m.key)+1), item, m.key))
+	key := make([]any, 0, len(m.key)+1)
+	for _, column := range m.key {
+		key = append(key, kept(column.value(item)))
+	}
 	if err := m.checkKey(key); err != nil {
 		return nil, err
 	}
-	seen := keep(values(nil, item, []column{m.version}))[0]
+	seen := kept(m.version.value(item))
 	old, err := t.kind.read(seen)
 	if err != nil {
 		return nil, fmt.Errorf("version: %w", err)
@@ -53,10 +56,15 @@ func (t *table) newChange(item reflect.Value) (*change, error) {
 // take takes what is to be written from the item.
 func (c *change) take(item reflect.Value) error {
 	m := c.table.mapping
-	if key := values(nil, item, m.key); !reflect.DeepEqual(key, c.key) {
-		return fmt.Errorf("the key was changed from %v to %v", c.key, key)
+	for i, column := range m.key {
+		if is := column.value(item); !reflect.DeepEqual(is, c.key[i]) {
+			return fmt.Errorf("the callback changed the key column %q from %v to %v", column.name, c.key[i], is)
+		}
 	}
-	c.data = values(make([]any, 0, len(m.all)+1), item, m.data)
+	c.data = make([]any, 0, len(m.all)+1)
+	for _, column := range m.data {
+		c.data = append(c.data, column.value(item))
+	}
 	return nil
 }
 
@@ -144,7 +152,7 @@ func (c *change) store(item reflect.Value) {
 }
 
 // peek reads the version that the row has now.
-func (c *change) peek(ctx context.Context, r txn.Runner, statement dialect.Statement) (reflect.Value, error) {
+func (c *change) peek(ctx context.Context, r reader, statement dialect.Statement) (reflect.Value, error) {
 	there := reflect.New(c.table.mapping.version.typ)
 	err := r.Read(ctx, statement.Text, statement.Args(c.key), there.Interface())
 	if errors.Is(err, sql.ErrNoRows) {

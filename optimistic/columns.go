@@ -102,39 +102,27 @@ func isValue(t reflect.Type) bool {
 	return t == timeType || t.Implements(valuerType) || reflect.PointerTo(t).Implements(scannerType)
 }
 
-// targets appends what a row is scanned into. Embedded pointers are allocated.
-func targets(item reflect.Value, columns []column) []any {
-	dest := make([]any, len(columns), len(columns)+1)
-	for i, c := range columns {
-		dest[i] = reflectx.FieldByIndexes(item, c.index).Addr().Interface()
-	}
-	return dest
+// target is where the column of a row is scanned to. Embedded pointers on the way are allocated.
+func (c column) target(item reflect.Value) any {
+	return reflectx.FieldByIndexes(item, c.index).Addr().Interface()
 }
 
-// values appends what the fields hold. A field behind an embedded pointer that is nil is NULL.
-func values(to []any, item reflect.Value, columns []column) []any {
-	for _, c := range columns {
-		if f, err := item.FieldByIndexErr(c.index); err == nil {
-			to = append(to, f.Interface())
-		} else {
-			to = append(to, nil)
-		}
+// value is what the column's field holds: nil, which is NULL, behind an embedded pointer that is nil.
+func (c column) value(item reflect.Value) any {
+	f, err := item.FieldByIndexErr(c.index)
+	if err != nil {
+		return nil
 	}
-	return to
+	return f.Interface()
 }
 
-// keep makes the values independent of the struct they are from, which the caller goes on to change.
-func keep(values []any) []any {
-	for i, v := range values {
-		if rv := reflect.ValueOf(v); rv.IsValid() && rv.Kind() == reflect.Slice && rv.Type().Elem().Kind() == reflect.Uint8 {
-			kept := reflect.MakeSlice(rv.Type(), rv.Len(), rv.Len())
-			reflect.Copy(kept, rv)
-			if !rv.IsNil() {
-				values[i] = kept.Interface()
-			}
-		}
+// kept makes a value independent of the struct that it is from, which a callback goes on to change.
+func kept(v any) any {
+	bytes, ok := v.([]byte)
+	if !ok {
+		return v
 	}
-	return values
+	return slices.Clone(bytes)
 }
 
 // checkKey says what is wrong with key values that the caller gave.

@@ -86,7 +86,7 @@ func (m *modification[T]) untilWon(ctx context.Context) error {
 
 // attempt tries once, without a lock. The connection goes back to the pool while fn thinks.
 func (m *modification[T]) attempt(ctx context.Context, n int) error {
-	err := m.run(ctx, func(r txn.Runner, s *statements) error { return m.load(ctx, r, s.load) })
+	err := m.read(ctx, func(r reader, s *statements) error { return m.load(ctx, r, s.load) })
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (m *modification[T]) attempt(ctx context.Context, n int) error {
 func (m *modification[T]) lockedAttempt(ctx context.Context, n int) error {
 	var c *change
 	err := txn.Do(ctx, m.db, nil, func(tx *sql.Tx) error {
-		return m.with(ctx, txn.In(tx), func(r txn.Runner, s *statements) (err error) {
+		return with(ctx, m.table, txn.In(tx), func(r txn.Runner, s *statements) (err error) {
 			if s.writeLock != "" {
 				if _, err := r.Exec(ctx, s.writeLock); err != nil {
 					return err
@@ -127,7 +127,7 @@ func (m *modification[T]) lockedAttempt(ctx context.Context, n int) error {
 	return m.finish(ctx, c, n, err)
 }
 
-func (m *modification[T]) load(ctx context.Context, r txn.Runner, statement dialect.Statement) (err error) {
+func (m *modification[T]) load(ctx context.Context, r reader, statement dialect.Statement) (err error) {
 	m.item, err = load[T](ctx, m.table, r, statement, m.key)
 	return err
 }

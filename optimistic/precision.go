@@ -9,13 +9,12 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
-	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // checkKind says why the server cannot guard with this kind of version. For a timestamp it asks how precise the column
 // is, once: a column that keeps seconds would store two versions of the same second as one, and the guard would let the
 // second writer through.
-func (t *table) checkKind(ctx context.Context, r txn.Runner, s dialect.Server) error {
+func (t *table) checkKind(ctx context.Context, r reader, s dialect.Server) error {
 	switch {
 	case t.kind == xmin && s.Product != dialect.PostgreSQL:
 		return fmt.Errorf("%v has no xmin", s)
@@ -25,7 +24,7 @@ func (t *table) checkKind(ctx context.Context, r txn.Runner, s dialect.Server) e
 	return nil
 }
 
-func (t *table) checkPrecision(ctx context.Context, r txn.Runner, s dialect.Server) error {
+func (t *table) checkPrecision(ctx context.Context, r reader, s dialect.Server) error {
 	column := t.mapping.version.name
 	query := "SELECT COLUMN_TYPE FROM information_schema.COLUMNS " +
 		"WHERE TABLE_SCHEMA = COALESCE({1}, DATABASE()) AND TABLE_NAME = {2} AND COLUMN_NAME = {3}"

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/nogap-go/nogap"
-	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // settleTime bounds what is asked after a lost reply, even if the caller's context has ended: the answer is worth that
@@ -22,12 +21,7 @@ func (c *change) settle(ctx context.Context, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	conn, failed := txn.Acquire(ctx, c.table.db)
-	if failed != nil {
-		return err
-	}
-	defer func() { conn.Close() }()
-	there, failed := c.peek(ctx, conn, c.table.prepared.Load().peek)
+	there, failed := c.peek(ctx, pool{c.table.db}, c.table.prepared.Load().peek)
 	if failed != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (t *Table[T]) Get(ctx context.Context, key ...any) (*T, error) {
 		return nil, t.fail(err)
 	}
 	var item *T
-	err := t.run(ctx, func(r txn.Runner, s *statements) (err error) {
+	err := t.read(ctx, func(r reader, s *statements) (err error) {
 		item, err = load[T](ctx, t.table, r, s.load, key)
 		return err
 	})
@@ -164,20 +164,41 @@ func (t *Table[T]) write(ctx context.Context, c *change, how func(context.Contex
 // run calls f with what runs single statements: on a connection that is given back afterwards, or in the transaction.
 func (t *Table[T]) run(ctx context.Context, f func(txn.Runner, *statements) error) error {
 	if t.inTx {
-		if t.tx == nil {
-			return errors.New("WithTx was given no transaction")
+		r, err := t.runner()
+		if err != nil {
+			return err
 		}
-		return t.with(ctx, txn.In(t.tx), f)
+		return with(ctx, t.table, r, f)
 	}
 	conn, err := txn.Acquire(ctx, t.db)
 	if err != nil {
 		return err
 	}
 	defer func() { conn.Close() }()
-	return t.with(ctx, conn, f)
+	return with(ctx, t.table, txn.Runner(conn), f)
 }
 
-func (t *table) with(ctx context.Context, r txn.Runner, f func(txn.Runner, *statements) error) error {
+// read calls f with what reads.
+func (t *Table[T]) read(ctx context.Context, f func(reader, *statements) error) error {
+	if t.inTx {
+		r, err := t.runner()
+		if err != nil {
+			return err
+		}
+		return with(ctx, t.table, reader(r), f)
+	}
+	return with(ctx, t.table, reader(pool{t.db}), f)
+}
+
+func (t *Table[T]) runner() (txn.Runner, error) {
+	if t.tx == nil {
+		return nil, errors.New("WithTx was given no transaction")
+	}
+	return txn.In(t.tx), nil
+}
+
+// with calls f with the table's SQL.
+func with[R reader](ctx context.Context, t *table, r R, f func(R, *statements) error) error {
 	s, err := t.statements(ctx, r)
 	if err != nil {
 		return err
@@ -185,8 +206,22 @@ func (t *table) with(ctx context.Context, r txn.Runner, f func(txn.Runner, *stat
 	return f(r, s)
 }
 
+// reader is the part of a txn.Runner that writes nothing.
+type reader interface {
+	dialect.Queryer
+	Read(ctx context.Context, query string, args []any, dest ...any) error
+}
+
+// pool reads on any connection. What database/sql repeats by itself, when a connection turns out to be dead, does no harm
+// here.
+type pool struct{ *sql.DB }
+
+func (p pool) Read(ctx context.Context, query string, args []any, dest ...any) error {
+	return txn.JoinContext(ctx, p.QueryRowContext(ctx, query, args...).Scan(dest...))
+}
+
 // statements returns the table's SQL, which is made when the first call knows the server.
-func (t *table) statements(ctx context.Context, r txn.Runner) (*statements, error) {
+func (t *table) statements(ctx context.Context, r reader) (*statements, error) {
 	if s := t.prepared.Load(); s != nil {
 		return s, nil
 	}
@@ -213,9 +248,13 @@ func (t *table) fail(err error) error {
 	return fmt.Errorf("optimistic: table %q: %w", t.name, err)
 }
 
-func load[T any](ctx context.Context, t *table, r txn.Runner, statement dialect.Statement, key []any) (*T, error) {
+func load[T any](ctx context.Context, t *table, r reader, statement dialect.Statement, key []any) (*T, error) {
 	item := new(T)
-	dest := targets(reflect.ValueOf(item).Elem(), t.mapping.all)
+	row := reflect.ValueOf(item).Elem()
+	dest := make([]any, len(t.mapping.all))
+	for i, c := range t.mapping.all {
+		dest[i] = c.target(row)
+	}
 	err := r.Read(ctx, statement.Text, statement.Args(key), dest...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, noRow(key)

@@ -1,0 +1,187 @@
+//go:build unix
+
+// Package optimistic_test measures optimistic.Table against what one would write by hand, side by side in one run:
+//
+//	go test -C benchmarks -run '^$' -bench . -benchtime 6x ./optimistic
+//
+// An iteration gives each rival a slice of time, one after the other. The metrics are the rivals' transactions per second
+// and Modify's rate divided by a rival's.
+package optimistic_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap/integration/matrix"
+	"github.com/nogap-go/nogap/integration/servers"
+	"github.com/nogap-go/nogap/optimistic"
+)
+
+func TestMain(m *testing.M) { servers.Main(m) }
+
+const (
+	slice       = time.Second
+	connections = 50
+)
+
+type item struct {
+	ID      int64 `db:"id"`
+	Stock   int64 `db:"stock"`
+	Version int64 `db:"version"`
+}
+
+// rival takes one from the stock of a row.
+type rival struct {
+	name string
+	take func(ctx context.Context, id int64) error
+}
+
+// contest is a number of goroutines on a number of rows.
+type contest struct {
+	name             string
+	goroutines, rows int
+	rivals           func(*sql.DB) []rival
+}
+
+func BenchmarkModify(b *testing.B) {
+	for _, c := range []contest{
+		{"500 goroutines on 1 row", 500, 1, func(db *sql.DB) []rival {
+			return []rival{modify(db), selectForUpdate(db), compareAndSwap(db), guardedUpdate(db)}
+		}},
+		{"1 goroutine on 1 row", 1, 1, func(db *sql.DB) []rival { return []rival{modify(db), compareAndSwap(db)} }},
+		{"16 goroutines on 10000 rows", 16, 10000, func(db *sql.DB) []rival { return []rival{modify(db), compareAndSwap(db)} }},
+	} {
+		b.Run(c.name, func(b *testing.B) { c.run(b) })
+	}
+}
+
+func (c contest) run(b *testing.B) {
+	db := open(b, c.rows)
+	rivals := c.rivals(db)
+	for _, r := range rivals {
+		c.slice(b, r) // to warm up: connections are made, statements prepared
+	}
+	done, spent := make([]int64, len(rivals)), make([]time.Duration, len(rivals))
+	var total, writes int64
+	require.NoError(b, db.QueryRow("SELECT sum(stock) FROM items").Scan(&total))
+	for round := 0; b.Loop(); round++ {
+		for k := range rivals {
+			i := (k + round) % len(rivals) // whoever comes first finds the tidiest table
+			n, took := c.slice(b, rivals[i])
+			done[i] += n
+			spent[i] += took
+			writes += n
+		}
+	}
+	var left int64
+	require.NoError(b, db.QueryRow("SELECT sum(stock) FROM items").Scan(&left))
+	require.Equal(b, total-writes, left, "writes were lost")
+	b.ReportMetric(0, "ns/op")
+	rate := func(i int) float64 { return float64(done[i]) / spent[i].Seconds() }
+	for i, r := range rivals {
+		b.ReportMetric(rate(i), r.name+"/s")
+		if i > 0 {
+			b.ReportMetric(rate(0)/rate(i), "modify:"+r.name)
+		}
+	}
+}
+
+// slice lets a rival work for a slice of time and returns how often it has taken one, and how long that took: what is
+// under way at the end is finished, so that nobody gains by leaving some callers without a turn.
+func (c contest) slice(b *testing.B, r rival) (int64, time.Duration) {
+	ctx := context.Background()
+	var taken atomic.Int64
+	var wg sync.WaitGroup
+	start := time.Now()
+	for range c.goroutines {
+		wg.Go(func() {
+			for time.Since(start) < slice {
+				if err := r.take(ctx, rand.Int64N(int64(c.rows))); err != nil {
+					b.Error(r.name, err)
+					return
+				}
+				taken.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return taken.Load(), time.Since(start)
+}
+
+func open(b *testing.B, rows int) *sql.DB {
+	target := matrix.Postgres()[0]
+	db := target.Open(b)
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	_, err := db.Exec("CREATE TABLE items (id BIGINT PRIMARY KEY, stock BIGINT NOT NULL, version BIGINT NOT NULL) WITH (fillfactor = 50)")
+	require.NoError(b, err)
+	_, err = db.Exec(fmt.Sprintf("INSERT INTO items SELECT n, 1000000000, 0 FROM generate_series(0, %d) n", rows-1))
+	require.NoError(b, err)
+	return db
+}
+
+func modify(db *sql.DB) rival {
+	items, err := optimistic.NewTable[item](db, "items")
+	if err != nil {
+		panic(err)
+	}
+	return rival{"modify", func(ctx context.Context, id int64) error {
+		_, err := items.Modify(ctx, func(it *item) error { it.Stock--; return nil }, id)
+		return err
+	}}
+}
+
+func selectForUpdate(db *sql.DB) rival {
+	return rival{"for-update", func(ctx context.Context, id int64) error {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		var stock int64
+		if err := tx.QueryRowContext(ctx, "SELECT stock FROM items WHERE id = $1 FOR UPDATE", id).Scan(&stock); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE items SET stock = $1 WHERE id = $2", stock-1, id); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}}
+}
+
+func compareAndSwap(db *sql.DB) rival {
+	return rival{"cas", func(ctx context.Context, id int64) error {
+		for limit := 2 * time.Millisecond; ; limit = min(2*limit, 250*time.Millisecond) {
+			var it item
+			err := db.QueryRowContext(ctx, "SELECT id, stock, version FROM items WHERE id = $1", id).
+				Scan(&it.ID, &it.Stock, &it.Version)
+			if err != nil {
+				return err
+			}
+			res, err := db.ExecContext(ctx, "UPDATE items SET stock = $1, version = $2 WHERE id = $3 AND version = $4",
+				it.Stock-1, it.Version+1, id, it.Version)
+			if err != nil {
+				return err
+			}
+			if n, err := res.RowsAffected(); err != nil || n == 1 {
+				return err
+			}
+			time.Sleep(rand.N(limit))
+		}
+	}}
+}
+
+func guardedUpdate(db *sql.DB) rival {
+	return rival{"guarded-update", func(ctx context.Context, id int64) error {
+		_, err := db.ExecContext(ctx, "UPDATE items SET stock = stock - 1 WHERE id = $1 AND stock >= 1", id)
+		return err
+	}}
+}
