@@ -1,0 +1,56 @@
+// Package pessimistic closes the gap between a read and the write that is decided from it by holding it shut: it locks a
+// row, gives it to a callback, and commits what the callback has written. Until then nobody else can write the row.
+//
+//	err := pessimistic.WithRowLock(ctx, db, pessimistic.Row{Table: "items", Key: id},
+//		func(ctx context.Context, tx *sqlx.Tx, item *Item) error {
+//			price, ok := rules.Price(item, customer) // decisions that SQL cannot make
+//			if !ok {
+//				return ErrNotForYou
+//			}
+//			_, err := tx.ExecContext(ctx, "UPDATE items SET stock = stock - 1, price = $1 WHERE id = $2", price, id)
+//			return err
+//		})
+//
+// # Which call to use
+//
+//   - WithRowLock for one row, WithRowLocks for several, such as the two accounts of a transfer.
+//   - Claim for the next rows of a table that is a queue: its callers share the work and never wait for one another.
+//   - WithNamedLock for what has no row yet.
+//   - LockRow in a transaction of your own, or for one more row inside a callback.
+//
+// If the decision can be said in SQL ("only if there are enough left"), one guarded statement is faster and holds no
+// lock between two round trips: see package atomic. If callers rarely meet, or think for long between read and write,
+// see package optimistic.
+//
+// # What is guaranteed
+//
+//   - What the callback is given is the row as it is, and stays so until the callback's own writes are committed.
+//   - The callback's writes are committed together, once, or not at all. If the connection is lost at COMMIT, the error
+//     wraps nogap.ErrOutcomeUnknown, and nothing is run again.
+//   - A transaction that the server ends because it lost against others is run again, with a random and growing pause
+//     (Backoff), until it works, or MaxAttempts are used up, or the context ends. A callback may run more than once, so
+//     it should change nothing but the database.
+//   - After an error, a panic or runtime.Goexit in the callback the transaction is rolled back and its connection is free
+//     again, with the settings that it had.
+//   - Callers in one process that want the same row queue for it in the process, in the order in which they came, without
+//     a connection. However hot the row is, they use one connection of the pool.
+//
+// # What is not
+//
+//   - A lock excludes those who lock or write. A plain SELECT reads on; see Isolation for what else may depend on it.
+//   - On a Galera cluster a lock is that of one node. Callers on two nodes can both be in their callbacks; COMMIT lets
+//     one of them win and runs the other again. The result is right, but a callback that acts on the world outside the
+//     database may do so twice.
+//   - A callback that waits for another transaction of its own program, because it takes a second lock in a nested call,
+//     can deadlock in a way that no server sees. Use LockRow with the callback's tx, or WithRowLocks; the same lock twice
+//     is found and refused.
+//   - On SQLite, every lock is the write lock of the whole database. It is taken before the read, which never fails
+//     because of another writer later, and the callers of one process queue for it.
+//   - MySQL rolls the whole transaction back when it reports a deadlock, and then runs what follows on its own. A callback
+//     that goes on after the error of a statement, instead of returning it, breaks all of the above there.
+//
+// # Servers
+//
+// PostgreSQL, MySQL, MariaDB, SQLite and the servers that speak like them: what they are is asked once for every *sql.DB.
+// An option that a server does not have is an error that names both, and nothing is sent.
+package pessimistic
