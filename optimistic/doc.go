@@ -1,0 +1,76 @@
+// Package optimistic checks the gap between a read and the write decided from it: every write carries the version that
+// was read, and the database applies it only if that is still the row's version. Nobody waits for a lock while somebody
+// thinks, and no write is lost: who comes second starts again with what the first one wrote, or is told.
+//
+// # Use
+//
+// A [Table] reads and writes rows as structs. It needs a version column, in the simplest case
+//
+//	ALTER TABLE items ADD COLUMN version BIGINT NOT NULL DEFAULT 0
+//
+// and a field for it:
+//
+//	type Item struct {
+//		ID      int64 `db:"id"`
+//		Stock   int64 `db:"stock"`
+//		Version int64 `db:"version"`
+//	}
+//
+//	items, err := optimistic.NewTable[Item](db, "items")
+//	item, err := items.Modify(ctx, func(it *Item) error { it.Stock--; return nil }, id)
+//
+// # Which call
+//
+//   - [Table.Modify] when the program decides: load, decide, swap, and again until it wins.
+//   - [Table.Get] and [Table.Update] when a person or another program decides in between, with the version sent along as an
+//     ETag or a hidden field of a form. A conflict is theirs to resolve, so it is not retried: it is a [*ConflictError].
+//   - [RetryOnVersionConflict] around SQL of your own: a decision that reads or writes several rows, say, or tables. For
+//     those, [Table.WithTx] puts reads and writes of a Table into your transaction.
+//
+// If the new value follows from the old one in SQL, as in stock = stock - 1, package atomic does it in one statement. If
+// the decision takes long or must not be made twice, package pessimistic keeps the others out meanwhile.
+//
+// # Versions
+//
+// The type of the field says what the version is:
+//
+//   - An integer is incremented by each write.
+//   - A [time.Time] becomes the time of the write, or a microsecond more than the version before, whichever is later: two
+//     writes within one tick of the clock, or from machines whose clocks differ, still have different versions. The
+//     column must keep microseconds: TIMESTAMP or TIMESTAMPTZ on PostgreSQL, DATETIME(6) on MySQL and MariaDB. The first
+//     call fails if it keeps fewer.
+//   - A string, a []byte or a UUID type with Scan and Value methods becomes a random token, a UUID of version 4: of 36
+//     characters in a string, for a column such as UUID, CHAR(36) or TEXT, and of 16 bytes in a []byte, for BYTEA,
+//     BINARY(16) or BLOB. It tells whose write it is from.
+//   - With VersionColumn("xmin"), the field is a uint32, an int64 or a string and holds the number of the transaction that
+//     wrote the row, which PostgreSQL keeps by itself: the table needs no version column.
+//
+// A pointer or a type such as [sql.NullInt64] can hold NULL, the version of a row that never had one. NULL is a version
+// like any other then, and so is zero: there is no value for which the guard is left out. Reading NULL into a field that
+// cannot hold it is an error.
+//
+// # Guarantees
+//
+// A write is applied if and only if the row has the version that it was decided from, and then exactly once: nothing is
+// sent twice unless the server, or the driver, has said that it was not applied. If the connection is lost before the
+// answer comes, a token is read back, and found means applied; else the error is nogap.ErrOutcomeUnknown. After any
+// error the struct is as it was.
+//
+// A row that is gone is sql.ErrNoRows. If a context ends, the error satisfies errors.Is for the context's error.
+//
+// Callers of Modify in one process queue for a row that they have been fighting over, in arrival order, so a hot row is as
+// fast as its single writes. Several processes still fight over it; [LockAfter] makes those who lost n times take the row
+// lock.
+//
+// # Limits
+//
+// Everybody who writes the row must change its version, in SQL of their own too; only xmin changes by itself. A trigger
+// may set a timestamp on PostgreSQL and SQLite; any other version that a trigger sets makes the next Update of the same
+// struct a conflict, where Modify would have read the row again.
+//
+// A version guards its row alone. A rule about several rows, such as a sum that must not pass a limit, needs one row that
+// every writer changes, or a transaction with isolation level SERIALIZABLE in RetryOnVersionConflict.
+//
+// Reads may come from a replica only if a stale one does no harm: Update would find the conflict, and Modify would load the
+// same stale row again.
+package optimistic

@@ -1,0 +1,128 @@
+package optimistic_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/nogap-go/nogap/optimistic"
+)
+
+type Item struct {
+	ID      int64 `db:"id"`
+	Stock   int64 `db:"stock"`
+	Version int64 `db:"version"`
+}
+
+var errSoldOut = errors.New("sold out")
+
+func Example() {
+	ctx := context.Background()
+	db := newShop().DB() // a database with item 42: 2 in stock, version 7
+
+	items, err := optimistic.NewTable[Item](db, "items")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 3 {
+		item, err := items.Modify(ctx, func(it *Item) error {
+			if it.Stock == 0 {
+				return errSoldOut
+			}
+			it.Stock--
+			return nil
+		}, 42)
+		if errors.Is(err, errSoldOut) {
+			fmt.Println("sorry")
+			return
+		}
+		fmt.Println(item.Stock, "left in version", item.Version)
+	}
+	// Output:
+	// 1 left in version 8
+	// 0 left in version 9
+	// sorry
+}
+
+func ExampleTable_Update() {
+	ctx := context.Background()
+	items, _ := optimistic.NewTable[Item](newShop().DB(), "items")
+
+	// Two people open the same form.
+	alice, _ := items.Get(ctx, 42)
+	bob, _ := items.Get(ctx, 42)
+
+	alice.Stock = 20
+	fmt.Println(items.Update(ctx, alice))
+
+	bob.Stock = 3
+	err := items.Update(ctx, bob)
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, optimistic.ErrVersionConflict))
+	// Output:
+	// <nil>
+	// optimistic: version conflict: items [42] no longer has version 7 (attempt 1)
+	// true
+}
+
+func ExampleTable_WithTx() {
+	ctx := context.Background()
+	db := newShop().DB()
+	items, _ := optimistic.NewTable[Item](db, "items")
+
+	err := optimistic.RetryOnVersionConflict(ctx, func(ctx context.Context) error {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		item, err := items.WithTx(tx).Modify(ctx, func(it *Item) error { it.Stock--; return nil }, 42)
+		if err != nil {
+			return err
+		}
+		fmt.Println(item.Stock, "left")
+		// What else belongs together, such as the order, goes here.
+		return tx.Commit()
+	})
+	fmt.Println(err)
+	// Output:
+	// 1 left
+	// <nil>
+}
+
+func ExampleRetryOnVersionConflict() {
+	ctx := context.Background()
+	db := newShop().DB()
+
+	err := optimistic.RetryOnVersionConflict(ctx, func(ctx context.Context) error {
+		var stock, version int64
+		err := db.QueryRowContext(ctx, "SELECT stock, version FROM items WHERE id = $1", 42).Scan(&stock, &version)
+		if err != nil {
+			return err
+		}
+		res, err := db.ExecContext(ctx,
+			"UPDATE items SET stock = $1, version = $2 WHERE id = $3 AND version = $4", stock-1, version+1, 42, version)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 1 {
+			return err
+		}
+		return optimistic.ErrVersionConflict // somebody else was faster
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+func ExampleTable_Get() {
+	items, _ := optimistic.NewTable[Item](newShop().DB(), "items")
+	item, err := items.Get(context.Background(), 42)
+	fmt.Println(item.Stock, item.Version, err)
+	_, err = items.Get(context.Background(), 43)
+	fmt.Println(errors.Is(err, sql.ErrNoRows))
+	// Output:
+	// 2 7 <nil>
+	// true
+}
