@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -245,23 +246,23 @@ func TestNewcomersQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop()
 		items := openItems(t, s)
-		attempts := 0
+		var attempts atomic.Int64
 		var wg sync.WaitGroup
 		slow := func(it *Item) error {
 			time.Sleep(10 * time.Millisecond)
-			attempts++
+			attempts.Add(1)
 			return take(it)
 		}
 		for range 2 {
 			wg.Go(func() { items.Modify(context.Background(), slow, 42) })
 		}
 		time.Sleep(15 * time.Millisecond) // the loser is in its second attempt
-		require.Equal(t, 2, attempts)
+		require.EqualValues(t, 2, attempts.Load())
 		for range 3 {
 			wg.Go(func() { items.Modify(context.Background(), slow, 42) })
 		}
 		wg.Wait()
-		require.Equal(t, 6, attempts, "no newcomer has lost")
+		require.EqualValues(t, 6, attempts.Load(), "no newcomer has lost")
 		require.Equal(t, int64(12), s.item(42).Version)
 
 		// Nobody is left in the line, so nobody waits.
