@@ -15,6 +15,7 @@ import (
 	"github.com/jmoiron/sqlx/reflectx"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/rowkey"
 )
 
 // mapping says which field of T holds which column. The rules are sqlx's.
@@ -131,8 +132,8 @@ func (m mapping) checkKey(key []any) error {
 		return fmt.Errorf("%d key values for %d key columns", len(key), len(m.key))
 	}
 	for i, k := range key {
-		if k == nil {
-			return fmt.Errorf("the value for the key column %q is nil", m.key[i].name)
+		if rowkey.IsNull(k) {
+			return fmt.Errorf("the value for the key column %q is NULL", m.key[i].name)
 		}
 	}
 	return nil

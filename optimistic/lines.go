@@ -2,11 +2,11 @@ package optimistic
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/nogap-go/nogap/internal/keyqueue"
+	"github.com/nogap-go/nogap/internal/rowkey"
 )
 
 // How long the others in line wait for one caller. The end of these times makes no write less safe, since the version
@@ -106,5 +106,8 @@ func (p *place) contend() {
 	}
 }
 
-// row names the row. Two rows of one name only wait for each other without need.
-func (p *place) row() string { return fmt.Sprintln(p.key...) }
+// row names the row. If two rows have one name they only wait for each other without need.
+func (p *place) row() string {
+	text, _ := rowkey.Text(p.key)
+	return text
+}

@@ -79,7 +79,8 @@ func newTable(db *sql.DB, name string, row reflect.Type, opts []Option) (*table,
 // in an item that was written stays bumped even if tx is rolled back: read the row again then.
 //
 // A transaction under REPEATABLE READ or SERIALIZABLE goes on seeing the row that it lost with, so a new attempt needs a
-// new transaction. With xmin, two copies of one row that the same transaction has both written have the same version:
+// new transaction; on some servers a lost swap is a serialization failure there, which RetryOnVersionConflict knows as
+// well. With xmin, two copies of one row that the same transaction has both written have the same version:
 // don't write both.
 func (t *Table[T]) WithTx(tx *sql.Tx) *Table[T] {
 	return &Table[T]{table: t.table, tx: tx, inTx: true}

@@ -198,6 +198,7 @@ func TestBadCalls(t *testing.T) {
 	add(items.Get(t.Context()))
 	add(items.Get(t.Context(), 1, 2))
 	add(items.Get(t.Context(), nil))
+	add(items.Get(t.Context(), (*int64)(nil)))
 	add(items.Modify(t.Context(), nothing))
 	add(items.Modify(t.Context(), nothing, nil))
 	add(items.Modify(t.Context(), nil, 42))
@@ -206,7 +207,7 @@ func TestBadCalls(t *testing.T) {
 	for _, err := range errs {
 		require.ErrorContains(t, err, `optimistic: table "items"`)
 	}
-	require.ErrorContains(t, errs[2], `"id" is nil`)
+	require.ErrorContains(t, errs[2], `"id" is NULL`)
 	require.Empty(t, s.statements())
 }
 
