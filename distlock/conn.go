@@ -1,0 +1,62 @@
+package distlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-redsync/redsync/v4/redis"
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// errUnused is the error of the parts of redsync's interface that a Mutex as it is used here has no use for.
+var errUnused = errors.New("distlock: not used")
+
+// conn is redsync's Conn for a claim: it turns redsync's commands into those of the round.
+type conn struct {
+	claim *claim
+	round *round
+}
+
+// SetNX takes the lock.
+func (c *conn) SetNX(key, value string, ttl time.Duration) (bool, error) {
+	return c.claim.take(c.round, key, value, ttl)
+}
+
+// Eval runs one of redsync's two scripts, to delete the key or to extend it. Which one follows from the round; the first
+// is replaced by one that also finds the process to wake.
+func (c *conn) Eval(script *redis.Script, keysAndArgs ...any) (any, error) {
+	if len(keysAndArgs) < 2 {
+		return nil, errUnused
+	}
+	key, value := fmt.Sprint(keysAndArgs[0]), fmt.Sprint(keysAndArgs[1])
+	switch {
+	case c.round.kind == taking:
+		c.claim.drop(c.round.dropRound(c.claim.node.timeout), key, value)
+		return int64(0), nil // redsync does not look at it
+	case c.round.kind == extending && len(keysAndArgs) == 3:
+		return c.claim.extend(c.round, script, key, value, keysAndArgs[2])
+	case c.round.kind == giving:
+		return c.claim.give(c.round, key, value)
+	}
+	return nil, errUnused
+}
+
+// Close does nothing: the client has its own pool.
+func (c *conn) Close() error { return nil }
+
+func (c *conn) Get(string) (string, error)         { return "", errUnused }
+func (c *conn) Set(string, string) (bool, error)   { return false, errUnused }
+func (c *conn) ScriptLoad(*redis.Script) error     { return errUnused }
+func (c *conn) PTTL(string) (time.Duration, error) { return 0, errUnused }
+
+// eval runs a script of redsync's by its hash, and with its source if the server does not have it, after a restart for
+// example.
+func eval(ctx context.Context, client goredis.UniversalClient, s *redis.Script, keys []string, args ...any) (int64, error) {
+	n, err := client.EvalSha(ctx, s.Hash, keys, args...).Int64()
+	if goredis.HasErrorPrefix(err, "NOSCRIPT") {
+		n, err = client.Eval(ctx, s.Src, keys, args...).Int64()
+	}
+	return n, err
+}

@@ -1,0 +1,33 @@
+package distlock
+
+import (
+	_ "embed"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed lua/release.lua
+	releaseSource string
+	//go:embed lua/drop.lua
+	dropSource string
+	//go:embed lua/join.lua
+	joinSource string
+
+	releaseScript = redis.NewScript(releaseSource)
+	dropScript    = redis.NewScript(dropSource)
+	joinScript    = redis.NewScript(joinSource)
+)
+
+// queueKey returns the key of the list of processes that wait for a lock. It hashes to the same slot of a Redis Cluster
+// as the lock's key, because the scripts use both: it has the same hash tag, or the whole key as its tag. Only a key with
+// a closing brace but no tag has no such name.
+func queueKey(key string) string {
+	if open := strings.IndexByte(key, '{'); open >= 0 {
+		if length := strings.IndexByte(key[open+1:], '}'); length > 0 {
+			return key + ":queue"
+		}
+	}
+	return "{" + key + "}:queue"
+}

@@ -1,0 +1,184 @@
+package distlock
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// maxWait is how long a process waits for a hint before it tries by itself: what a lost one costs at most. It is
+	// shortened at random, so that processes don't try in step.
+	maxWait = time.Second
+	// yieldWait is how long a process that has just woken another one leaves it alone.
+	yieldWait = 50 * time.Millisecond
+	// queueTTL is how long a queue lives that nobody refreshes. A live waiter does every maxWait.
+	queueTTL = 10 * maxWait
+)
+
+// waiters are the locks that this process waits for at the nodes. There is one waiter per lock, the caller whose turn it
+// is in the process.
+type waiters struct {
+	mu    sync.Mutex
+	byKey map[string]*waiter
+}
+
+// waiter is a process's place in the queue of a lock. The queue is kept on one node, the first that answers in an order
+// that depends on the lock; a release looks at all of them.
+type waiter struct {
+	locker *Locker
+	key    string
+	hint   chan struct{}
+	joined *node // nil if in no queue
+	hinted bool  // taken off the queue by the one who woke us
+}
+
+func (ws *waiters) add(l *Locker, key string) *waiter {
+	w := &waiter{locker: l, key: key, hint: make(chan struct{}, 1)}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.byKey == nil {
+		ws.byKey = make(map[string]*waiter)
+	}
+	ws.byKey[key] = w
+	return w
+}
+
+func (ws *waiters) remove(w *waiter) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	delete(ws.byKey, w.key)
+}
+
+// tell hands a hint to the waiter of a lock, or to all of them. It reports false if nobody waits for the lock.
+func (ws *waiters) tell(key string) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if key == "" {
+		for _, w := range ws.byKey {
+			w.wake()
+		}
+		return true
+	}
+	w := ws.byKey[key]
+	if w != nil {
+		w.wake()
+	}
+	return w != nil
+}
+
+func (w *waiter) wake() {
+	select {
+	case w.hint <- struct{}{}:
+	default: // one is as good as two
+	}
+}
+
+// join takes a place in the queue, or keeps the one it has. It returns how long the lock has left on that node; a
+// negative time means that nobody holds it there. It reports false if there is no queue to be had.
+func (w *waiter) join(ctx context.Context) (left time.Duration, ok bool) {
+	w.hinted = false
+	for _, n := range w.locker.queueNodes(w.key) {
+		if n.late.Load() {
+			continue
+		}
+		r := newRound(ctx, queueing, 1, w.locker.config.nodeTimeout)
+		r.giveUp = ctx.Done()
+		left, err := ask(r, n, func(ctx context.Context) (time.Duration, error) {
+			if err := n.inbox.open(ctx); err != nil {
+				return 0, err
+			}
+			return n.join(ctx, w.key, w.locker.process, queueTTL)
+		})
+		r.end()
+		if err == nil {
+			w.joined = n
+			return left, true
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return 0, false
+}
+
+// wait waits for a hint, for d, or for the end of ctx.
+func (w *waiter) wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-w.hint:
+		w.hinted = true
+	case <-timer.C:
+	case <-ctx.Done():
+	case <-w.locker.tasks.closing.Done():
+	}
+}
+
+// leave gives the place in the queue up. A caller that leaves without the lock passes on the hint that it got: the lock
+// may be free, and nobody else knows.
+func (w *waiter) leave(acquired bool) {
+	w.locker.waiters.remove(w)
+	select {
+	case <-w.hint:
+		w.hinted = true
+	default:
+	}
+	if w.joined == nil || (w.hinted && acquired) {
+		return
+	}
+	n := w.joined
+	r := newRound(context.Background(), queueing, 1, w.locker.config.nodeTimeout)
+	defer r.end()
+	ask(r, n, func(ctx context.Context) (struct{}, error) {
+		if w.hinted {
+			n.wakeNext(ctx, w.key)
+			return struct{}{}, nil
+		}
+		// If somebody took us off the queue just now, its hint is on its way and Locker.deliver passes it on.
+		_, err := n.leave(ctx, w.key, w.locker.process)
+		return struct{}{}, err
+	})
+}
+
+// queueNodes returns the nodes in the order in which processes look for the queue of a lock, so that locks are spread
+// over them. Processes have different seeds, so the order comes from a hash without one.
+func (l *Locker) queueNodes(key string) []*node {
+	if len(l.nodes) == 1 {
+		return l.nodes
+	}
+	var sum uint32 = 2166136261 // FNV-1a
+	for i := range len(key) {
+		sum = (sum ^ uint32(key[i])) * 16777619
+	}
+	first := int(sum % uint32(len(l.nodes)))
+	return append(l.nodes[first:len(l.nodes):len(l.nodes)], l.nodes[:first]...)
+}
+
+// deliver is called with each hint that arrives. One that nobody waits for any more goes to the next process, unless this
+// one has the lock itself.
+func (l *Locker) deliver(n *node, key string) {
+	if l.waiters.tell(key) {
+		return
+	}
+	if turn, free := l.line.Try(strings.TrimPrefix(key, l.config.prefix)); free {
+		turn.Done()
+		l.tasks.run(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), l.config.nodeTimeout)
+			defer cancel()
+			n.wakeNext(ctx, key)
+		})
+	}
+}
+
+// pollWait returns how long to wait for a hint while somebody holds the lock: no longer than its key lives, in case the
+// holder has died.
+func pollWait(left time.Duration) time.Duration {
+	d := maxWait - rand.N(maxWait/4)
+	if left >= 0 {
+		d = min(d, left+time.Millisecond)
+	}
+	return d
+}
