@@ -46,7 +46,7 @@ func (c *claim) take(r *round, key, value string, ttl time.Duration) (bool, erro
 	yes, err := ask(r, c.node, func(ctx context.Context) (bool, error) {
 		yes, err := c.node.take(ctx, key, value, ttl)
 		if c.settle(yes, err) {
-			c.node.drop(key, value)
+			c.node.leftovers.add(key, value)
 		}
 		return yes, err
 	})
@@ -100,9 +100,9 @@ func (c *claim) drop(r *round, key, value string) {
 		return
 	}
 	ask(r, c.node, func(ctx context.Context) (struct{}, error) {
-		err := dropScript.Run(ctx, c.node.client, []string{key}, value).Err()
+		err := c.node.drop(ctx, key, value)
 		if !answered(err) {
-			c.node.drop(key, value)
+			c.node.leftovers.add(key, value)
 		}
 		return struct{}{}, err
 	})
@@ -118,7 +118,7 @@ func (c *claim) give(r *round, key, value string) (int64, error) {
 	status, err := ask(r, c.node, func(ctx context.Context) (int64, error) {
 		status, next, err := c.node.give(ctx, key, value)
 		if !answered(err) {
-			c.node.drop(key, value)
+			c.node.leftovers.add(key, value)
 		}
 		if next != "" {
 			r.woke.Store(true)

@@ -50,7 +50,7 @@ func (l *Locker) attempt(ctx context.Context, name string) (*hold, *Error) {
 	h.mutex = redsync.New(pools...).NewMutex(l.config.prefix+name, l.mutexOptions...)
 
 	r := newRound(ctx, taking, len(l.nodes), l.config.nodeTimeout)
-	r.giveUp = ctx.Done()
+	r.until(ctx)
 	err := h.mutex.TryLockContext(r.context())
 	r.end()
 	if err != nil {

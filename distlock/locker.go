@@ -68,12 +68,7 @@ func New(clients []redis.UniversalClient, opts ...Option) (*Locker, error) {
 	l.close = cancel
 	l.tasks = &tasks{closing: closing}
 	for i, client := range clients {
-		n := &node{
-			index: i, addr: address(client), client: client, timeout: c.nodeTimeout, ttl: c.ttl, tasks: l.tasks,
-			inbox: &inbox{client: client, process: l.process, tasks: l.tasks, ready: make(chan struct{})},
-		}
-		n.inbox.deliver = func(key string) { l.deliver(n, key) }
-		l.nodes = append(l.nodes, n)
+		l.nodes = append(l.nodes, l.newNode(i, client))
 	}
 	l.mutexOptions = []redsync.Option{
 		redsync.WithExpiry(c.ttl),

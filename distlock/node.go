@@ -8,36 +8,46 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/nogap-go/nogap/internal/backoff"
 )
 
 // node is one of the independent Redis servers, behind the caller's client. A client may hang for as long as its own
-// timeouts and retries allow, 20 seconds by default in go-redis, and does not stop when its context ends. So every
-// command runs on a goroutine of its own, for which nobody waits longer than the round that it belongs to.
+// timeouts and retries allow, 20 seconds by default in go-redis, and does not stop when its context ends. So a command
+// runs on a goroutine of its own, for which nobody waits longer than the round that it belongs to.
+//
+// That costs a switch between goroutines, a tenth of an uncontended lock on a fast network. A *redis.Client does without
+// it while its node answers in time: it can be told to keep to NodeTimeout itself.
 type node struct {
-	index   int
-	addr    string
-	client  redis.UniversalClient
-	timeout time.Duration
-	ttl     time.Duration
-	tasks   *tasks
-	inbox   *inbox
+	index     int
+	addr      string
+	client    redis.UniversalClient
+	prompt    bool // the client keeps to the timeout
+	timeout   time.Duration
+	tasks     *tasks
+	inbox     *inbox
+	leftovers leftovers
 
 	// late is set while the node's last answer came too late or not at all. A late node is still asked, but its answer
 	// is waited for only as long as it can make a difference.
 	late     atomic.Bool
 	inFlight atomic.Int32
-	drops    atomic.Int32
 }
 
-const (
-	// maxLate bounds the commands in flight to a node that is late, and with them the goroutines and connections that
-	// hang there.
-	maxLate = 32
-	// maxDrops bounds the clean-ups that wait for a node to answer again. The TTL takes care of the rest.
-	maxDrops = 256
-)
+// maxLate bounds the commands in flight to a node that is late, and with them the goroutines and connections that hang
+// there.
+const maxLate = 32
+
+func (l *Locker) newNode(index int, client redis.UniversalClient) *node {
+	n := &node{index: index, addr: address(client), client: client, timeout: l.config.nodeTimeout, tasks: l.tasks}
+	if c, ok := client.(*redis.Client); ok {
+		n.client, n.prompt = c.WithTimeout(n.timeout), true // with the same pool of connections
+	}
+	n.inbox = &inbox{
+		client: client, process: l.process, tasks: l.tasks, ready: make(chan struct{}),
+		deliver: func(key string) { l.deliver(n, key) },
+	}
+	n.leftovers.node = n
+	return n
+}
 
 // timeoutError says that a node did not answer in time. It does not wrap the context's error, which would look as if
 // the caller's context had ended.
@@ -62,35 +72,34 @@ func address(client redis.UniversalClient) string {
 // ask runs f, which sends a command to n, and waits for what it returns until the round is over for the node. f goes on
 // alone if it comes to that, and then has to see to what it finds out.
 func ask[T any](r *round, n *node, f func(ctx context.Context) (T, error)) (T, error) {
-	type answer struct {
-		value T
-		err   error
+	late := n.late.Load()
+	if n.prompt && !late && !r.hasty {
+		value, err := f(r.ctx)
+		return value, n.judge(r, err)
 	}
 	var enough <-chan struct{}
-	if n.late.Load() {
+	if late {
 		if n.inFlight.Load() >= maxLate {
 			return *new(T), errOverrun
 		}
 		enough = r.decided
 	}
+	type answer struct {
+		value T
+		err   error
+	}
+	done := make(chan answer, 1)
 	n.inFlight.Add(1)
 	r.hold()
-	done := make(chan answer, 1)
 	go func() {
 		value, err := f(r.ctx)
+		err = n.judge(r, err)
 		n.inFlight.Add(-1)
-		if answered(err) && r.ctx.Err() == nil {
-			n.late.Store(false)
-		}
-		done <- answer{value, err}
 		r.release()
+		done <- answer{value, err}
 	}()
 	select {
 	case a := <-done:
-		if a.err != nil && r.ctx.Err() != nil && !answered(a.err) {
-			n.late.Store(true)
-			a.err = timeoutError{n.timeout}
-		}
 		return a.value, a.err
 	case <-r.ctx.Done():
 		n.late.Store(true)
@@ -100,6 +109,19 @@ func ask[T any](r *round, n *node, f func(ctx context.Context) (T, error)) (T, e
 	case <-r.giveUp:
 		return *new(T), errInterrupt
 	}
+}
+
+// judge notes whether the node answered in time, and returns the error to report.
+func (n *node) judge(r *round, err error) error {
+	inTime := r.ctx.Err() == nil
+	switch {
+	case !answered(err) && !inTime:
+		n.late.Store(true)
+		return timeoutError{n.timeout}
+	case answered(err) && inTime && n.late.Load():
+		n.late.Store(false)
+	}
+	return err
 }
 
 // answered reports whether err comes from the server, or is no error.
@@ -125,44 +147,22 @@ func (n *node) take(ctx context.Context, key, value string, ttl time.Duration) (
 // give deletes the key if it still has the value. The status is redsync's: 1 deleted, 0 somebody else's, -1 not there.
 // next is the waiting process to wake, if there is one.
 func (n *node) give(ctx context.Context, key, value string) (status int64, next string, err error) {
-	reply, err := releaseScript.Run(ctx, n.client, []string{key, queueKey(key)}, value).Slice()
+	reply, err := releaseScript.Run(ctx, n.client, []string{key, queueKey(key)}, value).Result()
 	if err != nil {
 		return 0, "", err
 	}
-	if len(reply) == 2 {
-		status, isInt := reply[0].(int64)
-		next, isText := reply[1].(string)
-		if isInt && isText {
-			return status, next, nil
-		}
+	switch reply := reply.(type) {
+	case int64:
+		return reply, "", nil
+	case string:
+		return 1, reply, nil
 	}
 	return 0, "", fmt.Errorf("unexpected reply %v", reply)
 }
 
-// drop deletes what an attempt has left behind, or may yet leave behind, on a node that did not answer it. It tries
-// until the node answers or the TTL has done the work, and comes back once more: the node may run a command that it
-// had not read yet after one that was sent later on another connection.
-func (n *node) drop(key, value string) {
-	if n.drops.Add(1) > maxDrops {
-		n.drops.Add(-1)
-		return
-	}
-	n.tasks.run(func() {
-		defer n.drops.Add(-1)
-		pause := backoff.FullJitter(n.timeout/4, n.timeout)
-		deadline := time.Now().Add(n.ttl)
-		for attempt, clean := 1, 0; clean < 2 && time.Now().Before(deadline); attempt++ {
-			ctx, cancel := context.WithTimeout(context.Background(), n.timeout)
-			err := dropScript.Run(ctx, n.client, []string{key}, value).Err()
-			cancel()
-			if answered(err) {
-				clean++
-			}
-			if backoff.Sleep(n.tasks.closing, pause(attempt)) != nil {
-				return
-			}
-		}
-	})
+// drop deletes what an attempt may have left behind.
+func (n *node) drop(ctx context.Context, key, value string) error {
+	return dropScript.Run(ctx, n.client, []string{key}, value).Err()
 }
 
 // join puts this process into the lock's queue. It returns how long the lock has left on this node; a negative time

@@ -17,8 +17,10 @@ type round struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	refs   atomic.Int32
-	// giveUp is closed when the caller wants to go; nil if it has to stay.
+	// giveUp is closed when the caller wants to go; nil if it has to stay. hasty is set if that may be before NodeTimeout
+	// is over.
 	giveUp <-chan struct{}
+	hasty  bool
 	// decided is closed when enough nodes have said yes, or so many have not that it can't be enough any more.
 	decided chan struct{}
 	// woke is set when a node named a waiting process to wake.
@@ -54,7 +56,16 @@ func newRound(ctx context.Context, kind roundKind, total int, timeout time.Durat
 
 // context returns the context to call redsync with.
 func (r *round) context() context.Context {
-	return context.WithValue(context.WithoutCancel(r.ctx), roundKey{}, r)
+	return context.WithValue(r.ctx, roundKey{}, r)
+}
+
+// until lets the nodes go when the caller's context ends.
+func (r *round) until(ctx context.Context) {
+	r.giveUp = ctx.Done()
+	if deadline, ok := ctx.Deadline(); ok {
+		mine, _ := r.ctx.Deadline()
+		r.hasty = deadline.Before(mine)
+	}
 }
 
 func roundOf(ctx context.Context) *round {

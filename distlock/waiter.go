@@ -85,7 +85,7 @@ func (w *waiter) join(ctx context.Context) (left time.Duration, ok bool) {
 			continue
 		}
 		r := newRound(ctx, queueing, 1, w.locker.config.nodeTimeout)
-		r.giveUp = ctx.Done()
+		r.until(ctx)
 		left, err := ask(r, n, func(ctx context.Context) (time.Duration, error) {
 			if err := n.inbox.open(ctx); err != nil {
 				return 0, err
