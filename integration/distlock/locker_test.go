@@ -1,0 +1,419 @@
+//go:build unix
+
+package distlock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap/distlock"
+	"github.com/nogap-go/nogap/integration/servers"
+)
+
+// Several processes with several goroutines each: never two holders, everybody gets it, nothing is left.
+func TestMutualExclusion(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		for _, handOver := range []time.Duration{0, 10 * time.Millisecond} {
+			t.Run(fmt.Sprintf("handover=%v", handOver), func(t *testing.T) {
+				const processes, goroutines, turns = 3, 5, 10
+				var holders, total atomic.Int32
+				var wg sync.WaitGroup
+				for range processes {
+					locks := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.HandOver(handOver))
+					for range goroutines {
+						wg.Go(func() {
+							for range turns {
+								err := locks.WithLock(context.Background(), "a", func(ctx context.Context, lease *distlock.Lease) error {
+									if n := holders.Add(1); n != 1 {
+										t.Errorf("%d holders", n)
+									}
+									total.Add(1)
+									time.Sleep(200 * time.Microsecond)
+									holders.Add(-1)
+									return ctx.Err()
+								})
+								if err != nil {
+									t.Error(err)
+								}
+							}
+						})
+					}
+				}
+				wg.Wait()
+				require.EqualValues(t, processes*goroutines*turns, total.Load())
+				requireNoKeys(t, unique(t), time.Second, addrs...)
+			})
+		}
+	})
+}
+
+func TestTryLock(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		here := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		there := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		lease, err := here.TryLock(t.Context(), "a")
+		require.NoError(t, err)
+		require.Equal(t, "a", lease.Name())
+		require.WithinDuration(t, time.Now().Add(8*time.Second), lease.Until(), time.Second)
+		require.NoError(t, lease.Context().Err())
+		for _, addr := range addrs {
+			require.Equal(t, []string{unique(t) + "a"}, keys(t, addr, unique(t)))
+		}
+
+		_, err = here.TryLock(t.Context(), "a")
+		require.ErrorIs(t, err, distlock.ErrNotAcquired)
+		_, err = there.TryLock(t.Context(), "a")
+		require.ErrorIs(t, err, distlock.ErrNotAcquired)
+		var failure *distlock.Error
+		require.ErrorAs(t, err, &failure)
+		require.Len(t, failure.Nodes, len(addrs))
+		for i, n := range failure.Nodes {
+			require.True(t, n.Held, i)
+			require.Contains(t, addrs, n.Addr)
+		}
+		other, err := there.TryLock(t.Context(), "b")
+		require.NoError(t, err)
+		require.NoError(t, other.Unlock(t.Context()))
+
+		require.NoError(t, lease.Unlock(t.Context()))
+		require.ErrorIs(t, context.Cause(lease.Context()), context.Canceled)
+		lease, err = there.TryLock(t.Context(), "a")
+		require.NoError(t, err)
+		require.NoError(t, lease.Unlock(t.Context()))
+		requireNoKeys(t, unique(t), time.Second, addrs...)
+	})
+}
+
+func TestWithLock(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		locks := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		mine := errors.New("mine")
+		err := locks.WithLock(t.Context(), "a", func(context.Context, *distlock.Lease) error { return mine })
+		require.Equal(t, mine, err)
+
+		require.PanicsWithValue(t, "boom", func() {
+			locks.WithLock(t.Context(), "a", func(context.Context, *distlock.Lease) error { panic("boom") })
+		})
+		requireNoKeys(t, unique(t), time.Second, addrs...)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		err = locks.WithLock(ctx, "a", func(ctx context.Context, _ *distlock.Lease) error {
+			cancel()
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		require.ErrorIs(t, err, context.Canceled)
+		requireNoKeys(t, unique(t), time.Second, addrs...)
+	})
+}
+
+func TestWithLocks(t *testing.T) {
+	addrs := servers.Redis(t, 5)
+	var lockers []*distlock.Locker
+	for range 3 {
+		lockers = append(lockers, newLocker(t, addrs, distlock.Prefix(unique(t))))
+	}
+	balance := map[string]int{"a": 100, "b": 100, "c": 100}
+	var wg sync.WaitGroup
+	for i, pair := range [][]string{{"a", "b"}, {"b", "a"}, {"b", "c"}, {"c", "b"}, {"c", "a"}, {"a", "c"}} {
+		for _, locks := range lockers {
+			wg.Go(func() {
+				for range 5 {
+					err := locks.WithLocks(context.Background(), pair, func(ctx context.Context, leases []*distlock.Lease) error {
+						if leases[0].Name() != pair[0] || leases[1].Name() != pair[1] {
+							t.Errorf("leases of %v in another order", pair)
+						}
+						balance[pair[0]] -= i
+						balance[pair[1]] += i
+						return nil
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	require.Equal(t, 300, balance["a"]+balance["b"]+balance["c"])
+
+	err := lockers[0].WithLocks(t.Context(), []string{"a", "a", "b"}, func(ctx context.Context, leases []*distlock.Lease) error {
+		require.Len(t, leases, 3)
+		require.Same(t, leases[0], leases[1])
+		return nil
+	})
+	require.NoError(t, err)
+	require.Error(t, lockers[0].WithLocks(t.Context(), nil, nil))
+	requireNoKeys(t, unique(t), time.Second, addrs...)
+}
+
+func TestWaitIsBounded(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		holder := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		lease, err := holder.Lock(t.Context(), "a")
+		require.NoError(t, err)
+		limited := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.WaitLimit(100*time.Millisecond))
+
+		start := time.Now()
+		_, err = limited.Lock(t.Context(), "a")
+		require.ErrorIs(t, err, distlock.ErrNotAcquired)
+		require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller's context has not ended")
+		require.InDelta(t, 0.1, time.Since(start).Seconds(), 0.09)
+
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err = limited.Lock(ctx, "a")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, distlock.ErrNotAcquired)
+
+		ctx, cancel = context.WithCancel(t.Context())
+		cancel()
+		_, err = limited.Lock(ctx, "a")
+		require.ErrorIs(t, err, context.Canceled)
+		_, err = limited.TryLock(ctx, "b")
+		require.ErrorIs(t, err, context.Canceled)
+
+		require.NoError(t, lease.Unlock(t.Context()))
+		requireNoKeys(t, unique(t), time.Second, addrs...)
+	})
+}
+
+// The goroutines of a process get the lock in the order in which they asked for it, and pass it on without Redis.
+func TestHandOverInOrder(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		var mu sync.Mutex
+		var events []distlock.Event
+		locks := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.HandOver(time.Minute),
+			distlock.OnEvent(func(e distlock.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				events = append(events, e)
+			}))
+		lease, err := locks.Lock(t.Context(), "a")
+		require.NoError(t, err)
+
+		const waiters = 20
+		var order []int
+		var leases []*distlock.Lease
+		var wg sync.WaitGroup
+		for i := range waiters {
+			arrived := make(chan struct{})
+			wg.Go(func() {
+				close(arrived)
+				lease, err := locks.Lock(context.Background(), "a")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				order = append(order, i)
+				leases = append(leases, lease)
+				if err := lease.Unlock(context.Background()); err != nil {
+					t.Error(err)
+				}
+			})
+			<-arrived
+			time.Sleep(5 * time.Millisecond) // until it is in the line; there is nothing to ask
+		}
+		before := commands(t, addrs)
+		require.NoError(t, lease.Unlock(t.Context()))
+		wg.Wait()
+		sent := commands(t, addrs) - before
+		require.LessOrEqual(t, sent, int64(4*len(addrs)), "21 holders, one release")
+		for i, got := range order {
+			require.Equal(t, i, got)
+		}
+		for i, l := range leases {
+			require.NotSame(t, lease, l, i)
+			require.ErrorIs(t, context.Cause(l.Context()), context.Canceled)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		count := map[string]int{}
+		for _, e := range events {
+			require.NoError(t, e.Err)
+			require.Equal(t, "a", e.Name)
+			count[fmt.Sprint(e.Kind, e.HandedOver)]++
+		}
+		require.Equal(t, map[string]int{
+			"acquired false": 1, "acquired true": waiters, "waited true": waiters,
+			"released true": waiters, "released false": 1,
+		}, count)
+	})
+}
+
+// commands returns how many commands that change something the servers have processed.
+func commands(tb testing.TB, addrs []string) (n int64) {
+	tb.Helper()
+	for _, addr := range addrs {
+		client := redis.NewClient(&redis.Options{Addr: addr})
+		info, err := client.InfoMap(context.Background(), "commandstats").Result()
+		require.NoError(tb, err)
+		for name, line := range info["Commandstats"] {
+			switch name {
+			case "cmdstat_set", "cmdstat_del", "cmdstat_evalsha", "cmdstat_eval", "cmdstat_publish":
+				var calls int64
+				_, err := fmt.Sscanf(line, "calls=%d", &calls)
+				require.NoError(tb, err)
+				n += calls
+			}
+		}
+		require.NoError(tb, client.Close())
+	}
+	return n
+}
+
+// A process may not keep the lock for itself: after HandOver another one that waits gets its turn.
+func TestHandOverIsBounded(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		busy := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.HandOver(30*time.Millisecond))
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer stop()
+		for range 4 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					busy.WithLock(ctx, "a", func(context.Context, *distlock.Lease) error {
+						time.Sleep(time.Millisecond)
+						return nil
+					})
+				}
+			})
+		}
+		other := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		for range 10 {
+			start := time.Now()
+			lease, err := other.Lock(t.Context(), "a")
+			require.NoError(t, err)
+			require.Less(t, time.Since(start), 800*time.Millisecond, "not by the timer either")
+			require.NoError(t, lease.Unlock(t.Context()))
+		}
+	})
+}
+
+func TestNewRefuses(t *testing.T) {
+	nodes := servers.Redis(t, 5)
+	clients := connect(t, nodes...)
+	tests := map[string]struct {
+		clients []redis.UniversalClient
+		opts    []distlock.Option
+		want    string
+	}{
+		"no client":        {nil, nil, "no Redis client"},
+		"a nil client":     {[]redis.UniversalClient{clients[0], nil, clients[1]}, nil, "client 1 is nil"},
+		"a nil pointer":    {[]redis.UniversalClient{(*redis.Client)(nil)}, nil, "client 0 is nil"},
+		"an even number":   {clients[:4], nil, "odd number"},
+		"a client twice":   {[]redis.UniversalClient{clients[0], clients[1], clients[0]}, nil, "clients 0 and 2 are the same"},
+		"a server twice":   {[]redis.UniversalClient{clients[0], clients[1], connect(t, nodes[1])[0]}, nil, "same server"},
+		"a short TTL":      {clients[:1], []distlock.Option{distlock.TTL(time.Millisecond)}, "TTL(1ms)"},
+		"a long timeout":   {clients[:1], []distlock.Option{distlock.NodeTimeout(3 * time.Second)}, "NodeTimeout(3s)"},
+		"no timeout":       {clients[:1], []distlock.Option{distlock.NodeTimeout(0)}, "NodeTimeout(0s)"},
+		"no wait":          {clients[:1], []distlock.Option{distlock.WaitLimit(0)}, "WaitLimit(0s)"},
+		"negative time":    {clients[:1], []distlock.Option{distlock.HandOver(-1)}, "HandOver(-1ns)"},
+		"no backoff":       {clients[:1], []distlock.Option{distlock.Backoff(nil)}, "Backoff(nil)"},
+		"no function":      {clients[:1], []distlock.Option{distlock.OnEvent(nil)}, "OnEvent(nil)"},
+		"an option is nil": {clients[:1], []distlock.Option{nil}, "option 0 is nil"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := distlock.New(tt.clients, tt.opts...)
+			require.ErrorContains(t, err, tt.want)
+		})
+	}
+	locks := newLocker(t, nodes)
+	_, err := locks.Lock(t.Context(), "")
+	require.ErrorContains(t, err, "name of the lock is empty")
+}
+
+func TestClose(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		locks, err := distlock.New(connect(t, addrs...), distlock.Prefix(unique(t)))
+		require.NoError(t, err)
+		holder := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		mine, err := locks.Lock(t.Context(), "mine")
+		require.NoError(t, err)
+		theirs, err := holder.Lock(t.Context(), "theirs")
+		require.NoError(t, err)
+
+		failed := make(chan error, 3)
+		for _, name := range []string{"mine", "theirs", "theirs"} {
+			go func() {
+				_, err := locks.Lock(context.Background(), name)
+				failed <- err
+			}()
+		}
+		require.True(t, eventually(5*time.Second, func() bool { return len(keys(t, addrs[0], "theirs")) > 0 }))
+		time.Sleep(20 * time.Millisecond) // until they wait; there is nothing to ask
+		require.NoError(t, locks.Close())
+		for range 3 {
+			select {
+			case err := <-failed:
+				require.ErrorIs(t, err, distlock.ErrClosed)
+				require.ErrorIs(t, err, distlock.ErrNotAcquired)
+			case <-time.After(5 * time.Second):
+				require.Fail(t, "a caller still waits")
+			}
+		}
+		_, err = locks.Lock(t.Context(), "b")
+		require.ErrorIs(t, err, distlock.ErrClosed)
+		require.NoError(t, mine.Context().Err(), "a lease that is held stays held")
+		require.NoError(t, mine.Unlock(t.Context()))
+		require.NoError(t, theirs.Unlock(t.Context()))
+		require.NoError(t, locks.Close())
+		requireNoKeys(t, unique(t), time.Second, addrs...)
+	})
+}
+
+// Any UniversalClient will do.
+func TestKindsOfClients(t *testing.T) {
+	addr := servers.Redis(t, 1)[0]
+	own := redis.NewClient(&redis.Options{Addr: addr})
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"one": addr}})
+	clients := map[string]redis.UniversalClient{
+		"Ring":    ring,
+		"Wrapped": struct{ redis.UniversalClient }{own},
+	}
+	t.Cleanup(func() { own.Close(); ring.Close() })
+	for name, client := range clients {
+		t.Run(name, func(t *testing.T) {
+			here, err := distlock.New([]redis.UniversalClient{client}, distlock.Prefix(unique(t)))
+			require.NoError(t, err)
+			defer here.Close()
+			there := newLocker(t, []string{addr}, distlock.Prefix(unique(t)))
+			testWakeUp(t, here, there)
+			testWakeUp(t, there, here)
+			requireNoKeys(t, unique(t), time.Second, addr)
+		})
+	}
+}
+
+// testWakeUp has one process wait for the other, longer than it would take by chance.
+func testWakeUp(t *testing.T, holder, waiter *distlock.Locker) {
+	t.Helper()
+	for range 5 {
+		lease, err := holder.Lock(t.Context(), "wake")
+		require.NoError(t, err)
+		var released time.Time
+		got := make(chan time.Duration, 1)
+		go func() {
+			lease, err := waiter.Lock(context.Background(), "wake")
+			if err != nil {
+				t.Error(err)
+			}
+			got <- time.Since(released)
+			lease.Unlock(context.Background())
+		}()
+		time.Sleep(50 * time.Millisecond) // until it waits
+		released = time.Now()
+		require.NoError(t, lease.Unlock(t.Context()))
+		require.Less(t, <-got, 100*time.Millisecond, "it was not woken")
+	}
+}

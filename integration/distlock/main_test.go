@@ -1,0 +1,106 @@
+//go:build unix
+
+package distlock_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap/distlock"
+	"github.com/nogap-go/nogap/integration/servers"
+)
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleVariable); role != "" {
+		os.Exit(child(role))
+	}
+	servers.Main(m)
+}
+
+// connect returns a client for each server, with go-redis's own defaults: five seconds for a reply, and three retries.
+func connect(tb testing.TB, addrs ...string) []redis.UniversalClient {
+	tb.Helper()
+	clients := make([]redis.UniversalClient, len(addrs))
+	for i, addr := range addrs {
+		client := redis.NewClient(&redis.Options{Addr: addr})
+		tb.Cleanup(func() { client.Close() })
+		clients[i] = client
+	}
+	return clients
+}
+
+func addrs(nodes []*servers.Server) []string {
+	list := make([]string, len(nodes))
+	for i, n := range nodes {
+		list[i] = n.Addr
+	}
+	return list
+}
+
+// newLocker returns a Locker on clients of its own, as another process would have it.
+func newLocker(tb testing.TB, addrs []string, opts ...distlock.Option) *distlock.Locker {
+	tb.Helper()
+	l, err := distlock.New(connect(tb, addrs...), opts...)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, l.Close()) })
+	return l
+}
+
+// unique returns a prefix for the keys of a test, on servers that the tests share.
+func unique(tb testing.TB) string { return tb.Name() + ":" }
+
+// keys returns the keys with the prefix that a server has.
+func keys(tb testing.TB, addr, prefix string) []string {
+	tb.Helper()
+	client := redis.NewClient(&redis.Options{Addr: addr})
+	defer client.Close()
+	all, err := client.Keys(context.Background(), "*").Result()
+	require.NoError(tb, err)
+	var mine []string
+	for _, key := range all {
+		if strings.Contains(key, prefix) {
+			mine = append(mine, key)
+		}
+	}
+	return mine
+}
+
+// requireNoKeys waits until no server has a key with the prefix: the last of the clean-up is done in the background.
+func requireNoKeys(tb testing.TB, prefix string, within time.Duration, addrs ...string) {
+	tb.Helper()
+	var left []string
+	ok := eventually(within, func() bool {
+		left = nil
+		for _, addr := range addrs {
+			left = append(left, keys(tb, addr, prefix)...)
+		}
+		return len(left) == 0
+	})
+	require.True(tb, ok, "left behind: %v", left)
+}
+
+// eventually waits for a condition.
+func eventually(within time.Duration, met func() bool) bool {
+	for deadline := time.Now().Add(within); ; time.Sleep(time.Millisecond) {
+		if met() {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+}
+
+// each runs a test on one node and on five.
+func each(t *testing.T, test func(t *testing.T, addrs []string)) {
+	for _, n := range []int{1, 5} {
+		t.Run(fmt.Sprintf("nodes=%d", n), func(t *testing.T) { test(t, servers.Redis(t, n)) })
+	}
+}
