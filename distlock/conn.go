@@ -3,7 +3,7 @@ package distlock
 import (
 	"context"
 	"errors"
-	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/go-redsync/redsync/v4/redis"
@@ -21,6 +21,7 @@ type conn struct {
 
 // SetNX takes the lock.
 func (c *conn) SetNX(key, value string, ttl time.Duration) (bool, error) {
+	growStack()
 	return c.claim.take(c.round, key, value, ttl)
 }
 
@@ -30,8 +31,11 @@ func (c *conn) Eval(script *redis.Script, keysAndArgs ...any) (any, error) {
 	if len(keysAndArgs) < 2 {
 		return nil, errUnused
 	}
-	key, value := fmt.Sprint(keysAndArgs[0]), fmt.Sprint(keysAndArgs[1])
+	key, isKey := keysAndArgs[0].(string)
+	value, isValue := keysAndArgs[1].(string)
+	growStack()
 	switch {
+	case !isKey || !isValue:
 	case c.round.kind == taking:
 		c.claim.drop(c.round.dropRound(c.claim.node.timeout), key, value)
 		return int64(0), nil // redsync does not look at it
@@ -59,4 +63,13 @@ func eval(ctx context.Context, client goredis.UniversalClient, s *redis.Script, 
 		n, err = client.Eval(ctx, s.Src, keys, args...).Int64()
 	}
 	return n, err
+}
+
+// growStack makes room for what go-redis needs. redsync calls each node on a new goroutine, whose small stack would
+// otherwise be doubled, and copied with all that is on it, several times on the way down.
+//
+//go:noinline
+func growStack() {
+	var room [6 << 10]byte
+	runtime.KeepAlive(&room)
 }

@@ -44,8 +44,6 @@ const (
 	queueing
 )
 
-type roundKey struct{}
-
 // newRound starts a round with as many nodes. The caller must end it.
 func newRound(ctx context.Context, kind roundKind, total int, timeout time.Duration) *round {
 	r := &round{kind: kind, total: total, decided: make(chan struct{})}
@@ -54,18 +52,23 @@ func newRound(ctx context.Context, kind roundKind, total int, timeout time.Durat
 	return r
 }
 
-// context returns the context to call redsync with.
-func (r *round) context() context.Context {
-	return context.WithValue(r.ctx, roundKey{}, r)
-}
+// context returns the context to call redsync with. It does not end, since the round bounds the time itself. That it has
+// a deadline spares the timer that redsync would set up otherwise.
+func (r *round) context() context.Context { return roundContext{r} }
 
-// until lets the nodes go when the caller's context ends.
-func (r *round) until(ctx context.Context) {
-	r.giveUp = ctx.Done()
-	if deadline, ok := ctx.Deadline(); ok {
-		mine, _ := r.ctx.Deadline()
-		r.hasty = deadline.Before(mine)
+type roundContext struct{ round *round }
+
+type roundKey struct{}
+
+func (c roundContext) Deadline() (time.Time, bool) { return c.round.ctx.Deadline() }
+func (c roundContext) Done() <-chan struct{}       { return nil }
+func (c roundContext) Err() error                  { return nil }
+
+func (c roundContext) Value(key any) any {
+	if key == (roundKey{}) {
+		return c.round
 	}
+	return c.round.ctx.Value(key)
 }
 
 func roundOf(ctx context.Context) *round {
@@ -78,6 +81,15 @@ func (r *round) hold() { r.refs.Add(1) }
 func (r *round) release() {
 	if r.refs.Add(-1) == 0 {
 		r.cancel()
+	}
+}
+
+// until lets the nodes go when the caller's context ends.
+func (r *round) until(ctx context.Context) {
+	r.giveUp = ctx.Done()
+	if deadline, ok := ctx.Deadline(); ok {
+		mine, _ := r.ctx.Deadline()
+		r.hasty = deadline.Before(mine)
 	}
 }
 
