@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,6 +34,7 @@ type waiter struct {
 	hint   chan struct{}
 	joined *node // nil if in no queue
 	hinted bool  // taken off the queue by the one who woke us
+	left   atomic.Bool
 }
 
 func (ws *waiters) add(l *Locker, key string) *waiter {
@@ -90,11 +92,15 @@ func (w *waiter) join(ctx context.Context) (left time.Duration, ok bool) {
 			if err := n.inbox.open(ctx); err != nil {
 				return 0, err
 			}
-			return n.join(ctx, w.key, w.locker.process, queueTTL)
+			left, err := n.join(ctx, w.key, w.locker.process, queueTTL)
+			if w.left.Load() { // while we were on our way in
+				n.leave(ctx, w.key, w.locker.process)
+			}
+			return left, err
 		})
 		r.end()
+		w.joined = n // perhaps, if there was an error
 		if err == nil {
-			w.joined = n
 			return left, true
 		}
 		if ctx.Err() != nil {
@@ -120,6 +126,7 @@ func (w *waiter) wait(ctx context.Context, d time.Duration) {
 // leave gives the place in the queue up. A caller that leaves without the lock passes on the hint that it got: the lock
 // may be free, and nobody else knows.
 func (w *waiter) leave(acquired bool) {
+	w.left.Store(true)
 	w.locker.waiters.remove(w)
 	select {
 	case <-w.hint:

@@ -1,0 +1,173 @@
+//go:build unix
+
+package distlock_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap/distlock"
+	"github.com/nogap-go/nogap/integration/faultproxy"
+	"github.com/nogap-go/nogap/integration/servers"
+)
+
+// The bugs that home-made locks have, each provoked.
+
+// expire makes a lock's key vanish from all nodes, as if its TTL had passed under the holder.
+func expire(tb testing.TB, addrs []string, key string) {
+	tb.Helper()
+	for _, addr := range addrs {
+		client := redis.NewClient(&redis.Options{Addr: addr})
+		require.NoError(tb, client.Del(context.Background(), key).Err())
+		require.NoError(tb, client.Close())
+	}
+}
+
+// Bug: DEL without a look at the value deletes the lock of whoever has it now.
+func TestAttackUnlockOfAnothersLock(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		first, second := newLocker(t, addrs, distlock.Prefix(unique(t))), newLocker(t, addrs, distlock.Prefix(unique(t)))
+		lease, err := first.Lock(t.Context(), "a")
+		require.NoError(t, err)
+		expire(t, addrs, unique(t)+"a")
+		theirs, err := second.TryLock(t.Context(), "a")
+		require.NoError(t, err)
+
+		require.ErrorIs(t, lease.Unlock(t.Context()), distlock.ErrLost)
+		_, err = first.TryLock(t.Context(), "a")
+		require.ErrorIs(t, err, distlock.ErrNotAcquired)
+		require.NoError(t, theirs.Unlock(t.Context()))
+		requireNoKeys(t, unique(t), time.Second, addrs...)
+	})
+}
+
+// Bug: an extension that sets the key takes back a lock that has expired, from whoever has it now or from the future.
+func TestAttackExtensionOfAnExpiredLock(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		for _, taken := range []bool{false, true} {
+			first := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.TTL(300*time.Millisecond))
+			second := newLocker(t, addrs, distlock.Prefix(unique(t)))
+			lease, err := first.Lock(t.Context(), "a")
+			require.NoError(t, err)
+			expire(t, addrs, unique(t)+"a")
+			var theirs *distlock.Lease
+			if taken {
+				theirs, err = second.TryLock(t.Context(), "a")
+				require.NoError(t, err)
+			}
+			<-lease.Context().Done()
+			require.True(t, time.Now().Before(lease.Until()))
+			require.Equal(t, distlock.ErrLost, context.Cause(lease.Context()))
+			if taken {
+				require.NoError(t, theirs.Unlock(t.Context()))
+			}
+			requireNoKeys(t, unique(t), time.Second, addrs...)
+			require.ErrorIs(t, lease.Unlock(t.Context()), distlock.ErrLost)
+		}
+	})
+}
+
+// Bug: a second Unlock unlocks for somebody else.
+func TestAttackUnlockTwice(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		locks := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		lease, err := locks.Lock(t.Context(), "a")
+		require.NoError(t, err)
+		require.NoError(t, lease.Unlock(t.Context()))
+		next, err := locks.Lock(t.Context(), "a")
+		require.NoError(t, err)
+		require.ErrorIs(t, lease.Unlock(t.Context()), distlock.ErrLost)
+		_, err = locks.TryLock(t.Context(), "a")
+		require.ErrorIs(t, err, distlock.ErrNotAcquired)
+		require.NoError(t, next.Context().Err())
+		require.NoError(t, next.Unlock(t.Context()))
+
+		lease, err = locks.Lock(t.Context(), "a")
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		ok := make(chan error, 10)
+		for range cap(ok) {
+			wg.Go(func() { ok <- lease.Unlock(context.Background()) })
+		}
+		wg.Wait()
+		close(ok)
+		good := 0
+		for err := range ok {
+			if err == nil {
+				good++
+			} else {
+				require.ErrorIs(t, err, distlock.ErrLost)
+			}
+		}
+		require.Equal(t, 1, good)
+	})
+}
+
+// Bug: the release is sent with the context of the request, which has just been cancelled.
+func TestAttackUnlockWithCancelledContext(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		locks := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		ctx, cancel := context.WithCancel(t.Context())
+		lease, err := locks.Lock(ctx, "a")
+		require.NoError(t, err)
+		cancel()
+		require.NoError(t, lease.Context().Err(), "the lease does not end with the context of Lock")
+		require.NoError(t, lease.Unlock(ctx))
+		require.Empty(t, keys(t, addrs[0], unique(t)))
+	})
+}
+
+// Bug: the client repeats a SET NX whose reply it has lost, sees its own key and reports that somebody else has the lock.
+func TestAttackRetriedSet(t *testing.T) {
+	node := servers.StartRedis(t, 1)[0]
+	proxy := faultproxy.New(t, node.Addr, faultproxy.Redis)
+	locks := newLocker(t, []string{proxy.Addr()})
+	for i := range 5 {
+		warm, err := locks.Lock(t.Context(), "warm")
+		require.NoError(t, err)
+		require.NoError(t, warm.Unlock(t.Context()))
+		fault := proxy.LoseReply(faultproxy.Contains("lock:retried"))
+		lease, err := locks.TryLock(t.Context(), "retried")
+		fault.Await(t)
+		require.NoError(t, err, i)
+		require.NoError(t, lease.Unlock(t.Context()))
+	}
+	requireNoKeys(t, "", time.Second, node.Addr)
+}
+
+// Bug: a renewal that is under way when the lock is released brings it back. Extensions run all the time here, from the
+// fence's confirmation as well as the watchdog.
+func TestAttackRenewalAfterUnlock(t *testing.T) {
+	addr := servers.Redis(t, 1)
+	client := connect(t, addr...)[0]
+	locks := newLocker(t, addr, distlock.Prefix(unique(t)), distlock.TTL(10*time.Millisecond), distlock.HandOver(0))
+	const rounds, workers = 10_000, 8
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			name := string(rune('a' + w))
+			for i := range rounds / workers {
+				lease, err := locks.Lock(context.Background(), name)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				// The watchdog extends the lock 3.3 ms after it was taken: meet it.
+				time.Sleep(3300*time.Microsecond - time.Duration(i%20)*50*time.Microsecond)
+				unlocked := lease.Unlock(context.Background())
+				if n, err := client.Exists(context.Background(), unique(t)+name).Result(); err != nil || n != 0 {
+					t.Errorf("round %d: %d keys, %v, Unlock: %v", i, n, err, unlocked)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	time.Sleep(10 * time.Millisecond) // a renewal that was on its way has arrived
+	require.Empty(t, keys(t, addr[0], unique(t)))
+}
