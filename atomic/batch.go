@@ -1,0 +1,219 @@
+package atomic
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/sqlerr"
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+// batchSQL is what carries out the plans for one column, in one server's SQL.
+type batchSQL struct {
+	scale
+	add, take guard             // the amount, then the span in which they hold
+	read      dialect.Statement // selects the value
+	readLock  dialect.Statement // the same, and locks the row until the end of the transaction
+	writeLock string            // must come before that
+}
+
+func (c *Coalescer[N]) statements(ctx context.Context) (*batchSQL, error) {
+	if q := c.sql.Load(); q != nil {
+		return q, nil
+	}
+	g, err := c.counter.guards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	q, err := c.counter.buildBatch(g.server, scaleOf[N](g.server))
+	if err == nil {
+		c.sql.Store(q)
+	}
+	return q, err
+}
+
+func (c *column) buildBatch(s dialect.Server, sc scale) (*batchSQL, error) {
+	col, how := s.Quote(c.column), c.howToReturn(s)
+	param := func(i int) string { return c.number.param(s, len(c.key)+i) }
+	within := col + " >= " + param(2) + " AND " + col + " <= " + param(3)
+	read := "SELECT " + col + " FROM " + s.Quote(c.name) + " WHERE " + s.Equals(c.key, 1)
+	lock, err := s.LockClause(dialect.ForUpdate, dialect.Wait)
+	q := &batchSQL{
+		scale:    sc,
+		add:      c.guard(s, col+" + "+param(1), within, how, ErrLimit),
+		take:     c.guard(s, col+" - "+param(1), within, how, ErrInsufficient),
+		read:     s.Compile(read),
+		readLock: s.Compile(read + lock),
+	}
+	if s.Dialect == nogap.SQLite {
+		q.writeLock = s.WriteLock(c.name)
+	}
+	return q, err
+}
+
+// maxMisses is how often a batch may find that another process has just changed the row in a way that matters. Then it
+// locks the row.
+const maxMisses = 3
+
+var errMissed = errors.New("the row keeps changing")
+
+// settle answers the first calls, as many as go into one statement, and returns how many. It keeps m up to date.
+func (c *Coalescer[N]) settle(ctx context.Context, calls []*call, m *memory) (answered int) {
+	q, err := c.statements(ctx)
+	if err != nil {
+		return answer(calls, err)
+	}
+	var p plan
+	err = c.counter.statement(ctx, func(r txn.Runner) (err error) {
+		p, err = c.try(ctx, r, q, calls, m)
+		return err
+	})
+	if errors.Is(err, errMissed) {
+		err = c.counter.transaction(ctx, func(r txn.Runner) (err error) {
+			p, err = c.tryLocked(ctx, r, q, calls, m)
+			return err
+		})
+	}
+	switch {
+	case err == nil && p.calls == 0:
+		return oneByOne(ctx, calls[:1], m)
+	case err == nil:
+		return answer(calls[:p.calls], nil)
+	}
+	*m = memory{}
+	switch {
+	case p.calls == 0:
+		return answer(calls, err)
+	case refusedByServer(err):
+		return oneByOne(ctx, calls[:p.calls], m)
+	case errors.Is(err, nogap.ErrOutcomeUnknown):
+		return answer(calls[:p.calls], err)
+	}
+	return answer(calls, err)
+}
+
+// try plans on what the row held last, and carries that out in one statement if it holds that still, or anything for
+// which the plan is right. Otherwise it looks and plans again.
+func (c *Coalescer[N]) try(ctx context.Context, r txn.Runner, q *batchSQL, calls []*call, m *memory) (p plan, err error) {
+	key, fresh := calls[0].key, false
+	for look, misses := !m.known, 0; ; {
+		if look {
+			if err := c.look(ctx, r, q.read, key, m); err != nil {
+				return p, err
+			}
+			fresh = true
+		}
+		p = q.plan(calls, *m)
+		switch {
+		case p.calls == 0, p.by == 0 && fresh:
+			// Nothing to write: the row held this after all of the calls had arrived.
+			return p, nil
+		case p.by == 0:
+			look = true
+			continue
+		}
+		done, err := c.carryOut(ctx, r, q, p, calls, m)
+		if done || err != nil {
+			return p, err
+		}
+		if misses++; misses == maxMisses {
+			return p, errMissed
+		}
+		look = true
+	}
+}
+
+// tryLocked does the same in a transaction that keeps others away from the row.
+func (c *Coalescer[N]) tryLocked(
+	ctx context.Context, r txn.Runner, q *batchSQL, calls []*call, m *memory,
+) (p plan, err error) {
+	if q.writeLock != "" {
+		if _, err := r.Exec(ctx, q.writeLock); err != nil {
+			return p, err
+		}
+	}
+	if err := c.look(ctx, r, q.readLock, calls[0].key, m); err != nil {
+		return p, err
+	}
+	p = q.plan(calls, *m)
+	if p.by == 0 {
+		return p, nil
+	}
+	done, err := c.carryOut(ctx, r, q, p, calls, m)
+	if err == nil && !done {
+		err = errMissed
+	}
+	return p, err
+}
+
+func (c *Coalescer[N]) look(ctx context.Context, r txn.Runner, query dialect.Statement, key Key, m *memory) error {
+	var value sql.Null[N]
+	err := r.Read(ctx, query.Text, query.Args(key), &value)
+	switch {
+	case err != nil:
+		return err
+	case !value.Valid:
+		return errNull
+	}
+	m.learn(levelOf(value.V))
+	return nil
+}
+
+// carryOut makes the change of a plan if it is right for what the row holds. The calls' levels are then those that the
+// row really passed.
+func (c *Coalescer[N]) carryOut(
+	ctx context.Context, r txn.Runner, q *batchSQL, p plan, calls []*call, m *memory,
+) (done bool, err error) {
+	g := &q.add
+	if p.down {
+		g = &q.take
+	}
+	args := values(calls[0].key, q.param(q.zero+level(p.by)), q.param(p.from.low), q.param(p.from.high))
+	value, done, err := update[N](ctx, r, &c.counter.column, g, args)
+	if err != nil || !done {
+		return false, err
+	}
+	end := levelOf(value)
+	start := end - level(p.by)
+	if p.down {
+		start = end + level(p.by)
+	}
+	for _, c := range calls[:p.calls] {
+		c.level += start - m.last
+	}
+	m.learn(start)
+	m.learn(end)
+	return true, nil
+}
+
+// refusedByServer reports whether the server refused what the batch as a whole would have written. It may still take
+// some of the calls.
+func refusedByServer(err error) bool {
+	const couldBeData = sqlerr.Server | sqlerr.OutOfRange | sqlerr.Check | sqlerr.Unique
+	m := sqlerr.Of(err)
+	return m.Has(sqlerr.Server) && m&^couldBeData == 0 && !errors.Is(err, nogap.ErrOutcomeUnknown)
+}
+
+// oneByOne makes the calls on the Counter.
+func oneByOne(ctx context.Context, calls []*call, m *memory) (answered int) {
+	for _, c := range calls {
+		c.alone = true
+		c.level, c.err = c.single(ctx)
+		if c.err == nil || errors.As(c.err, new(*RefusedError)) {
+			m.learn(c.level)
+		} else {
+			*m = memory{}
+		}
+	}
+	return len(calls)
+}
+
+func answer(calls []*call, err error) (answered int) {
+	for _, c := range calls {
+		c.err = err
+	}
+	return len(calls)
+}

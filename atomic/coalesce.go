@@ -1,0 +1,294 @@
+package atomic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nogap-go/nogap"
+)
+
+// Errors of a Coalescer. Nothing was sent.
+var (
+	// ErrOverloaded: as many callers as MaxWaiting allows wait for the same row already.
+	ErrOverloaded = errors.New("overloaded")
+	// ErrClosed: the Coalescer was closed before the call could be sent.
+	ErrClosed = errors.New("closed")
+)
+
+// Coalescer changes rows that many callers want at once, faster than their lock and commit allow one by one: calls for
+// the same row that arrive while a statement for it is under way are merged into the next one. It belongs in front of a
+// Counter whose rows are hot; one caller alone costs what it costs with the Counter.
+//
+//	hot := atomic.Coalesce(stock)
+//	left, err := hot.DecrementIfPositive(ctx, "sku-1")
+//
+// # Outcomes
+//
+// Every caller gets its own outcome and its own value, with the Counter's errors, after the commit: the same as if the
+// calls had been made one by one in the order in which they arrived. So the calls that fit are granted until one does
+// not, and smaller ones behind it still may. Calls that are refused cost no write: what the row holds is read once for
+// all of them. Other processes may change the row at any time.
+//
+// A batch is one statement to the server: a trigger fires once for it, and a CHECK sees its result. If the server
+// refuses that, with an overflow or a constraint, the batch's calls are made one by one.
+//
+// # Contexts and errors
+//
+// A caller whose context ends before its batch leaves gets the context's error and has taken nothing. One whose batch is
+// under way waits for the real outcome, for as long as Timeout allows the batch, and gets that in place of the context's
+// error. A batch that Timeout ended fails with context.DeadlineExceeded. nogap.ErrOutcomeUnknown reaches every caller of
+// the batch that it befell, and nothing is sent again. If a driver panics, so does the caller in whose goroutine the
+// batch was sent; the others get nogap.ErrOutcomeUnknown.
+//
+// # Cost
+//
+// There is no background goroutine. The first caller for a row makes its call on the Counter, at once, under its own
+// context. When it is done, the first of those that wait by then sends the batch of all. Nothing is kept for a row that
+// nobody wants. A row has one statement under way at a time, so however many callers it has, it takes one connection,
+// and rows share a small pool evenly. Only if a caller without a deadline hangs, the row goes on without it, after
+// Timeout.
+//
+// Key values that database/sql does not take by itself, but the driver does, are not merged.
+//
+// A Coalescer is safe for concurrent use. One per column and process merges most.
+type Coalescer[N any] struct {
+	counter *Counter[N]
+	options coalesceOptions
+	lines   lines
+	sql     atomic.Pointer[batchSQL]
+	err     error // what is wrong with it
+}
+
+// Coalesce returns a Coalescer of a Counter of integers. If something is wrong (N is no integer type, the Counter is
+// bound to a transaction, an option is invalid) every method returns an error that says so, and nothing is sent.
+func Coalesce[N any](counter *Counter[N], opts ...CoalesceOption) *Coalescer[N] {
+	c := &Coalescer[N]{counter: counter}
+	if c.err = c.init(opts); c.err != nil {
+		c.err = fail(fmt.Errorf("Coalesce: %w", c.err))
+	}
+	return c
+}
+
+func (c *Coalescer[N]) init(opts []CoalesceOption) (err error) {
+	if c.options, err = newCoalesceOptions(opts); err != nil {
+		return err
+	}
+	c.lines.maxWaiting, c.lines.patience = c.options.maxWaiting, c.options.timeout
+	switch {
+	case c.counter == nil:
+		return errors.New("the Counter is nil")
+	case c.counter.inTx:
+		return errors.New("the Counter is part of a transaction, in which nobody else's calls can be made")
+	case c.counter.number != signed && c.counter.number != unsigned:
+		return fmt.Errorf("%T counts no integers, which are all that can be summed up exactly", c.counter)
+	}
+	return nil
+}
+
+// DecrementIfPositive takes 1 if there is 1 to take, and returns what is left. Otherwise the error is ErrInsufficient.
+func (c *Coalescer[N]) DecrementIfPositive(ctx context.Context, key ...any) (N, error) {
+	return c.do(ctx, wish{op: take, amount: 1}, key, func(ctx context.Context) (N, error) {
+		return c.counter.DecrementIfPositive(ctx, key...)
+	})
+}
+
+// Decrement takes n if there is that much, and returns what is left. Otherwise the error is ErrInsufficient.
+func (c *Coalescer[N]) Decrement(ctx context.Context, n N, key ...any) (N, error) {
+	return c.do(ctx, newWish(take, n, n), key, func(ctx context.Context) (N, error) {
+		return c.counter.Decrement(ctx, n, key...)
+	})
+}
+
+// Increment adds n, and returns the sum. If that is more than the column's type holds, the error is ErrLimit.
+func (c *Coalescer[N]) Increment(ctx context.Context, n N, key ...any) (N, error) {
+	return c.do(ctx, newWish(add, n, n), key, func(ctx context.Context) (N, error) {
+		return c.counter.Increment(ctx, n, key...)
+	})
+}
+
+// IncrementUpTo adds n if the sum is at most limit, and returns it. Otherwise the error is ErrLimit.
+func (c *Coalescer[N]) IncrementUpTo(ctx context.Context, n, limit N, key ...any) (N, error) {
+	return c.do(ctx, newWish(addUpTo, n, limit), key, func(ctx context.Context) (N, error) {
+		return c.counter.IncrementUpTo(ctx, n, limit, key...)
+	})
+}
+
+// Close makes later calls fail with ErrClosed, and those that wait for their batch to leave. Batches under way go on, and
+// their callers get the outcome. Close does not wait for them. It does not close the Counter's database. It returns what
+// was wrong with the Coalescer from the beginning, if anything, and may be called more than once.
+func (c *Coalescer[N]) Close() error {
+	c.lines.close()
+	return c.err
+}
+
+// do makes a call, in a batch or, with single, on the Counter.
+func (c *Coalescer[N]) do(
+	ctx context.Context, w wish, key Key, single func(context.Context) (N, error),
+) (value N, err error) {
+	if c.err != nil {
+		return value, c.err
+	}
+	var space [64]byte
+	name, ok := appendRow(space[:0], key)
+	if !ok || len(key) != len(c.counter.key) || w.op == invalid {
+		// A key that can't be compared, or an input for the Counter to refuse.
+		if c.lines.isClosed() {
+			return value, c.failed(key, ErrClosed)
+		}
+		return single(ctx)
+	}
+	own := &call{wish: w, key: key, done: ctx.Done(), single: func(ctx context.Context) (level, error) {
+		return levelOfOutcome(single(ctx))
+	}}
+	turn, first, err := c.lines.enter(name, own)
+	switch {
+	case err != nil:
+		return value, c.failed(key, err)
+	case first:
+		return c.alone(ctx, turn, single)
+	}
+	select {
+	case <-own.wake:
+	case <-own.done:
+		if c.lines.leave(own) {
+			return value, c.failed(key, ctx.Err())
+		}
+		<-own.wake // its batch is under way
+	}
+	if own.queued { // woken to send the batch of all who wait
+		if ctx.Err() != nil && c.lines.leave(own) {
+			return value, c.failed(key, ctx.Err())
+		}
+		c.lead(ctx, own)
+	}
+	return c.outcome(own)
+}
+
+// alone makes the call of a caller that found nobody at its row.
+func (c *Coalescer[N]) alone(ctx context.Context, t turn, single func(context.Context) (N, error)) (N, error) {
+	var m memory
+	defer func() { c.lines.pass(t, m) }() // also if the driver panics
+	value, err := single(ctx)
+	if l, err := levelOfOutcome(value, err); err == nil || errors.As(err, new(*RefusedError)) {
+		m.learn(l)
+	}
+	return value, err
+}
+
+// lead sends the batch of all who wait, on behalf of the first of them.
+func (c *Coalescer[N]) lead(ctx context.Context, own *call) {
+	t, batch, m := c.lines.take(own, c.options.maxBatch)
+	if batch == nil {
+		return
+	}
+	// The context that ends the batch is nobody's own.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.timeout)
+	defer cancel()
+	told, answered := 0, 0
+	defer func() {
+		for _, left := range batch[answered:] { // none, unless the driver panicked
+			left.err = fmt.Errorf("%w: the goroutine that sent the batch panicked", nogap.ErrOutcomeUnknown)
+		}
+		// The next batch leaves before this one's callers are woken.
+		c.lines.pass(t, m)
+		wake(batch[told:], own)
+	}()
+	for answered < len(batch) {
+		wake(batch[told:answered], own)
+		told = answered
+		answered += c.settle(ctx, batch[answered:], &m)
+	}
+}
+
+// outcome returns what the call's own caller is told.
+func (c *Coalescer[N]) outcome(own *call) (value N, err error) {
+	if own.err != nil && !own.alone {
+		return value, c.failed(own.key, own.err)
+	}
+	var refused *RefusedError
+	if own.err != nil && !errors.As(own.err, &refused) {
+		return value, own.err
+	}
+	if value, err = fromLevel[N](own.level); err != nil {
+		return value, c.failed(own.key, fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err))
+	}
+	if own.granted || own.alone {
+		return value, own.err
+	}
+	refusal := ErrLimit
+	if own.op == take {
+		refusal = ErrInsufficient
+	}
+	return value, c.counter.refused(&guard{refusal: refusal}, values(own.key), value)
+}
+
+// failed gives an error the row that it is about.
+func (c *Coalescer[N]) failed(key Key, err error) error {
+	return fail(fmt.Errorf("%s.%s at %v: %w", c.counter.name, c.counter.column.column, []any(key), err))
+}
+
+// A CoalesceOption changes the bounds of a Coalescer.
+type CoalesceOption interface {
+	applyCoalesce(*coalesceOptions) error
+}
+
+type coalesceOptions struct {
+	maxBatch, maxWaiting int
+	timeout              time.Duration
+}
+
+type coalesceOptionFunc func(*coalesceOptions) error
+
+func (f coalesceOptionFunc) applyCoalesce(o *coalesceOptions) error { return f(o) }
+
+// MaxBatch bounds how many calls are merged into one statement: 1000 unless set.
+func MaxBatch(n int) CoalesceOption {
+	return coalesceOptionFunc(func(o *coalesceOptions) error {
+		o.maxBatch = n
+		return atLeastOne("MaxBatch", n)
+	})
+}
+
+// MaxWaiting bounds how many callers wait for one row, besides those whose statement is under way: 10 000 unless set.
+// Further ones get ErrOverloaded at once.
+func MaxWaiting(n int) CoalesceOption {
+	return coalesceOptionFunc(func(o *coalesceOptions) error {
+		o.maxWaiting = n
+		return atLeastOne("MaxWaiting", n)
+	})
+}
+
+// Timeout bounds how long a batch takes, waiting for a connection included: 5 seconds unless set. The caller that finds
+// nobody at its row has its own context's time.
+func Timeout(d time.Duration) CoalesceOption {
+	return coalesceOptionFunc(func(o *coalesceOptions) error {
+		o.timeout = d
+		if d <= 0 {
+			return fmt.Errorf("Timeout is %v, which is no time", d)
+		}
+		return nil
+	})
+}
+
+func atLeastOne(option string, n int) error {
+	if n < 1 {
+		return fmt.Errorf("%s is %d, less than 1", option, n)
+	}
+	return nil
+}
+
+func newCoalesceOptions(opts []CoalesceOption) (coalesceOptions, error) {
+	o := coalesceOptions{maxBatch: 1000, maxWaiting: 10_000, timeout: 5 * time.Second}
+	for _, opt := range opts {
+		if opt == nil {
+			return o, errors.New("an option is nil")
+		}
+		if err := opt.applyCoalesce(&o); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}

@@ -1,0 +1,217 @@
+package atomic
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// call is one caller's part in a batch. Its outcome is the leader's to set until wake.
+type call struct {
+	wish
+	key    Key
+	done   <-chan struct{}                      // closed when the caller gives up
+	single func(context.Context) (level, error) // makes the call on the Counter
+
+	granted bool
+	level   level // what the call left, or what was in its way
+	err     error // without the row, unless alone
+	alone   bool  // made on the Counter
+
+	wake       chan struct{} // one signal: the outcome is there or, if still queued, the turn
+	queued     bool          // guarded by the lines' mutex
+	line       *line
+	prev, next *call
+}
+
+func (c *call) gaveUp() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// wake tells callers that their outcome is there, except the one who does it.
+func wake(calls []*call, own *call) {
+	for _, c := range calls {
+		if c != own {
+			c.wake <- struct{}{}
+		}
+	}
+}
+
+// lines are the callers who wait, for each row that is wanted. A row is in there from its first caller's enter until
+// pass finds nobody waiting. One caller at a time has the turn to send something for the row.
+type lines struct {
+	maxWaiting int
+	patience   time.Duration // with a turn of a caller alone, while others wait
+
+	mu     sync.Mutex
+	closed bool
+	rows   map[string]*line
+}
+
+// line is the doubly linked list of those who wait for a row, and what the last one who had the turn learned about it.
+type line struct {
+	name        string
+	first, last *call
+	waiting     int
+	turn        int
+	leader      *call       // who has been given the turn and has not taken the batch yet
+	alone       bool        // the turn is that of the first caller
+	watch       *time.Timer // ends a turn alone
+	memory
+}
+
+// turn is the right to send something for a row.
+type turn struct {
+	line   *line
+	number int
+}
+
+// enter gives the first caller at a row the turn, and lets the others wait.
+func (q *lines) enter(name []byte, c *call) (t turn, first bool, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return turn{}, false, ErrClosed
+	}
+	l := q.rows[string(name)]
+	if l == nil {
+		l = &line{name: string(name), alone: true}
+		if q.rows == nil {
+			q.rows = make(map[string]*line)
+		}
+		q.rows[l.name] = l
+		return turn{l, 0}, true, nil
+	}
+	if l.waiting == q.maxWaiting {
+		return turn{}, false, ErrOverloaded
+	}
+	c.wake = make(chan struct{}, 1)
+	l.push(c)
+	if l.alone && l.watch == nil {
+		t := turn{l, l.turn}
+		l.watch = time.AfterFunc(q.patience, func() { q.pass(t, memory{}) })
+	}
+	return turn{}, false, nil
+}
+
+// leave takes a caller who gives up out of its line, unless its batch is under way.
+func (q *lines) leave(c *call) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !c.queued {
+		return false
+	}
+	l := c.line
+	leads := l.leader == c
+	l.remove(c)
+	if leads {
+		q.advance(l)
+	}
+	return true
+}
+
+// take returns the batch of the caller whose turn it is: those who wait and have not given up. It returns none, and has
+// set the outcome, if there will be no batches any more.
+func (q *lines) take(leader *call, most int) (t turn, batch []*call, m memory) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := leader.line
+	if q.closed {
+		leader.err = ErrClosed
+		l.remove(leader)
+		q.advance(l)
+		return turn{}, nil, memory{}
+	}
+	batch = make([]*call, 0, min(l.waiting, most))
+	for c := l.first; c != nil && len(batch) < most; {
+		next := c.next
+		if c == leader || !c.gaveUp() { // the others will leave by themselves
+			l.remove(c)
+			batch = append(batch, c)
+		}
+		c = next
+	}
+	l.leader = nil
+	return turn{l, l.turn}, batch, l.memory
+}
+
+// pass ends a turn, and leaves what was learned to the next one. It has no effect on a turn that has ended.
+func (q *lines) pass(t turn, m memory) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t.line.turn == t.number {
+		t.line.memory = m
+		q.advance(t.line)
+	}
+}
+
+// advance gives the turn to the first who waits, or forgets the row. The lines are locked.
+func (q *lines) advance(l *line) {
+	l.turn++
+	l.alone = false
+	if l.watch != nil {
+		l.watch.Stop()
+		l.watch = nil
+	}
+	l.leader = l.first
+	if l.leader == nil {
+		delete(q.rows, l.name)
+		return
+	}
+	l.leader.wake <- struct{}{}
+}
+
+// close refuses those who wait, and those to come. A caller who has been given the turn finds out by itself.
+func (q *lines) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	for _, l := range q.rows {
+		for c := l.first; c != nil; {
+			next := c.next
+			if c != l.leader {
+				l.remove(c)
+				c.err = ErrClosed
+				c.wake <- struct{}{}
+			}
+			c = next
+		}
+	}
+}
+
+func (q *lines) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
+func (l *line) push(c *call) {
+	c.queued, c.line, c.prev = true, l, l.last
+	if l.last != nil {
+		l.last.next = c
+	} else {
+		l.first = c
+	}
+	l.last = c
+	l.waiting++
+}
+
+func (l *line) remove(c *call) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		l.last = c.prev
+	}
+	c.prev, c.next, c.queued = nil, nil, false
+	l.waiting--
+}

@@ -1,0 +1,193 @@
+package atomic
+
+import (
+	"math"
+	"reflect"
+
+	"github.com/nogap-go/nogap/internal/dialect"
+)
+
+// A level is an integer on a scale that signed and unsigned types share, so that the sums of a batch are worked out in
+// one way: levels compare as the integers do, and a difference of two is a uint64.
+type level uint64
+
+// signedZero is the level of a signed type's zero. That of an unsigned one's is 0.
+const signedZero level = 1 << 63
+
+func levelOf[N any](n N) level {
+	v := reflect.ValueOf(n)
+	switch {
+	case v.CanInt():
+		return level(v.Int()) + signedZero
+	case v.CanUint():
+		return level(v.Uint())
+	}
+	return 0 // no Coalescer counts such a type
+}
+
+func fromLevel[N any](l level) (N, error) {
+	if reflect.TypeFor[N]().Kind() <= reflect.Int64 {
+		l -= signedZero
+	}
+	return fromInsertID[N](int64(l))
+}
+
+// levelOfOutcome is for what a Counter's method returned: with a refusal, too, there is a value.
+func levelOfOutcome[N any](value N, err error) (level, error) { return levelOf(value), err }
+
+// wish is what a call asks for.
+type wish struct {
+	op
+	amount uint64
+	limit  level
+}
+
+type op int
+
+const (
+	invalid op = iota
+	take
+	add
+	addUpTo
+)
+
+func newWish[N any](o op, n, limit N) wish {
+	var zero N
+	amount, zeroLevel := levelOf(n), levelOf(zero)
+	if amount < zeroLevel {
+		return wish{}
+	}
+	return wish{o, uint64(amount - zeroLevel), levelOf(limit)}
+}
+
+// scale is the part of the levels that a Counter's type has.
+type scale struct {
+	number number
+	zero   level
+	span
+}
+
+func scaleOf[N any](s dialect.Server) scale {
+	bits := reflect.TypeFor[N]().Bits()
+	if numberOf[N]() == signed && reflect.TypeFor[N]().Kind() <= reflect.Int64 {
+		half := level(1) << (bits - 1)
+		return scale{signed, signedZero, span{signedZero - half, signedZero + (half - 1)}}
+	}
+	most := level(math.MaxUint64) >> (64 - bits)
+	if !s.IsMySQL() {
+		// The others have no such columns, and their drivers no such parameters.
+		most = min(most, math.MaxInt64)
+	}
+	return scale{numberOf[N](), 0, span{0, most}}
+}
+
+// span is all levels from one to another.
+type span struct{ low, high level }
+
+func (s span) with(l level) span { return span{min(s.low, l), max(s.high, l)} }
+
+// memory is what is known about a row. The zero memory is nothing.
+type memory struct {
+	known bool
+	last  level // what the row held last
+	held  span  // what it has held: the column takes both ends and what is in between
+}
+
+func (m *memory) learn(l level) {
+	if !m.known {
+		*m = memory{known: true, held: span{l, l}}
+	}
+	m.last, m.held = l, m.held.with(l)
+}
+
+// plan is what becomes of the first calls of a batch.
+type plan struct {
+	calls int    // how many; none if the first one's outcome can only be found out by making it
+	down  bool   // what they take is more than what they add …
+	by    uint64 // … by this much, or less
+	from  span   // the levels to start from for which that is right
+}
+
+// plan works out, one by one, what becomes of the calls if the row is at m.last, and sets whether they are granted and
+// at which level. A call's outcome hangs on the level before it being high or low enough, so the whole plan is right for
+// an interval of levels to start from.
+//
+// The plan ends early where a batch would be granted what one by one is not: the calls up to a peak that the column may
+// not be able to hold must be a batch of their own, in which that is what the server is asked to store. The same goes
+// for a trough, below which a CHECK may not let it.
+func (s scale) plan(calls []*call, m memory) plan {
+	var p plan
+	start := m.last
+	if start < s.low || start > s.high {
+		return p
+	}
+	x, seen := start, span{start, start}
+	lower, higher := uint64(math.MaxUint64), uint64(math.MaxUint64) // how much start may differ
+	for i, c := range calls {
+		if c.op == take {
+			if n := s.zero + level(c.amount); x >= n {
+				c.granted = true
+				lower = min(lower, uint64(x-n))
+				x -= level(c.amount)
+			} else {
+				c.granted = false
+				higher = min(higher, uint64(n-x)-1)
+			}
+		} else {
+			sum := x + level(c.amount)
+			if sum < x || sum > s.high {
+				break // beyond what the program can count
+			}
+			higher = min(higher, uint64(s.high-sum))
+			switch c.granted = c.op == add || sum <= c.limit; {
+			case !c.granted:
+				lower = min(lower, uint64(sum-c.limit)-1)
+			case c.op == addUpTo:
+				higher = min(higher, uint64(c.limit-sum))
+				fallthrough
+			default:
+				x = sum
+			}
+		}
+		c.level = x
+		seen = seen.with(x)
+		if part, ok := s.upTo(start, x, seen, m.held, lower, higher); ok {
+			p = part
+			p.calls = i + 1
+		}
+	}
+	return p
+}
+
+// upTo returns the plan that goes from start to end and passes what it has seen on the way, if the server may be trusted
+// to hold all of that.
+func (s scale) upTo(start, end level, seen, held span, lower, higher uint64) (plan, bool) {
+	p := plan{down: end < start, by: uint64(end - start)}
+	if p.down {
+		p.by = -p.by
+	}
+	if s.number == signed && p.by > math.MaxInt64 {
+		return p, false // no parameter holds that
+	}
+	within := s.span
+	if seen.high > max(start, end) {
+		within.high = held.high
+	}
+	if seen.low < min(start, end) {
+		within.low = held.low
+	}
+	if seen.high > within.high || seen.low < within.low {
+		return p, false
+	}
+	lower, higher = min(lower, uint64(seen.low-within.low)), min(higher, uint64(within.high-seen.high))
+	p.from = span{start - level(lower), start + level(higher)}
+	return p, true
+}
+
+// param returns a level as a bound parameter.
+func (s scale) param(l level) any {
+	if s.number == signed {
+		return int64(l - s.zero)
+	}
+	return uint64(l)
+}
