@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"strings"
 	"time"
 )
 
@@ -15,19 +16,26 @@ import (
 // value as the driver would send it, so an int and an int64 are the same, and no text can look like two values. The
 // opposite need not hold: a database that ignores case has one row for two texts.
 //
-// It makes an order of locks as well, since any one that all callers share will do.
+// Texts are ordered as the values are, numbers by size and strings by their bytes, so they make an order of locks, and
+// usually the one of ORDER BY. The encoding is that of FoundationDB's tuple layer in principle:
+// https://github.com/apple/foundationdb/blob/main/design/tuple.md
 //
 // If a value has a type that only its driver knows, such as pgx's [16]byte for a UUID, exact is false: the text shows it
 // as fmt does, and two rows may share it.
 func Text(key []any) (text string, exact bool) {
-	var b []byte
+	b, exact := Append(nil, key)
+	return string(b), exact
+}
+
+// Append is Text for those who have the memory already.
+func Append(b []byte, key []any) (_ []byte, exact bool) {
 	exact = true
 	for _, v := range key {
 		var ok bool
 		b, ok = appendValue(b, v)
 		exact = exact && ok
 	}
-	return string(b), exact
+	return b, exact
 }
 
 // IsNull reports whether the driver would send NULL for the value, which equals nothing.
@@ -36,48 +44,67 @@ func IsNull(v any) bool {
 	return err == nil && plain == nil
 }
 
+// The tags of the types, in the order of their values. A uint64 that is no int64 comes behind every int64.
+const (
+	tagNull byte = iota + 1
+	tagBool
+	tagInt
+	tagUint
+	tagFloat
+	tagString
+	tagBytes
+	tagTime
+	tagOther
+)
+
 func appendValue(b []byte, v any) (_ []byte, exact bool) {
 	rv := reflect.ValueOf(v)
-	if _, ok := v.(driver.Valuer); !ok && rv.CanUint() { // the converter refuses the upper half of uint64
-		return binary.BigEndian.AppendUint64(append(b, tagOf(rv.Uint())), rv.Uint()), true
+	if _, ok := v.(driver.Valuer); !ok && rv.CanUint() && rv.Uint() > math.MaxInt64 { // which the converter refuses
+		return binary.BigEndian.AppendUint64(append(b, tagUint), rv.Uint()), true
 	}
 	plain, err := driver.DefaultParameterConverter.ConvertValue(v)
 	if err != nil {
-		return appendText(append(b, '?'), fmt.Sprintf("%T %v", v, v)), false
+		return appendString(append(b, tagOther), fmt.Sprintf("%T %v", v, v)), false
 	}
 	switch p := plain.(type) {
 	case nil:
-		return append(b, '0'), true
+		return append(b, tagNull), true
 	case bool:
 		if p {
-			return append(b, 'b', 1), true
+			return append(b, tagBool, 1), true
 		}
-		return append(b, 'b', 0), true
+		return append(b, tagBool, 0), true
 	case int64:
-		return binary.BigEndian.AppendUint64(append(b, 'i'), uint64(p)), true
+		return appendInt(append(b, tagInt), p), true
 	case float64:
-		return binary.BigEndian.AppendUint64(append(b, 'f'), math.Float64bits(p)), true
+		return appendFloat(append(b, tagFloat), p), true
 	case string:
-		return appendText(append(b, 's'), p), true
+		return appendString(append(b, tagString), p), true
 	case []byte:
-		return appendText(append(b, 'x'), string(p)), true
+		return appendString(append(b, tagBytes), string(p)), true
 	case time.Time:
 		// Not the instant alone: in a column without a time zone the servers keep what the clock showed.
-		if t, err := p.AppendBinary(append(b, 't')); err == nil {
-			return t, true
-		}
+		_, offset := p.Zone()
+		b = appendInt(append(b, tagTime), p.Unix())
+		return appendInt(appendInt(b, int64(p.Nanosecond())), int64(offset)), true
 	}
-	return appendText(append(b, '?'), fmt.Sprintf("%T %v", plain, plain)), false
+	return appendString(append(b, tagOther), fmt.Sprintf("%T %v", plain, plain)), false
 }
 
-// tagOf tells a uint64 that no int64 can hold from a negative int64 with the same bits.
-func tagOf(u uint64) byte {
-	if u > math.MaxInt64 {
-		return 'u'
-	}
-	return 'i'
+func appendInt(b []byte, n int64) []byte {
+	return binary.BigEndian.AppendUint64(b, uint64(n)^1<<63)
 }
 
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+// appendFloat turns the bits of negative numbers round, which are ordered the other way.
+func appendFloat(b []byte, f float64) []byte {
+	bits := math.Float64bits(f)
+	if bits>>63 == 1 {
+		return binary.BigEndian.AppendUint64(b, ^bits)
+	}
+	return binary.BigEndian.AppendUint64(b, bits|1<<63)
+}
+
+// appendString ends the string with a zero, which in the string itself is followed by 0xff.
+func appendString(b []byte, s string) []byte {
+	return append(append(b, strings.ReplaceAll(s, "\x00", "\x00\xff")...), 0)
 }

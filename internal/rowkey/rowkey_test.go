@@ -57,6 +57,25 @@ func TestTypesOfTheDriversOwn(t *testing.T) {
 	require.Equal(t, text, again)
 }
 
+func TestOrder(t *testing.T) {
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	ordered := []any{
+		nil, false, true,
+		math.MinInt64, -5, int8(-1), 0, uint8(3), 10, uint64(math.MaxInt64), uint64(math.MaxInt64) + 1, uint64(math.MaxUint64),
+		math.Inf(-1), -1e300, -1.5, 0.0, 1.5, math.Inf(1),
+		"", "\x00", "\x01", "A", "a", "a\x00", "a\x00b", "ab", "b", "b\xff",
+		[]byte{}, []byte("a"),
+		time.Unix(-1, 0).UTC(), noon, noon.Add(1), noon.Add(time.Second),
+	}
+	for i, a := range ordered {
+		for j, b := range ordered {
+			x, _ := rowkey.Text([]any{a, "z"})
+			y, _ := rowkey.Text([]any{b, "a"})
+			require.Equal(t, i < j, i != j && x < y, "%#v %#v", a, b)
+		}
+	}
+}
+
 func TestIsNull(t *testing.T) {
 	for _, v := range []any{nil, (*string)(nil), sql.NullString{}} {
 		require.True(t, rowkey.IsNull(v), "%#v", v)
