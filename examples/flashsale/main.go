@@ -3,7 +3,8 @@
 //
 //	go run -C examples ./flashsale
 //
-// Nothing needs to be installed: without -db the sale runs on SQLite in a temporary file. See -help for the rest.
+// Nothing needs to be installed: without -db the sale runs on SQLite in a temporary file, and without -redis the locks
+// are kept by Redis servers inside the process. See -help for the rest.
 //
 // Nothing is arranged to make the unsafe strategy fail. It is the code that one writes first: a SELECT, a decision, an
 // UPDATE. Between the two it asks another service, over HTTP, whether the sale may go ahead, as handlers do. Every
@@ -21,6 +22,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -58,7 +60,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // A config is what the flags say.
 type config struct {
-	database   *database // nil: SQLite in a temporary file
+	database   *database  // nil: SQLite in a temporary file
+	redis      redisNodes // none: in this process
 	strategies []strategy
 	buyers     int
 	stock      int
@@ -73,6 +76,8 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	dsn := flags.String("db", "", "the `database`: postgres://user:password@host:port/name, "+
 		"mysql://user:password@host:port/name (MariaDB too)\nor sqlite:path, a file that is switched to WAL mode "+
 		"(default: SQLite in a temporary file)")
+	redis := flags.String("redis", "", "comma-separated `addresses` of independent Redis servers; redlock needs 3 or 5 "+
+		"(default: 5 in this process)")
 	names := flags.String("strategy", "", "comma-separated `names` of the strategies to run (default: all)")
 	flags.IntVar(&c.buyers, "buyers", 500, "how many buy at once")
 	flags.IntVar(&c.stock, "stock", 100, "how many items there are")
@@ -97,6 +102,14 @@ func parseFlags(args []string, stderr io.Writer) (config, error) {
 	var err error
 	if c.strategies, err = chooseStrategies(*names); err != nil {
 		return config{}, fmt.Errorf("-strategy: %w", err)
+	}
+	if *redis != "" {
+		if c.redis, err = parseRedis(*redis); err != nil {
+			return config{}, fmt.Errorf("-redis: %w", err)
+		}
+		if c.strategies, err = withRedis(c.strategies, len(c.redis), *names != ""); err != nil {
+			return config{}, fmt.Errorf("-redis: %w", err)
+		}
 	}
 	if *dsn != "" {
 		d, err := parseDSN(*dsn)
@@ -146,6 +159,15 @@ func holdSales(ctx context.Context, c config, stdout io.Writer) (ok bool, err er
 		return false, err
 	}
 
+	if c.redis == nil && slices.ContainsFunc(c.strategies, func(s strategy) bool { return s.redis > 0 }) {
+		nodes, stop, err := startRedis()
+		if err != nil {
+			return false, err
+		}
+		defer stop()
+		c.redis = nodes
+	}
+
 	var table *table
 	if !c.json {
 		table = newTable(stdout)
@@ -154,7 +176,7 @@ func holdSales(ctx context.Context, c config, stdout io.Writer) (ok bool, err er
 	ok = true
 	results := make([]result, 0, len(c.strategies))
 	for _, st := range c.strategies {
-		s := sale{database: *c.database, strategy: st, buyers: c.buyers, stock: c.stock, servers: c.servers}
+		s := sale{database: *c.database, redis: c.redis, strategy: st, buyers: c.buyers, stock: c.stock, servers: c.servers}
 		var (
 			counts tally
 			stop   = func() {}

@@ -136,8 +136,10 @@ func TestBadArguments(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-strategy", "hope"}, `-strategy: there is no "hope", only unsafe, atomic`},
-		{[]string{"-strategy", "unsafe,"}, `-strategy: there is no "", only unsafe, atomic`},
+		{[]string{"-strategy", "hope"}, `-strategy: there is no "hope", only unsafe, atomic, `},
+		{[]string{"-strategy", "unsafe,"}, `-strategy: there is no "", only unsafe, atomic, `},
+		{[]string{"-redis", "localhost:1,"}, "-redis: an address is empty"},
+		{[]string{"-redis", "localhost:1", "-strategy", "redlock"}, "-redis: redlock needs at least 3 nodes, not 1"},
 		{[]string{"-buyers", "0"}, "-buyers 0: at least 1 is needed"},
 		{[]string{"-stock", "-1"}, "-stock -1: it cannot be negative"},
 		{[]string{"-servers", "0"}, "-servers 0: at least 1 is needed"},
@@ -158,7 +160,7 @@ func TestBadArguments(t *testing.T) {
 func TestHelp(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	require.Zero(t, run(t.Context(), []string{"-help"}, &stdout, &stderr))
-	for _, want := range []string{"-db", "-strategy", "-buyers", "-stock", "-servers", "-json"} {
+	for _, want := range []string{"-db", "-redis", "-strategy", "-buyers", "-stock", "-servers", "-json"} {
 		require.Contains(t, stderr.String(), want)
 	}
 	for _, st := range strategies {

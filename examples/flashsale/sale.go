@@ -21,6 +21,7 @@ const clientConns = 128
 // A sale is one run of the program: so many buyers, so many items, one strategy.
 type sale struct {
 	database database
+	redis    redisNodes
 	strategy strategy
 	buyers   int
 	stock    int

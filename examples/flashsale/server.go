@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 )
@@ -16,7 +17,8 @@ const fraudConns = 16
 // knows nothing of the other replicas.
 type apiServer struct {
 	*listener
-	db        *sql.DB
+	shop      shop
+	seller    seller
 	closeIdle func()
 }
 
@@ -38,22 +40,32 @@ func startServer(s sale, table string, fraud fraudService) (*apiServer, error) {
 		return nil, err
 	}
 	shop := shop{db: db, dialect: s.database.dialect, table: table}
+	if s.strategy.redis > 0 {
+		shop.redis = s.redis.open()
+	}
 	seller, err := s.strategy.open(shop)
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, shop.close())
 	}
 	client, closeIdle := newClient(fraudConns)
 	l, err := listen(routes(shop, seller, fraudClient{client: client, url: fraud.url}))
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, errors.Join(err, closeSeller(seller), shop.close())
 	}
-	return &apiServer{listener: l, db: db, closeIdle: closeIdle}, nil
+	return &apiServer{listener: l, shop: shop, seller: seller, closeIdle: closeIdle}, nil
+}
+
+func closeSeller(s seller) error {
+	if c, ok := s.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 func stopServers(servers []*apiServer) error {
 	var errs []error
 	for _, s := range servers {
-		errs = append(errs, s.stop(), s.db.Close())
+		errs = append(errs, s.stop(), closeSeller(s.seller), s.shop.close())
 		s.closeIdle()
 	}
 	return errors.Join(errs...)

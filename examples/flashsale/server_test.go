@@ -15,8 +15,11 @@ func newShop(t *testing.T, stock int) shop {
 	d := sqliteFile(filepath.Join(t.TempDir(), "shop.db"))
 	db, err := d.open(2)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	s := shop{db: db, dialect: d.dialect, table: newTableName()}
+	nodes, stop, err := startRedis()
+	require.NoError(t, err)
+	t.Cleanup(stop)
+	s := shop{db: db, dialect: d.dialect, table: newTableName(), redis: nodes.open()}
+	t.Cleanup(func() { require.NoError(t, s.close()) })
 	require.NoError(t, s.createTable(t.Context(), item, stock))
 	return s
 }
@@ -39,6 +42,7 @@ func TestAPI(t *testing.T) {
 			shop := newShop(t, 2)
 			seller, err := st.open(shop)
 			require.NoError(t, err)
+			defer func() { require.NoError(t, closeSeller(seller)) }()
 			api := routes(shop, seller, fraudClient{client: client, url: fraud.url})
 			for _, step := range []struct {
 				method, path string

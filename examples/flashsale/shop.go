@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/nogap-go/nogap"
 )
@@ -18,6 +20,16 @@ type shop struct {
 	db      *sql.DB
 	dialect nogap.Dialect
 	table   string
+	redis   []redis.UniversalClient // only for a strategy that says how many nodes it needs
+}
+
+// close closes the connections.
+func (s shop) close() error {
+	errs := []error{s.db.Close()}
+	for _, client := range s.redis {
+		errs = append(errs, client.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // newTableName returns a name that is nobody's: not a table of the user's, nor that of a sale that runs next to this one.

@@ -13,12 +13,14 @@ type unsafeSeller struct {
 	write string
 }
 
-func openUnsafe(s shop) (seller, error) {
+func openUnsafe(s shop) (seller, error) { return newUnsafeSeller(s), nil }
+
+func newUnsafeSeller(s shop) unsafeSeller {
 	return unsafeSeller{
 		db:    s.db,
 		read:  s.rebind("SELECT stock FROM " + s.table + " WHERE id = ?"),
 		write: s.rebind("UPDATE " + s.table + " SET stock = ? WHERE id = ?"),
-	}, nil
+	}
 }
 
 func (u unsafeSeller) purchase(
