@@ -15,7 +15,7 @@ import (
 	"github.com/nogap-go/nogap"
 )
 
-// A shop is what one can sell from: a table with the columns id and stock.
+// A shop is what one can sell from: a table with the columns id and stock, and a version for those who look at it.
 type shop struct {
 	db      *sql.DB
 	dialect nogap.Dialect
@@ -47,7 +47,7 @@ func (s shop) rebind(query string) string {
 
 // createTable makes the table and puts so many of the item into it.
 func (s shop) createTable(ctx context.Context, item int64, stock int) error {
-	create := "CREATE TABLE " + s.table + " (id BIGINT PRIMARY KEY, stock BIGINT NOT NULL)"
+	create := "CREATE TABLE " + s.table + " (id BIGINT PRIMARY KEY, stock BIGINT NOT NULL, version BIGINT NOT NULL DEFAULT 0)"
 	if _, err := s.db.ExecContext(ctx, create); err != nil {
 		return fmt.Errorf("create the table: %w", err)
 	}

@@ -32,6 +32,7 @@ var strategies = []strategy{
 	{name: "unsafe", about: "read the stock, decide, write it back: the bug", open: openUnsafe},
 	{name: "atomic", about: "take one in a single guarded UPDATE", safe: true, open: openAtomic},
 	{name: "pessimistic", about: "lock the row, read, decide, write it back", safe: true, open: openPessimistic},
+	{name: "optimistic", about: "write only what nobody has changed since it was read, else start again", safe: true, open: openOptimistic},
 	{name: "redis-lock", about: "a lock on one Redis node around the unsafe code", safe: true, open: openRedisLock, redis: 1},
 	{name: "redlock", about: "a lock on a majority of Redis nodes around the unsafe code", safe: true, open: openRedlock, redis: 3},
 	{name: "atomic-coalesced", about: "one guarded UPDATE for all who wait", safe: true, open: openCoalesced},
