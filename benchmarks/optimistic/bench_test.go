@@ -54,10 +54,19 @@ type contest struct {
 func BenchmarkModify(b *testing.B) {
 	for _, c := range []contest{
 		{"500 goroutines on 1 row", 500, 1, func(db *sql.DB) []rival {
-			return []rival{modify(db), selectForUpdate(db), compareAndSwap(db), guardedUpdate(db)}
+			return []rival{modify(db, "modify", 1), selectForUpdate(db), compareAndSwap(db), guardedUpdate(db)}
 		}},
-		{"1 goroutine on 1 row", 1, 1, func(db *sql.DB) []rival { return []rival{modify(db), compareAndSwap(db)} }},
-		{"16 goroutines on 10000 rows", 16, 10000, func(db *sql.DB) []rival { return []rival{modify(db), compareAndSwap(db)} }},
+		{"1 goroutine on 1 row", 1, 1, func(db *sql.DB) []rival {
+			return []rival{modify(db, "modify", 1), compareAndSwap(db)}
+		}},
+		{"16 goroutines on 10000 rows", 16, 10000, func(db *sql.DB) []rival {
+			return []rival{modify(db, "modify", 1), compareAndSwap(db)}
+		}},
+		{"500 goroutines of 4 processes on 1 row", 500, 1, func(db *sql.DB) []rival {
+			return []rival{
+				modify(db, "modify", 4), modify(db, "lock-after-1", 4, optimistic.LockAfter(1)), selectForUpdate(db), compareAndSwap(db),
+			}
+		}},
 	} {
 		b.Run(c.name, func(b *testing.B) { c.run(b) })
 	}
@@ -128,13 +137,18 @@ func open(b *testing.B, rows int) *sql.DB {
 	return db
 }
 
-func modify(db *sql.DB) rival {
-	items, err := optimistic.NewTable[item](db, "items")
-	if err != nil {
-		panic(err)
+// modify plays a number of processes: callers of different Tables do not queue for each other.
+func modify(db *sql.DB, name string, processes int, opts ...optimistic.Option) rival {
+	var tables []*optimistic.Table[item]
+	for range processes {
+		items, err := optimistic.NewTable[item](db, "items", opts...)
+		if err != nil {
+			panic(err)
+		}
+		tables = append(tables, items)
 	}
-	return rival{"modify", func(ctx context.Context, id int64) error {
-		_, err := items.Modify(ctx, func(it *item) error { it.Stock--; return nil }, id)
+	return rival{name, func(ctx context.Context, id int64) error {
+		_, err := tables[rand.N(processes)].Modify(ctx, func(it *item) error { it.Stock--; return nil }, id)
 		return err
 	}}
 }
