@@ -25,6 +25,7 @@ const (
 	roleVariable   = "NOGAP_TEST_ROLE"
 	addrsVariable  = "NOGAP_TEST_ADDRS"
 	prefixVariable = "NOGAP_TEST_PREFIX"
+	dsnVariable    = "NOGAP_TEST_DSN"
 )
 
 // child is the main function of that other process. It returns the exit status.
@@ -33,7 +34,8 @@ func child(role string) int {
 	for addr := range strings.SplitSeq(os.Getenv(addrsVariable), ",") {
 		clients = append(clients, redis.NewClient(&redis.Options{Addr: addr}))
 	}
-	locks, err := distlock.New(clients, distlock.Prefix(os.Getenv(prefixVariable)), distlock.TTL(childTTL))
+	locks, err := distlock.New(clients, distlock.Prefix(os.Getenv(prefixVariable)), distlock.TTL(childTTL),
+		distlock.NodeTimeout(childTTL/6))
 	if err == nil {
 		err = roles[role](locks)
 	}
@@ -74,6 +76,7 @@ var roles = map[string]func(*distlock.Locker) error{
 		fmt.Println("unlock", lease.Unlock(context.Background()))
 		return nil
 	},
+	"history": recordHistory,
 }
 
 // process is another process that uses the lock.
@@ -82,10 +85,11 @@ type process struct {
 	out *bufio.Scanner
 }
 
-func start(t *testing.T, role string, addrs []string, prefix string) *process {
+func start(t *testing.T, role string, addrs []string, prefix string, env ...string) *process {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), roleVariable+"="+role, addrsVariable+"="+strings.Join(addrs, ","), prefixVariable+"="+prefix)
+	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
