@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -180,6 +181,7 @@ func (c *Coalescer[N]) alone(ctx context.Context, t turn, single func(context.Co
 
 // lead sends the batch of all who wait, on behalf of the first of them.
 func (c *Coalescer[N]) lead(ctx context.Context, own *call) {
+	runtime.Gosched()
 	t, batch, m := c.lines.take(own, c.options.maxBatch)
 	if batch == nil {
 		return
@@ -193,8 +195,8 @@ func (c *Coalescer[N]) lead(ctx context.Context, own *call) {
 			left.err = fmt.Errorf("%w: the goroutine that sent the batch panicked", nogap.ErrOutcomeUnknown)
 		}
 		// The next batch leaves before this one's callers are woken.
-		c.lines.pass(t, m)
 		wake(batch[told:], own)
+		c.lines.pass(t, m)
 	}()
 	for answered < len(batch) {
 		wake(batch[told:answered], own)

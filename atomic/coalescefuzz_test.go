@@ -26,20 +26,17 @@ type request struct {
 	n, limit int64
 }
 
-func (r request) do(ctx context.Context, c *atomic.Coalescer[int64]) result {
-	var v int64
-	var err error
+func (r request) call(ctx context.Context, c *atomic.Coalescer[int64]) (int64, error) {
 	switch r.op {
 	case 0:
-		v, err = c.DecrementIfPositive(ctx, "sku-1")
+		return c.DecrementIfPositive(ctx, "sku-1")
 	case 1:
-		v, err = c.Decrement(ctx, r.n, "sku-1")
+		return c.Decrement(ctx, r.n, "sku-1")
 	case 2:
-		v, err = c.Increment(ctx, r.n, "sku-1")
+		return c.Increment(ctx, r.n, "sku-1")
 	default:
-		v, err = c.IncrementUpTo(ctx, r.n, r.limit, "sku-1")
+		return c.IncrementUpTo(ctx, r.n, r.limit, "sku-1")
 	}
-	return resultOf(v, err)
 }
 
 // result is what a call returned.
@@ -232,7 +229,7 @@ func inOneBatch(t *testing.T, row *fakeRow, s scenario) []result {
 		}
 		c := coalesce(t, row, opts...)
 		for i, r := range s.requests {
-			go func() { results[i] = r.do(context.Background(), c) }()
+			go func() { results[i] = resultOf(r.call(context.Background(), c)) }()
 			synctest.Wait()
 		}
 		close(release)

@@ -53,8 +53,17 @@ func (t *table) statement(ctx context.Context, do func(txn.Runner) error) error 
 		if err != nil {
 			return err
 		}
-		defer conn.Close()
-		return do(conn)
+		returned := false
+		defer func() {
+			if returned {
+				conn.Close()
+			} else {
+				go conn.Close() // a panic in the driver leaves a lock behind, for which Close would wait for ever
+			}
+		}()
+		err = do(conn)
+		returned = true
+		return err
 	})
 }
 
