@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/rowkey"
 )
 
 // Errors of a Coalescer. Nothing was sent.
@@ -133,7 +134,7 @@ func (c *Coalescer[N]) do(
 		return value, c.err
 	}
 	var space [64]byte
-	name, ok := appendRow(space[:0], key)
+	name, ok := rowkey.Append(space[:0], key)
 	if !ok || len(key) != len(c.counter.key) || w.op == invalid {
 		// A key that can't be compared, or an input for the Counter to refuse.
 		if c.lines.isClosed() {
