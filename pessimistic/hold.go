@@ -26,19 +26,18 @@ func newHold(ctx context.Context, db *sql.DB, c config) (*hold, error) {
 	if db == nil {
 		return nil, errNoDB
 	}
-	source, err := dialect.NewSource(db, c.dialect)
+	h := &hold{config: c, db: db, pool: poolOf(db)}
+	var err error
+	if c.dialect != 0 {
+		h.server, err = dialect.Assume(c.dialect)
+	} else {
+		h.server, err = h.pool.source.Server(ctx, db)
+	}
 	if err != nil {
 		return nil, err
 	}
-	server, err := source.Server(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	clause, err := c.clause(server)
-	if err != nil {
-		return nil, err
-	}
-	return &hold{config: c, db: db, server: server, clause: clause, pool: pools.Of(db, nil)}, nil
+	h.clause, err = c.clause(h.server)
+	return h, err
 }
 
 // run takes the locks that ids name in this process, and then, in a transaction of every attempt, those in the server by
@@ -84,7 +83,7 @@ func (h *hold) attempt(ctx context.Context, ids []lockID, waited *time.Duration,
 		l      = &locker{config: h.config, server: h.server, waited: waited}
 		locked = false
 	)
-	err := txn.DoWith(ctx, h.db, txn.Options{
+	options := txn.Options{
 		Tx: h.txOptions(),
 		Conn: func(ctx context.Context) (_ *sql.Conn, err error) {
 			if conn, err = db.Connx(ctx); err != nil {
@@ -102,13 +101,11 @@ func (h *hold) attempt(ctx context.Context, ids []lockID, waited *time.Duration,
 			}
 			return tx.Tx, nil
 		},
-		After: func(ctx context.Context, conn *sql.Conn) error {
-			if err := l.settings.undo(ctx, conn); err != nil {
-				return err
-			}
-			return l.locks.undo(ctx, conn)
-		},
-	}, func(*sql.Tx) error {
+	}
+	if !h.server.Is(nogap.Postgres) { // where everything ends with the transaction
+		options.After = l.undo
+	}
+	err := txn.DoWith(ctx, h.db, options, func(*sql.Tx) error {
 		if err := lock(ctx, l, tx); err != nil {
 			return err
 		}
@@ -145,7 +142,8 @@ func (h *hold) txOptions() *sql.TxOptions {
 
 // clause returns the end of the SELECT that locks rows, or says which option the server does not have.
 func (c config) clause(s dialect.Server) (string, error) {
-	if _, err := s.LockClause(c.mode, dialect.Wait); err != nil {
+	clause, err := s.LockClause(c.mode, dialect.Wait)
+	if err != nil {
 		return "", fmt.Errorf("%s: %w", modeNames[c.mode], err)
 	}
 	wait, name := dialect.Wait, ""
@@ -154,9 +152,10 @@ func (c config) clause(s dialect.Server) (string, error) {
 		wait, name = dialect.NoWait, "NoWait"
 	case c.skipLocked && !s.Is(nogap.SQLite): // who holds SQLite's write lock has nothing to skip
 		wait, name = dialect.SkipLocked, "Claim"
+	default:
+		return clause, nil
 	}
-	clause, err := s.LockClause(c.mode, wait)
-	if err != nil {
+	if clause, err = s.LockClause(c.mode, wait); err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	return clause, nil

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// restoreTimeout bounds how long LockRow tries to put a setting back.
+	// restoreTimeout bounds how long putting a setting back or releasing a lock may take.
 	restoreTimeout = 2 * time.Second
 	// longest is the longest wait that every server can be told: PostgreSQL counts milliseconds in 32 bits.
 	longest = math.MaxInt32 * time.Millisecond
@@ -123,6 +123,14 @@ func (l *locker) classify(err error) error {
 	return failed(err)
 }
 
+// undo leaves nothing of the transaction behind in its session.
+func (l *locker) undo(ctx context.Context, conn *sql.Conn) error {
+	if err := l.settings.undo(ctx, conn); err != nil {
+		return err
+	}
+	return l.locks.undo(ctx, conn)
+}
+
 // querier is a transaction or a connection.
 type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
@@ -139,8 +147,13 @@ func (u *undos) exec(query string, args ...any) {
 	})
 }
 
-// undo does what is still to be done, last first, and keeps what failed.
+// undo does what is still to be done, last first, and keeps what failed. It goes on after the end of ctx, for a while.
 func (u *undos) undo(ctx context.Context, q querier) error {
+	if len(*u) == 0 {
+		return nil // without a timer, which costs about as much as half a round trip
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTimeout)
+	defer cancel()
 	for len(*u) > 0 {
 		last := len(*u) - 1
 		if err := (*u)[last](ctx, q); err != nil {

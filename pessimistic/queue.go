@@ -2,10 +2,12 @@ package pessimistic
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"sync/atomic"
 	"time"
 
+	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/keyqueue"
 	"github.com/nogap-go/nogap/internal/perdb"
 )
@@ -28,11 +30,19 @@ func (id lockID) String() string {
 
 // pool is what is known of one *sql.DB.
 type pool struct {
+	source dialect.Source
 	line   keyqueue.Queue[lockID]
 	galera atomic.Pointer[bool] // nil until somebody has asked
 }
 
 var pools perdb.Map[pool]
+
+func poolOf(db *sql.DB) *pool {
+	return pools.Of(db, func() *pool {
+		source, _ := dialect.NewSource(db, 0) // fails only for a nil db or an unknown dialect
+		return &pool{source: source}
+	})
+}
 
 type turns []*keyqueue.Turn[lockID]
 

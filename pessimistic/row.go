@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -62,9 +60,28 @@ func WithRowLock[T any](ctx context.Context, db *sql.DB, row Row, fn func(ctx co
 	if fn == nil {
 		return failed(errNoCallback)
 	}
-	return withRows(ctx, db, row.rows(), func(ctx context.Context, tx *sqlx.Tx, items []*T) error {
-		return fn(ctx, tx, items[0])
-	}, opts)
+	c, err := configure(opts)
+	if err != nil {
+		return failed(err)
+	}
+	t, err := tableOf(row.Table, row.KeyColumns, row.Columns)
+	if err != nil {
+		return failed(err)
+	}
+	k, err := t.key(row.Key)
+	if err != nil {
+		return failed(err)
+	}
+	h, err := newHold(ctx, db, c)
+	if err != nil {
+		return failed(err)
+	}
+	query := t.statement(h.server, h.clause)
+	var item *T
+	return h.run(ctx, []lockID{{t.name, k.text}}, func(ctx context.Context, l *locker, tx *sqlx.Tx) (err error) {
+		item, err = lockOne[T](ctx, l, tx, t, query, k)
+		return err
+	}, func(ctx context.Context, tx *sqlx.Tx) error { return fn(ctx, tx, item) })
 }
 
 // WithRowLocks locks several rows of one table, as WithRowLock does one. Whatever the order of rows.Keys, it locks them
@@ -77,7 +94,43 @@ func WithRowLocks[T any](ctx context.Context, db *sql.DB, rows Rows, fn func(ctx
 	if fn == nil {
 		return failed(errNoCallback)
 	}
-	return withRows(ctx, db, rows, fn, opts)
+	c, err := configure(opts)
+	if err != nil {
+		return failed(err)
+	}
+	t, err := tableOf(rows.Table, rows.KeyColumns, rows.Columns)
+	if err != nil {
+		return failed(err)
+	}
+	asked, sorted, err := t.keys(rows.Keys)
+	if err != nil {
+		return failed(err)
+	}
+	h, err := newHold(ctx, db, c)
+	if err != nil {
+		return failed(err)
+	}
+	ids := make([]lockID, len(sorted))
+	for i, k := range sorted {
+		ids[i] = lockID{t.name, k.text}
+	}
+	query := t.statement(h.server, h.clause)
+	var items []*T
+	return h.run(ctx, ids, func(ctx context.Context, l *locker, tx *sqlx.Tx) error {
+		found := make(map[string]*T, len(sorted))
+		for _, k := range sorted {
+			item, err := lockOne[T](ctx, l, tx, t, query, k)
+			if err != nil {
+				return err
+			}
+			found[k.text] = item
+		}
+		items = make([]*T, len(asked))
+		for i, k := range asked {
+			items[i] = found[k.text]
+		}
+		return nil
+	}, func(ctx context.Context, tx *sqlx.Tx) error { return fn(ctx, tx, items) })
 }
 
 // LockRow locks a row in the caller's own transaction, where it stays locked until the transaction ends, and returns it.
@@ -102,7 +155,11 @@ func LockRow[T any](ctx context.Context, tx *sqlx.Tx, row Row, opts ...Option) (
 	if err != nil {
 		return nil, failed(err)
 	}
-	target, err := row.rows().parse()
+	t, err := tableOf(row.Table, row.KeyColumns, row.Columns)
+	if err != nil {
+		return nil, failed(err)
+	}
+	k, err := t.key(row.Key)
 	if err != nil {
 		return nil, failed(err)
 	}
@@ -115,10 +172,8 @@ func LockRow[T any](ctx context.Context, tx *sqlx.Tx, row Row, opts ...Option) (
 		return nil, failed(err)
 	}
 	l := &locker{config: c, server: server, waited: new(time.Duration)}
-	item, err := lockOne[T](ctx, l, tx, target, target.statement(server, clause), target.sorted[0])
-	restore, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTimeout)
-	defer cancel()
-	if undone := l.settings.undo(restore, tx); err == nil {
+	item, err := lockOne[T](ctx, l, tx, t, t.statement(server, clause), k)
+	if undone := l.settings.undo(ctx, tx); err == nil {
 		err = undone
 	}
 	if err != nil {
@@ -127,51 +182,10 @@ func LockRow[T any](ctx context.Context, tx *sqlx.Tx, row Row, opts ...Option) (
 	return item, nil
 }
 
-func (r Row) rows() Rows {
-	return Rows{Table: r.Table, Keys: []any{r.Key}, KeyColumns: r.KeyColumns, Columns: r.Columns}
-}
-
-func withRows[T any](ctx context.Context, db *sql.DB, rows Rows, fn func(context.Context, *sqlx.Tx, []*T) error, opts []Option) error {
-	c, err := configure(opts)
-	if err != nil {
-		return failed(err)
-	}
-	target, err := rows.parse()
-	if err != nil {
-		return failed(err)
-	}
-	h, err := newHold(ctx, db, c)
-	if err != nil {
-		return failed(err)
-	}
-	ids := make([]lockID, len(target.sorted))
-	for i, k := range target.sorted {
-		ids[i] = lockID{target.name, k.text}
-	}
-	query := target.statement(h.server, h.clause)
-	var items []*T
-	lock := func(ctx context.Context, l *locker, tx *sqlx.Tx) error {
-		found := make(map[string]*T, len(target.sorted))
-		for _, k := range target.sorted {
-			item, err := lockOne[T](ctx, l, tx, target, query, k)
-			if err != nil {
-				return err
-			}
-			found[k.text] = item
-		}
-		items = make([]*T, len(target.asked))
-		for i, k := range target.asked {
-			items[i] = found[k.text]
-		}
-		return nil
-	}
-	return h.run(ctx, ids, lock, func(ctx context.Context, tx *sqlx.Tx) error { return fn(ctx, tx, items) })
-}
-
 // lockOne locks and reads one row.
-func lockOne[T any](ctx context.Context, l *locker, tx *sqlx.Tx, t target, query dialect.Statement, k key) (*T, error) {
+func lockOne[T any](ctx context.Context, l *locker, tx *sqlx.Tx, t *table, query dialect.Statement, k key) (*T, error) {
 	var items []*T
-	err := l.do(ctx, tx, t.table, func(prefix string) (err error) {
+	err := l.do(ctx, tx, t.ident, func(prefix string) (err error) {
 		items, err = scanAll[T](ctx, tx, prefix+query.Text, query.Args(k.values))
 		return err
 	})
@@ -184,61 +198,4 @@ func lockOne[T any](ctx context.Context, l *locker, tx *sqlx.Tx, t target, query
 		return nil, fmt.Errorf("%s: the key is not unique, it has %d rows", t.describe(k), len(items))
 	}
 	return items[0], nil
-}
-
-// target is a validated Rows.
-type target struct {
-	table      dialect.Ident
-	columns    []dialect.Ident
-	keyColumns []dialect.Ident
-	name       string // of the table and its key columns
-	asked      []key  // in the caller's order
-	sorted     []key  // each once, in the order in which to lock
-}
-
-func (r Rows) parse() (t target, err error) {
-	if t.table, err = dialect.Table(r.Table); err != nil {
-		return target{}, err
-	}
-	keyColumns := r.KeyColumns
-	if len(keyColumns) == 0 {
-		keyColumns = []string{"id"}
-	}
-	if t.keyColumns, err = dialect.Columns(keyColumns...); err != nil {
-		return target{}, err
-	}
-	if t.columns, err = dialect.Columns(r.Columns...); err != nil {
-		return target{}, err
-	}
-	t.name = t.table.String() + "(" + strings.Join(keyColumns, ",") + ")"
-	if len(r.Keys) == 0 {
-		return target{}, fmt.Errorf("no keys of %s", t.name)
-	}
-	for _, v := range r.Keys {
-		k, err := newKey(v, len(t.keyColumns))
-		if err != nil {
-			return target{}, fmt.Errorf("%s: %w", t.name, err)
-		}
-		t.asked = append(t.asked, k)
-	}
-	t.sorted = slices.Clone(t.asked)
-	slices.SortFunc(t.sorted, compareKeys)
-	t.sorted = slices.CompactFunc(t.sorted, func(a, b key) bool { return a.text == b.text })
-	return t, nil
-}
-
-// statement returns the SELECT of one row with the clause that locks it.
-func (t target) statement(s dialect.Server, clause string) dialect.Statement {
-	columns := "*"
-	if len(t.columns) > 0 {
-		columns = s.QuoteAll(t.columns)
-	}
-	return s.Compile("SELECT " + columns + " FROM " + s.Quote(t.table) + " WHERE " + s.Equals(t.keyColumns, 1) + clause)
-}
-
-func (t target) describe(k key) string {
-	if len(k.values) == 1 {
-		return fmt.Sprintf("%s = %v", t.name, k.values[0])
-	}
-	return fmt.Sprintf("%s = %v", t.name, k.values)
 }

@@ -40,9 +40,9 @@ func scanAll[T any](ctx context.Context, tx *sqlx.Tx, query string, args []any) 
 // scanner returns what reads the current row into a T.
 func scanner[T any](rows *sqlx.Rows) (func(*T) error, error) {
 	t := reflect.TypeFor[T]()
-	mapType := reflect.TypeFor[map[string]any]()
+	_, scans := any((*T)(nil)).(sql.Scanner)
 	switch {
-	case t.Kind() == reflect.Map && t.ConvertibleTo(mapType):
+	case t.Kind() == reflect.Map && t.ConvertibleTo(reflect.TypeFor[map[string]any]()):
 		return func(item *T) error {
 			row := make(map[string]any)
 			if err := rows.MapScan(row); err != nil {
@@ -51,7 +51,7 @@ func scanner[T any](rows *sqlx.Rows) (func(*T) error, error) {
 			reflect.ValueOf(item).Elem().Set(reflect.ValueOf(row).Convert(t))
 			return nil
 		}, nil
-	case t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[sql.Scanner]()) &&
+	case t.Kind() == reflect.Struct && !scans &&
 		len(rows.Mapper.TypeMap(t).Index) > 0: // time.Time is a struct without fields to the mapper, so a scalar
 		return func(item *T) error { return rows.StructScan(item) }, nil
 	}

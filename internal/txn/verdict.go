@@ -60,6 +60,9 @@ var honestBadConn = map[string]bool{
 	"github.com/nogap-go/nogap/internal/fakedb": true,
 }
 
+// pgxPackage is the driver that gives up a COMMIT when the context of BEGIN ends.
+const pgxPackage = "github.com/jackc/pgx/v5/stdlib"
+
 func driverPackage(db *sql.DB) string {
 	t := reflect.TypeOf(db.Driver())
 	if t == nil {
