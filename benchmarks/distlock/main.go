@@ -1,0 +1,138 @@
+// Command distlock measures distlock, redsync, redislock and rueidislock side by side in one run:
+//
+//	go run -C benchmarks ./distlock
+//	go run -C benchmarks ./distlock -json -for 10s
+//
+// Four processes with 25 goroutines each want one name; the critical section is a sleep of 1 ms, or empty. And one
+// goroutine has a name for itself. Each on five independent nodes and on one; redislock and rueidislock know one only.
+//
+// The columns: locks per second; Jain's fairness index over the 100 goroutines; the longest that any of them waited; and
+// the locks per second divided by redsync's.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+)
+
+const childVariable = "NOGAP_BENCH_CHILD"
+
+// result is one line of the table.
+type result struct {
+	Contest   string  `json:"contest"`
+	Nodes     int     `json:"nodes"`
+	Rival     string  `json:"rival"`
+	PerSecond float64 `json:"per_second"`
+	Fairness  float64 `json:"fairness,omitempty"`
+	LongestMS float64 `json:"longest_wait_ms,omitempty"`
+	Ratio     float64 `json:"ratio_to_redsync"`          // of the locks per second
+	WaitRatio float64 `json:"wait_to_redsync,omitempty"` // of the longest waits
+}
+
+func main() {
+	if os.Getenv(childVariable) != "" {
+		if err := child(); err != nil {
+			fmt.Println("failed:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	asJSON := flag.Bool("json", false, "print a JSON array in place of the table")
+	duration := flag.Duration("for", 5*time.Second, "how long each of them runs")
+	redisAddrs := flag.String("redis", "", "addresses of five Redis servers, separated by commas; started if empty")
+	flag.Parse()
+	results, err := run(split(*redisAddrs), *duration)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "distlock:", err)
+		os.Exit(1)
+	}
+	if *asJSON {
+		out := json.NewEncoder(os.Stdout)
+		out.SetIndent("", "  ")
+		out.Encode(results)
+		return
+	}
+	print(results)
+}
+
+func run(addrs []string, d time.Duration) ([]result, error) {
+	if len(addrs) == 0 {
+		started, stop, err := startRedis(5)
+		if err != nil {
+			return nil, err
+		}
+		defer stop()
+		addrs = started
+	}
+	if len(addrs) != 5 {
+		return nil, fmt.Errorf("five Redis servers are needed, not %d", len(addrs))
+	}
+	var results []result
+	for _, nodes := range []int{5, 1} {
+		var able []rival
+		for _, r := range rivals {
+			if r.multi || nodes == 1 {
+				able = append(able, r)
+			}
+		}
+		for _, c := range []struct {
+			name    string
+			section time.Duration
+		}{{"contended, 1 ms", time.Millisecond}, {"contended, empty", 0}} {
+			var group []result
+			for _, r := range able {
+				got, err := compete(r, addrs[:nodes], c.section, d)
+				if err != nil {
+					return nil, err
+				}
+				got.Contest, got.Nodes, got.Rival = c.name, nodes, r.name
+				group = append(group, got)
+			}
+			results = append(results, compared(group)...)
+		}
+		rates, err := alternate(able, addrs[:nodes], d)
+		if err != nil {
+			return nil, err
+		}
+		var group []result
+		for i, r := range able {
+			group = append(group, result{Contest: "uncontended", Nodes: nodes, Rival: r.name, PerSecond: rates[i]})
+		}
+		results = append(results, compared(group)...)
+	}
+	return results, nil
+}
+
+// compared fills in the ratios to redsync.
+func compared(group []result) []result {
+	for _, base := range group {
+		if base.Rival != "redsync" {
+			continue
+		}
+		for i := range group {
+			group[i].Ratio = group[i].PerSecond / base.PerSecond
+			if base.LongestMS > 0 {
+				group[i].WaitRatio = group[i].LongestMS / base.LongestMS
+			}
+		}
+	}
+	return group
+}
+
+func print(results []result) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	defer w.Flush()
+	fmt.Fprintln(w, "contest\tnodes\tlibrary\tlocks/s\tfairness\tlongest wait\tlocks/s : redsync\twait : redsync\t")
+	for _, r := range results {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%.0f\t", r.Contest, r.Nodes, r.Rival, r.PerSecond)
+		if r.LongestMS > 0 {
+			fmt.Fprintf(w, "%.3f\t%.0f ms\t%.2f\t%.3f\t\n", r.Fairness, r.LongestMS, r.Ratio, r.WaitRatio)
+		} else {
+			fmt.Fprintf(w, "\t\t%.2f\t\t\n", r.Ratio)
+		}
+	}
+}
