@@ -44,7 +44,7 @@ type crowd struct {
 type answer struct {
 	result
 	err  error
-	done bool
+	done stdatomic.Bool
 }
 
 // gather returns a crowd whose first caller's statement is under way. Run it in a bubble of synctest.
@@ -76,7 +76,8 @@ func (c *crowd) call(ctx context.Context, r request) *answer {
 	c.answers = append(c.answers, a)
 	go func() {
 		v, err := r.call(ctx, c.c)
-		*a = answer{resultOf(v, err), err, true}
+		a.result, a.err = resultOf(v, err), err
+		a.done.Store(true)
 	}()
 	synctest.Wait()
 	return a
@@ -88,7 +89,7 @@ func (c *crowd) goOn() {
 	close(c.release)
 	synctest.Wait()
 	for i, a := range c.answers {
-		require.True(c.t, a.done, "caller %d", i)
+		require.True(c.t, a.done.Load(), "caller %d", i)
 	}
 	require.Zero(c.t, c.c.Rows(), "a row that nobody wants is forgotten")
 }
@@ -369,7 +370,7 @@ func TestCoalesceContexts(t *testing.T) {
 		synctest.Wait()
 		taken := int64(0)
 		for _, a := range crowd.answers[1:] {
-			require.True(t, a.done)
+			require.True(t, a.done.Load())
 			if a.err == nil {
 				taken++
 			} else {
@@ -404,7 +405,7 @@ func TestCoalesceContexts(t *testing.T) {
 		cancel()
 		synctest.Wait()
 		for _, a := range crowd.answers[1:] {
-			require.False(t, a.done)
+			require.False(t, a.done.Load())
 		}
 		close(answer)
 		synctest.Wait()
@@ -429,7 +430,7 @@ func TestCoalesceContexts(t *testing.T) {
 		close(crowd.release)
 		time.Sleep(time.Second - time.Millisecond)
 		synctest.Wait()
-		require.False(t, crowd.answers[3].done)
+		require.False(t, crowd.answers[3].done.Load())
 		time.Sleep(2 * time.Millisecond)
 		synctest.Wait()
 		for _, a := range crowd.answers[1:] {
@@ -461,7 +462,7 @@ func TestCoalesceContexts(t *testing.T) {
 			require.NoError(t, a.err)
 			require.Equal(t, int64(9-i), a.value)
 		}
-		require.False(t, crowd.answers[0].done)
+		require.False(t, crowd.answers[0].done.Load())
 		close(hang)
 		synctest.Wait()
 		require.NoError(t, crowd.answers[0].err)
@@ -487,7 +488,7 @@ func TestCoalesceBounds(t *testing.T) {
 			crowd.call(t.Context(), takeOne)
 		}
 		for _, a := range crowd.answers[3:] {
-			require.True(t, a.done)
+			require.True(t, a.done.Load())
 			require.ErrorIs(t, a.err, atomic.ErrOverloaded)
 			require.ErrorContains(t, a.err, "items.stock at [sku-1]")
 		}
@@ -528,7 +529,7 @@ func TestCoalesceClose(t *testing.T) {
 		for _, a := range crowd.answers[1:] {
 			require.ErrorIs(t, a.err, atomic.ErrClosed)
 		}
-		require.False(t, crowd.answers[0].done)
+		require.False(t, crowd.answers[0].done.Load())
 		crowd.goOn()
 		require.NoError(t, crowd.answers[0].err)
 		_, err := crowd.c.DecrementIfPositive(t.Context(), "sku-1")
@@ -549,7 +550,7 @@ func TestCoalesceClose(t *testing.T) {
 		synctest.Wait()
 		taken := int64(0)
 		for _, a := range crowd.answers[1:] {
-			require.True(t, a.done)
+			require.True(t, a.done.Load())
 			if a.err == nil {
 				taken++
 			}
