@@ -57,7 +57,7 @@ func (t *table) newChange(item reflect.Value) (*change, error) {
 func (c *change) take(item reflect.Value) error {
 	m := c.table.mapping
 	for i, column := range m.key {
-		if is := column.value(item); !reflect.DeepEqual(is, c.key[i]) {
+		if is := column.value(item); !equal(is, c.key[i]) {
 			return fmt.Errorf("the callback changed the key column %q from %v to %v", column.name, c.key[i], is)
 		}
 	}
@@ -68,34 +68,47 @@ func (c *change) take(item reflect.Value) error {
 	return nil
 }
 
+// equal reports whether two values of one field are the same.
+func equal(a, b any) bool {
+	switch a.(type) {
+	case int64, int, string: // the usual keys, without the cost of reflection
+		return a == b
+	}
+	return reflect.DeepEqual(a, b)
+}
+
 // swap writes the row if it still has the old version: else it returns errStale.
 func (c *change) swap(ctx context.Context, r txn.Runner, s *statements) error {
-	return c.guarded(ctx, r, s, func() error {
-		args := c.data
-		if c.table.kind != xmin {
-			args = append(args, c.next.Interface())
-		}
-		args = s.swap.Args(append(append(args, c.key...), c.old))
-		if !s.returning {
-			return matched(r.Exec(ctx, s.swap.Text, args...))
-		}
-		stored := reflect.New(c.table.mapping.version.typ)
-		err := r.QueryRow(ctx, s.swap.Text, args, stored.Interface())
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return errStale
-		case err == nil:
-			c.next = stored.Elem()
-		}
-		return err
-	})
+	return c.guarded(ctx, r, s, (*change).swapOnce)
+}
+
+func (c *change) swapOnce(ctx context.Context, r txn.Runner, s *statements) error {
+	args := c.data
+	if c.table.kind != xmin {
+		args = append(args, c.next.Interface())
+	}
+	args = s.swap.Args(append(append(args, c.key...), c.old))
+	if !s.returning {
+		return matched(r.Exec(ctx, s.swap.Text, args...))
+	}
+	stored := reflect.New(c.table.mapping.version.typ)
+	err := r.QueryRow(ctx, s.swap.Text, args, stored.Interface())
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return errStale
+	case err == nil:
+		c.next = stored.Elem()
+	}
+	return err
 }
 
 // remove deletes the row if it still has the old version: else it returns errStale.
 func (c *change) remove(ctx context.Context, r txn.Runner, s *statements) error {
-	return c.guarded(ctx, r, s, func() error {
-		return matched(r.Exec(ctx, s.remove.Text, s.remove.Args(append(c.key, c.old))...))
-	})
+	return c.guarded(ctx, r, s, (*change).removeOnce)
+}
+
+func (c *change) removeOnce(ctx context.Context, r txn.Runner, s *statements) error {
+	return matched(r.Exec(ctx, s.remove.Text, s.remove.Args(append(c.key, c.old))...))
 }
 
 func matched(res sql.Result, err error) error {
@@ -109,10 +122,12 @@ func matched(res sql.Result, err error) error {
 }
 
 // guarded runs a write, and once more if it matched nothing only because its guard spells the version in another way.
-func (c *change) guarded(ctx context.Context, r txn.Runner, s *statements, write func() error) error {
-	err := write()
+func (c *change) guarded(
+	ctx context.Context, r txn.Runner, s *statements, write func(*change, context.Context, txn.Runner, *statements) error,
+) error {
+	err := write(c, ctx, r, s)
 	if err == errStale && c.table.kind == timestamp && s.spelling.Text != "" && c.respell(ctx, r, s) {
-		err = write()
+		err = write(c, ctx, r, s)
 	}
 	return err
 }

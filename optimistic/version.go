@@ -70,6 +70,8 @@ func nullable(t reflect.Type) bool {
 	return t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Struct && t != timeType
 }
 
+var int64Type = reflect.TypeFor[int64]()
+
 const tokenSize = 16 // bytes, of a UUID and of a []byte
 
 var errLastVersion = errors.New("the version is the highest that its field can hold")
@@ -77,15 +79,12 @@ var errLastVersion = errors.New("the version is the highest that its field can h
 // next returns the version after old, in a field of its own. It is made here and not by the server, because a server
 // without RETURNING would have to be asked for it in a second statement.
 func (k kind) next(t reflect.Type, old driver.Value) (reflect.Value, error) {
+	if k == counter {
+		return nextCount(t, old)
+	}
 	field := reflect.New(t).Elem()
 	var err error
 	switch k {
-	case counter:
-		n, _ := old.(int64) // after NULL comes 1
-		if n == math.MaxInt64 {
-			return field, errLastVersion
-		}
-		err = assign(field, n+1)
 	case timestamp:
 		now := time.Now().UTC()
 		if last, ok := old.(time.Time); ok {
@@ -101,6 +100,18 @@ func (k kind) next(t reflect.Type, old driver.Value) (reflect.Value, error) {
 		err = assignToken(field)
 	}
 	return field, err
+}
+
+func nextCount(t reflect.Type, old driver.Value) (reflect.Value, error) {
+	n, _ := old.(int64) // after NULL comes 1
+	if n == math.MaxInt64 {
+		return reflect.Value{}, errLastVersion
+	}
+	if t == int64Type {
+		return reflect.ValueOf(n + 1), nil // the usual version, without the cost of reflection
+	}
+	field := reflect.New(t).Elem()
+	return field, assign(field, n+1)
 }
 
 // assignToken stores a new UUID of version 4, as text where the field has room for text.
