@@ -5,6 +5,7 @@ package distlock_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,6 +148,7 @@ func TestAttackRenewalAfterUnlock(t *testing.T) {
 	client := connect(t, addr...)[0]
 	locks := newLocker(t, addr, distlock.Prefix(unique(t)), distlock.TTL(10*time.Millisecond), distlock.HandOver(0))
 	const rounds, workers = 10_000, 8
+	var confirmed atomic.Int64
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
@@ -154,20 +156,23 @@ func TestAttackRenewalAfterUnlock(t *testing.T) {
 			for i := range rounds / workers {
 				lease, err := locks.Lock(context.Background(), name)
 				if err != nil {
-					t.Error(err)
-					return
+					continue // on a busy machine 10 ms may be over at once
 				}
 				// The watchdog extends the lock 3.3 ms after it was taken: meet it.
 				time.Sleep(3300*time.Microsecond - time.Duration(i%20)*50*time.Microsecond)
-				unlocked := lease.Unlock(context.Background())
+				if lease.Unlock(context.Background()) != nil {
+					continue // lost, or no answer in time: then the TTL ends it
+				}
+				confirmed.Add(1)
 				if n, err := client.Exists(context.Background(), unique(t)+name).Result(); err != nil || n != 0 {
-					t.Errorf("round %d: %d keys, %v, Unlock: %v", i, n, err, unlocked)
+					t.Errorf("round %d: %d keys, %v", i, n, err)
 					return
 				}
 			}
 		})
 	}
 	wg.Wait()
+	require.Greater(t, confirmed.Load(), int64(rounds/2))
 	time.Sleep(10 * time.Millisecond) // a renewal that was on its way has arrived
 	require.Empty(t, keys(t, addr[0], unique(t)))
 }
