@@ -23,10 +23,18 @@ func Postgres(tb testing.TB) string {
 	return sharedPostgres.dsn(tb)
 }
 
-// StartPostgres starts a PostgreSQL server for this test alone.
-func StartPostgres(tb testing.TB) *Server {
+// StartPostgres starts a PostgreSQL server for this test alone. Settings such as "fsync=on" replace those of the package.
+func StartPostgres(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
-	return own(tb, func() (*Server, error) { return start(postgresPlan) })
+	plan := postgresPlan
+	plan.prepare = func(s *Server) ([]string, error) {
+		argv, err := postgresPlan.prepare(s)
+		for _, setting := range settings {
+			argv = append(argv, "-c", setting) // the last one counts
+		}
+		return argv, err
+	}
+	return own(tb, func() (*Server, error) { return start(plan) })
 }
 
 var postgresPlan = plan{
