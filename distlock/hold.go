@@ -115,14 +115,14 @@ func (h *hold) renew(ctx context.Context) error {
 
 	start := time.Now()
 	r := newRound(ctx, extending, len(h.claims), h.locker.config.nodeTimeout)
-	ok, err := h.mutex.ExtendContext(r.context())
+	ok, _ := h.mutex.ExtendContext(r.context()) // the round knows more than the error
 	r.end()
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	var err error
 	if h.state == live && ok {
 		h.until = h.mutex.Until()
-		err = nil
 	} else {
 		failure := r.error("extend", h.name, errors.New("too few nodes have answered"), nil)
 		if h.state != live || failure.held() > len(h.claims)-h.locker.quorum() {

@@ -28,9 +28,11 @@ type wide struct {
 	Name    *string `db:"name"`
 	Price   float64
 	Cache   map[string]int `db:"-"`
-	private int            //nolint:unused // has no column
+	private int            // has no column
 	Version int64          `db:"version"`
 }
+
+var _ = wide{}.private // used by nobody, mapped by nobody
 
 func TestColumns(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -169,7 +169,7 @@ func (p *pool) refuseGalera(ctx context.Context, tx *sqlx.Tx) error {
 		p.galera.Store(known)
 	}
 	if *known {
-		return errors.New("Galera has no named locks: GET_LOCK holds on one node only")
+		return errors.New("a Galera cluster has no named locks: GET_LOCK holds on one node only")
 	}
 	return nil
 }

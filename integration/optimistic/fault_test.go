@@ -45,7 +45,7 @@ func TestLostReplyOfToken(t *testing.T) {
 
 		calls := 0
 		lost = proxy.LoseReply(faultproxy.Executes("UPDATE"))
-		row, err = items.Modify(t.Context(), func(r *textRow) error { calls++; r.Stock--; return nil }, "north", 1)
+		_, err = items.Modify(t.Context(), func(r *textRow) error { calls++; r.Stock--; return nil }, "north", 1)
 		require.NoError(t, err)
 		lost.Await(t)
 		require.EqualValues(t, 8, value[int64](t, direct, stockNow))

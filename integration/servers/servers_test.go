@@ -55,7 +55,7 @@ func TestRestartKeepsWhatWasCommitted(t *testing.T) {
 		start        func(testing.TB) *servers.Server
 		database     string
 	}{
-		{"postgres", "pgx", servers.StartPostgres, ""},
+		{"postgres", "pgx", func(tb testing.TB) *servers.Server { return servers.StartPostgres(tb) }, ""},
 		{"mariadb", "mysql", servers.StartMariaDB, "mysql"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
