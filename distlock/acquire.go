@@ -46,10 +46,7 @@ func (l *Locker) awaitTurn(ctx context.Context, name string) (turn *keyqueue.Tur
 	if turn, ok := l.line.Try(name); ok {
 		return turn, false, nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(l.tasks.closing, cancel)()
-	turn, err = l.line.Wait(ctx, name)
+	turn, err = l.line.WaitOr(ctx, l.tasks.closing.Done(), name)
 	return turn, true, err
 }
 

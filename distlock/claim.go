@@ -31,6 +31,7 @@ const (
 
 // Get implements redsync's Pool.
 func (c *claim) Get(ctx context.Context) (redis.Conn, error) {
+	growStack()
 	r := roundOf(ctx)
 	if r == nil {
 		return nil, errUnused
@@ -144,11 +145,10 @@ func (c *claim) give(r *round, key, value string) (int64, error) {
 	return status, err
 }
 
-// extend runs redsync's own script, which renews the key only while it has our value: a renewal that arrives after the
-// release finds nothing to renew.
-func (c *claim) extend(r *round, script *redis.Script, key, value string, ms any) (int64, error) {
+// extend renews the key.
+func (c *claim) extend(r *round, key, value string, ttl time.Duration) (int64, error) {
 	status, err := ask(r, c.node, func(ctx context.Context) (int64, error) {
-		return eval(ctx, c.node.client, script, []string{key}, value, ms)
+		return extendScript.Run(ctx, c.node.client, []string{key}, value, ttl.Milliseconds()).Int64()
 	})
 	switch {
 	case err != nil:

@@ -1,13 +1,11 @@
 package distlock
 
 import (
-	"context"
 	"errors"
 	"runtime"
 	"time"
 
 	"github.com/go-redsync/redsync/v4/redis"
-	goredis "github.com/redis/go-redis/v9"
 )
 
 // errUnused is the error of the parts of redsync's interface that a Mutex as it is used here has no use for.
@@ -21,26 +19,28 @@ type conn struct {
 
 // SetNX takes the lock.
 func (c *conn) SetNX(key, value string, ttl time.Duration) (bool, error) {
-	growStack()
 	return c.claim.take(c.round, key, value, ttl)
 }
 
-// Eval runs one of redsync's two scripts, to delete the key or to extend it. Which one follows from the round; the first
-// is replaced by one that also finds the process to wake.
-func (c *conn) Eval(script *redis.Script, keysAndArgs ...any) (any, error) {
+// Eval is called with redsync's two scripts, to delete the key and to extend it. Which one it is follows from the round.
+// Both are replaced: a deletion also finds the process to wake.
+func (c *conn) Eval(_ *redis.Script, keysAndArgs ...any) (any, error) {
 	if len(keysAndArgs) < 2 {
 		return nil, errUnused
 	}
 	key, isKey := keysAndArgs[0].(string)
 	value, isValue := keysAndArgs[1].(string)
-	growStack()
 	switch {
 	case !isKey || !isValue:
 	case c.round.kind == taking:
 		c.claim.drop(c.round.dropRound(c.claim.node.timeout), key, value)
 		return int64(0), nil // redsync does not look at it
 	case c.round.kind == extending && len(keysAndArgs) == 3:
-		return c.claim.extend(c.round, script, key, value, keysAndArgs[2])
+		ms, ok := keysAndArgs[2].(int)
+		if !ok {
+			return nil, errUnused
+		}
+		return c.claim.extend(c.round, key, value, time.Duration(ms)*time.Millisecond)
 	case c.round.kind == giving:
 		return c.claim.give(c.round, key, value)
 	}
@@ -54,16 +54,6 @@ func (c *conn) Get(string) (string, error)         { return "", errUnused }
 func (c *conn) Set(string, string) (bool, error)   { return false, errUnused }
 func (c *conn) ScriptLoad(*redis.Script) error     { return errUnused }
 func (c *conn) PTTL(string) (time.Duration, error) { return 0, errUnused }
-
-// eval runs a script of redsync's by its hash, and with its source if the server does not have it, after a restart for
-// example.
-func eval(ctx context.Context, client goredis.UniversalClient, s *redis.Script, keys []string, args ...any) (int64, error) {
-	n, err := client.EvalSha(ctx, s.Hash, keys, args...).Int64()
-	if goredis.HasErrorPrefix(err, "NOSCRIPT") {
-		n, err = client.Eval(ctx, s.Src, keys, args...).Int64()
-	}
-	return n, err
-}
 
 // growStack makes room for what go-redis needs. redsync calls each node on a new goroutine, whose small stack would
 // otherwise be doubled, and copied with all that is on it, several times on the way down.

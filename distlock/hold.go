@@ -18,11 +18,11 @@ var errUnconfirmed = errors.New("distlock: release not confirmed, the lock ends 
 type hold struct {
 	locker *Locker
 	name   string
-	mutex  *redsync.Mutex
+	mutex  mutex
 	claims []claim
 	taken  time.Time
 
-	renewing sync.Mutex // redsync's Mutex takes one Extend at a time
+	renewing sync.Mutex // a mutex takes one Extend at a time
 
 	mu    sync.Mutex
 	state holdState
@@ -42,12 +42,10 @@ const (
 // attempt tries once to take the lock. What it could not get it cleans up, on nodes that hang in the background.
 func (l *Locker) attempt(ctx context.Context, name string) (*hold, *Error) {
 	h := &hold{locker: l, name: name, claims: make([]claim, len(l.nodes))}
-	pools := make([]redis.Pool, len(l.nodes))
 	for i, n := range l.nodes {
 		h.claims[i].node = n
-		pools[i] = &h.claims[i]
 	}
-	h.mutex = redsync.New(pools...).NewMutex(l.config.prefix+name, l.mutexOptions...)
+	h.mutex = l.newMutex(l.config.prefix+name, h.claims)
 
 	r := newRound(ctx, taking, len(l.nodes), l.config.nodeTimeout)
 	r.until(ctx)
@@ -66,6 +64,18 @@ func (l *Locker) attempt(ctx context.Context, name string) (*hold, *Error) {
 	defer h.mu.Unlock()
 	h.timer = time.AfterFunc(l.config.ttl/3, h.watch)
 	return h, nil
+}
+
+// newMutex returns the mutex of the claims: redsync's where there is a quorum to find.
+func (l *Locker) newMutex(key string, claims []claim) mutex {
+	if len(claims) == 1 {
+		return &single{claim: &claims[0], key: key, value: l.values.next(), ttl: l.config.ttl}
+	}
+	pools := make([]redis.Pool, len(claims))
+	for i := range claims {
+		pools[i] = &claims[i]
+	}
+	return redsync.New(pools...).NewMutex(key, l.mutexOptions...)
 }
 
 // watch is the watchdog. Its timer stands for whatever comes first: the next renewal, or the time at which the lease can't
@@ -188,11 +198,11 @@ func (h *hold) give(ctx context.Context) (woke bool, err error) {
 	r := newRound(ctx, giving, len(h.claims), h.locker.config.nodeTimeout)
 	ok, _ := h.mutex.UnlockContext(r.context())
 	r.end()
-	switch failure := r.error("unlock", h.name, errUnconfirmed, nil); {
-	case wasLost, !ok && failure.held() > len(h.claims)-h.locker.quorum():
-		failure.Err = ErrLost
-		err = failure
-	case !ok:
+	if wasLost || !ok {
+		failure := r.error("unlock", h.name, errUnconfirmed, nil)
+		if wasLost || failure.held() > len(h.claims)-h.locker.quorum() {
+			failure.Err = ErrLost
+		}
 		err = failure
 	}
 	return r.woke.Load(), err

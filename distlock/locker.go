@@ -74,7 +74,7 @@ func New(clients []redis.UniversalClient, opts ...Option) (*Locker, error) {
 		redsync.WithExpiry(c.ttl),
 		redsync.WithTries(1),
 		redsync.WithTimeoutFactor(1), // the round has its own
-		redsync.WithGenValueFunc(l.values.next),
+		redsync.WithGenValueFunc(func() (string, error) { return l.values.next(), nil }),
 	}
 	if err := l.checkServers(); err != nil {
 		cancel()

@@ -113,21 +113,26 @@ func ask[T any](r *round, n *node, f func(ctx context.Context) (T, error)) (T, e
 
 // judge notes whether the node answered in time, and returns the error to report.
 func (n *node) judge(r *round, err error) error {
-	inTime := r.ctx.Err() == nil
-	switch {
-	case !answered(err) && !inTime:
+	if answered(err) {
+		if n.late.Load() && r.ctx.Err() == nil {
+			n.late.Store(false)
+		}
+		return err
+	}
+	if r.ctx.Err() != nil {
 		n.late.Store(true)
 		return timeoutError{n.timeout}
-	case answered(err) && inTime && n.late.Load():
-		n.late.Store(false)
 	}
 	return err
 }
 
 // answered reports whether err comes from the server, or is no error.
 func answered(err error) bool {
+	if err == nil {
+		return true
+	}
 	var reply redis.Error
-	return err == nil || errors.As(err, &reply)
+	return errors.As(err, &reply)
 }
 
 // take sets the lock's key if nobody has it. go-redis repeats a command whose answer it has missed, so a refusal may be

@@ -31,7 +31,7 @@ const (
 	defaultTTL         = 8 * time.Second
 	minTTL             = 10 * time.Millisecond
 	defaultNodeTimeout = 250 * time.Millisecond
-	defaultHandOver    = 100 * time.Millisecond
+	defaultHandOver    = 50 * time.Millisecond
 	defaultPrefix      = "lock:"
 )
 
@@ -102,7 +102,7 @@ func WaitLimit(d time.Duration) Option {
 }
 
 // HandOver sets for how long the goroutines of this process may pass a lock on among themselves, without touching Redis,
-// before other processes get their turn: 100 ms unless said otherwise. Zero releases the lock after each holder.
+// before other processes get their turn: 50 ms unless said otherwise. Zero releases the lock after each holder.
 func HandOver(d time.Duration) Option {
 	return option(func(c *config) error {
 		if d < 0 {

@@ -10,12 +10,15 @@ import (
 var (
 	//go:embed lua/release.lua
 	releaseSource string
+	//go:embed lua/extend.lua
+	extendSource string
 	//go:embed lua/drop.lua
 	dropSource string
 	//go:embed lua/join.lua
 	joinSource string
 
 	releaseScript = redis.NewScript(releaseSource)
+	extendScript  = redis.NewScript(extendSource)
 	dropScript    = redis.NewScript(dropSource)
 	joinScript    = redis.NewScript(joinSource)
 )

@@ -14,7 +14,4 @@ type values struct {
 
 func newValues() *values { return &values{process: rand.Text()} }
 
-// next has the signature that redsync wants; it does not fail.
-func (v *values) next() (string, error) {
-	return v.process + "-" + strconv.FormatUint(v.count.Add(1), 36), nil
-}
+func (v *values) next() string { return v.process + "-" + strconv.FormatUint(v.count.Add(1), 36) }

@@ -6,6 +6,7 @@ package keyqueue
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -38,6 +39,15 @@ type Turn[K comparable] struct {
 // that was handed over at the same moment is passed on to the next one. A context that has ended already never gets a
 // turn.
 func (q *Queue[K]) Wait(ctx context.Context, key K) (*Turn[K], error) {
+	return q.WaitOr(ctx, nil, key)
+}
+
+// ErrStopped is the error of WaitOr after its stop.
+var ErrStopped = errors.New("keyqueue: stopped")
+
+// WaitOr is Wait with another way out: it returns ErrStopped, and has left the line, when stop is closed. It spares the
+// caller a context derived from two.
+func (q *Queue[K]) WaitOr(ctx context.Context, stop <-chan struct{}, key K) (*Turn[K], error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -56,6 +66,9 @@ func (q *Queue[K]) Wait(ctx context.Context, key K) (*Turn[K], error) {
 	case <-ctx.Done():
 		turn.leave()
 		return nil, ctx.Err()
+	case <-stop:
+		turn.leave()
+		return nil, ErrStopped
 	}
 }
 

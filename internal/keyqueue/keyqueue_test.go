@@ -155,6 +155,25 @@ func TestTurnAndCancelAtOnce(t *testing.T) {
 	}
 }
 
+func TestWaitOr(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q keyqueue.Queue[string]
+		first, err := q.Wait(t.Context(), "a")
+		require.NoError(t, err)
+		stop := make(chan struct{})
+		var left error
+		go func() { _, left = q.WaitOr(t.Context(), stop, "a") }()
+		synctest.Wait()
+		require.Equal(t, 1, q.Waiting("a"))
+		close(stop)
+		synctest.Wait()
+		require.ErrorIs(t, left, keyqueue.ErrStopped)
+		require.Zero(t, q.Waiting("a"))
+		first.Done()
+		require.Zero(t, keyqueue.Len(&q))
+	})
+}
+
 // scripted is a context that ends when somebody has begun to wait for it.
 type scripted struct {
 	context.Context
