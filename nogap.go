@@ -8,8 +8,8 @@ import (
 // Dialect is the SQL dialect that a database speaks. Servers that speak another's wire and SQL count as that one:
 // CockroachDB and YugabyteDB are Postgres, TiDB is MySQL.
 //
-// Every constructor asks the server which one it is, once per *sql.DB. WithDialect, which every constructor takes,
-// says it instead. The zero Dialect is none of them.
+// The server is asked which one it is at the first use, once per *sql.DB. WithDialect, an option of every package that
+// speaks SQL, says it instead. The zero Dialect is none of them.
 type Dialect int
 
 // The dialects.

@@ -3,6 +3,8 @@ package atomic
 import (
 	"errors"
 	"fmt"
+
+	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // What a guard refuses. Each comes inside a *RefusedError, which says what is there instead; nothing was written.
@@ -15,6 +17,10 @@ var (
 	// ErrMismatch: another value than the expected one is there.
 	ErrMismatch = errors.New("mismatch")
 )
+
+// ErrRetriesExhausted: every attempt lost against other transactions, or found SQLite busy. The last one's error is
+// wrapped with it. Nothing was written.
+var ErrRetriesExhausted = txn.ErrRetriesExhausted
 
 // RefusedError says that the row is there and that its guard refused the change, which left everything as it was.
 type RefusedError struct {

@@ -15,6 +15,7 @@ type Option interface {
 type options struct {
 	dialect nogap.Dialect
 	key     []dialect.Ident
+	given   bool // key was
 }
 
 type optionFunc func(*options) error
@@ -29,7 +30,7 @@ func WithKey(columns ...string) Option {
 			return fmt.Errorf("WithKey names no column")
 		}
 		key, err := dialect.Columns(columns...)
-		o.key = key
+		o.key, o.given = key, true
 		return err
 	})
 }

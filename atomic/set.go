@@ -50,8 +50,16 @@ func NewSet(db *sql.DB, table string, columns ...any) (*Set, error) {
 			return nil, fail(fmt.Errorf("NewSet takes names of columns and options, not %T", c))
 		}
 	}
-	opts = append(opts, WithKey(key...))
+	if len(key) == 0 {
+		return nil, fail(errors.New("NewSet names no column"))
+	}
 	o, err := newOptions(opts)
+	if err == nil && o.given {
+		err = errors.New("WithKey is not for a Set, whose columns are the key")
+	}
+	if err == nil {
+		o.key, err = dialect.Columns(key...)
+	}
 	if err != nil {
 		return nil, fail(err)
 	}

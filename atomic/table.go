@@ -111,6 +111,14 @@ func (t *table) server(ctx context.Context) (s dialect.Server, err error) {
 }
 
 func (t *table) checkKey(key Key) error {
+	for i, v := range key {
+		switch v.(type) {
+		case nil:
+			return fmt.Errorf("value %d of the key of %s is nil, and NULL equals nothing", i+1, t.name)
+		case Key, []any:
+			return fmt.Errorf("a value of the key of %s is a whole key: spread it, as in key...", t.name)
+		}
+	}
 	if len(key) == len(t.key) {
 		return nil
 	}

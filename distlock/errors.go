@@ -48,7 +48,7 @@ type NodeError struct {
 
 // Error returns a sentence such as
 //
-//	distlock: lock "a": distlock: lock not acquired: 3 of 5 nodes failed: node 1 (10.0.0.2:6379): no answer within 250ms; …
+//	distlock: lock "a": lock not acquired: 3 of 5 nodes failed: node 1 (10.0.0.2:6379): no answer within 250ms; …
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "distlock: %s %q: %s", e.Op, e.Name, strings.TrimPrefix(e.Err.Error(), "distlock: "))

@@ -20,6 +20,8 @@ var (
 	errHeldHere  = errors.New("held by another goroutine of this process")
 	errWaitLimit = errors.New("WaitLimit is over")
 	errBroken    = errors.New("too few nodes have been in order for a whole TTL")
+
+	errNoCallback = errors.New("distlock: the callback is nil")
 )
 
 // Locker acquires locks. It is made by New and is safe for concurrent use. A process needs one for a set of nodes, and no
@@ -192,6 +194,9 @@ func (l *Locker) TryLock(ctx context.Context, name string) (*Lease, error) {
 // with ctx too. It returns what fn and Unlock return, joined: so it returns ErrLost if the lease was lost while fn ran,
 // even if fn did not notice. If fn panics, the lock is released and the panic goes on.
 func (l *Locker) WithLock(ctx context.Context, name string, fn func(ctx context.Context, lease *Lease) error) (err error) {
+	if fn == nil {
+		return errNoCallback
+	}
 	lease, err := l.lock(ctx, name, ctx)
 	if err != nil {
 		return err
@@ -204,6 +209,9 @@ func (l *Locker) WithLock(ctx context.Context, name string, fn func(ctx context.
 // names don't wait for each other in a circle; the leases are in the order of names. A name given twice is locked once.
 // The context that fn gets ends as soon as any of the leases is lost.
 func (l *Locker) WithLocks(ctx context.Context, names []string, fn func(ctx context.Context, leases []*Lease) error) (err error) {
+	if fn == nil {
+		return errNoCallback
+	}
 	if len(names) == 0 {
 		return errors.New("distlock: WithLocks without a name")
 	}

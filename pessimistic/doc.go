@@ -7,7 +7,7 @@
 //			if !ok {
 //				return ErrNotForYou
 //			}
-//			_, err := tx.ExecContext(ctx, "UPDATE items SET stock = stock - 1, price = $1 WHERE id = $2", price, id)
+//			_, err := tx.ExecContext(ctx, "UPDATE items SET sold_to = $1, price = $2 WHERE id = $3", customer, price, id)
 //			return err
 //		})
 //
