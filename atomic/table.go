@@ -111,18 +111,21 @@ func (t *table) server(ctx context.Context) (s dialect.Server, err error) {
 }
 
 func (t *table) checkKey(key Key) error {
-	for i, v := range key {
+	for _, v := range key {
 		switch v.(type) {
-		case nil:
-			return fmt.Errorf("value %d of the key of %s is nil, and NULL equals nothing", i+1, t.name)
 		case Key, []any:
 			return fmt.Errorf("a value of the key of %s is a whole key: spread it, as in key...", t.name)
 		}
 	}
-	if len(key) == len(t.key) {
-		return nil
+	if len(key) != len(t.key) {
+		return fmt.Errorf("a key of %s has %d values (%s), got %d", t.name, len(t.key), names(t.key), len(key))
 	}
-	return fmt.Errorf("a key of %s has %d values (%s), got %d", t.name, len(t.key), names(t.key), len(key))
+	for i, v := range key {
+		if v == nil {
+			return fmt.Errorf("%s.%s is NULL, which equals nothing", t.name, t.key[i])
+		}
+	}
+	return nil
 }
 
 func names(ids []dialect.Ident) string {
