@@ -56,8 +56,8 @@ var roles = map[string]func(*distlock.Locker) error{
 		if err != nil {
 			return err
 		}
+		last := time.Now() // before the parent may stop us
 		fmt.Println("held")
-		last := time.Now()
 		for {
 			now := time.Now()
 			if now.Sub(last) > childTTL {
