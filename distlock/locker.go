@@ -165,7 +165,8 @@ func (l *Locker) Close() error {
 // TTL no majority of the nodes was in order; the *Error says what each node answered. Nothing is left behind then: on
 // nodes that hang, clean-up goes on in the background.
 //
-// A lock can't be acquired twice: a goroutine that holds it and calls Lock waits for itself.
+// A lock can't be acquired twice: a goroutine that holds it and calls Lock waits for itself. Names are any text but the
+// empty one; on a Redis Cluster, a name with a closing brace needs a {hash tag}.
 func (l *Locker) Lock(ctx context.Context, name string) (*Lease, error) {
 	return l.lock(ctx, name, context.WithoutCancel(ctx))
 }
