@@ -20,6 +20,7 @@ type hold struct {
 	server dialect.Server
 	clause string // of the SELECT that locks rows
 	pool   *pool
+	waited time.Duration // for locks, so far
 }
 
 func newHold(ctx context.Context, db *sql.DB, c config) (*hold, error) {
@@ -49,9 +50,8 @@ func (h *hold) run(ctx context.Context, ids []lockID, lock func(context.Context,
 	if err := h.checkNesting(ctx, ids); err != nil {
 		return failed(err)
 	}
-	var waited time.Duration
 	if h.mode.Exclusive() {
-		turns, err := h.queue(ctx, ids, &waited)
+		turns, err := h.queue(ctx, ids)
 		defer turns.done()
 		if err != nil {
 			return err
@@ -59,7 +59,7 @@ func (h *hold) run(ctx context.Context, ids []lockID, lock func(context.Context,
 	}
 	var decided error
 	err := txn.Retry(ctx, h.policy, func() error {
-		err := h.attempt(ctx, ids, &waited, lock, fn)
+		err := h.attempt(ctx, ids, lock, fn)
 		if final(err) {
 			decided = err
 			return nil
@@ -73,14 +73,14 @@ func (h *hold) run(ctx context.Context, ids []lockID, lock func(context.Context,
 }
 
 // attempt runs one transaction.
-func (h *hold) attempt(ctx context.Context, ids []lockID, waited *time.Duration, lock func(context.Context, *locker, *sqlx.Tx) error, fn func(context.Context, *sqlx.Tx) error) error {
+func (h *hold) attempt(ctx context.Context, ids []lockID, lock func(context.Context, *locker, *sqlx.Tx) error, fn func(context.Context, *sqlx.Tx) error) error {
 	var (
 		// sqlx hands out a transaction that knows its driver's name, by which it chooses placeholders, only from a
 		// connection of its own.
 		db     = sqlx.NewDb(h.db, driverNames[h.server.Dialect])
 		conn   *sqlx.Conn
 		tx     *sqlx.Tx
-		l      = &locker{config: h.config, server: h.server, waited: waited}
+		l      = &locker{config: &h.config, server: h.server, waited: &h.waited}
 		locked = false
 	)
 	options := txn.Options{

@@ -24,7 +24,7 @@ const (
 
 // locker takes the locks of one transaction.
 type locker struct {
-	config
+	*config
 	server dialect.Server
 	waited *time.Duration // so far, in all transactions of the call
 

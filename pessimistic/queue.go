@@ -53,9 +53,9 @@ func (t turns) done() {
 }
 
 // queue waits for the turn at every lock, in their order, and returns those that it got, also with an error.
-func (h *hold) queue(ctx context.Context, ids []lockID, waited *time.Duration) (got turns, _ error) {
+func (h *hold) queue(ctx context.Context, ids []lockID) (got turns, _ error) {
 	start := time.Now()
-	defer func() { *waited += time.Since(start) }()
+	defer func() { h.waited += time.Since(start) }()
 	limited := ctx
 	if h.timeout > 0 {
 		var cancel context.CancelFunc

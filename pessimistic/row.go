@@ -171,7 +171,7 @@ func LockRow[T any](ctx context.Context, tx *sqlx.Tx, row Row, opts ...Option) (
 	if err != nil {
 		return nil, failed(err)
 	}
-	l := &locker{config: c, server: server, waited: new(time.Duration)}
+	l := &locker{config: &c, server: server, waited: new(time.Duration)}
 	item, err := lockOne[T](ctx, l, tx, t, t.statement(server, clause), k)
 	if undone := l.settings.undo(ctx, tx); err == nil {
 		err = undone

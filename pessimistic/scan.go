@@ -3,9 +3,9 @@ package pessimistic
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -19,14 +19,10 @@ func scanAll[T any](ctx context.Context, tx *sqlx.Tx, query string, args []any) 
 		return nil, err
 	}
 	defer rows.Close()
-	scan, err := scanner[T](rows)
-	if err != nil {
-		return nil, err
-	}
 	var items []*T
 	for rows.Next() {
 		item := new(T)
-		if err := scan(item); err != nil {
+		if err := scan(rows, item); err != nil {
 			return nil, err
 		}
 		items = append(items, item)
@@ -37,32 +33,27 @@ func scanAll[T any](ctx context.Context, tx *sqlx.Tx, query string, args []any) 
 	return items, rows.Close()
 }
 
-// scanner returns what reads the current row into a T.
-func scanner[T any](rows *sqlx.Rows) (func(*T) error, error) {
+// scan reads the current row.
+func scan[T any](rows *sqlx.Rows, item *T) error {
 	t := reflect.TypeFor[T]()
-	_, scans := any((*T)(nil)).(sql.Scanner)
+	_, scans := any(item).(sql.Scanner)
 	switch {
 	case t.Kind() == reflect.Map && t.ConvertibleTo(reflect.TypeFor[map[string]any]()):
-		return func(item *T) error {
-			row := make(map[string]any)
-			if err := rows.MapScan(row); err != nil {
-				return err
-			}
-			reflect.ValueOf(item).Elem().Set(reflect.ValueOf(row).Convert(t))
-			return nil
-		}, nil
-	case t.Kind() == reflect.Struct && !scans &&
-		len(rows.Mapper.TypeMap(t).Index) > 0: // time.Time is a struct without fields to the mapper, so a scalar
-		return func(item *T) error { return rows.StructScan(item) }, nil
+		row := make(map[string]any)
+		if err := rows.MapScan(row); err != nil {
+			return err
+		}
+		reflect.ValueOf(item).Elem().Set(reflect.ValueOf(row).Convert(t))
+		return nil
+	case t.Kind() == reflect.Struct && !scans && t != reflect.TypeFor[time.Time]():
+		return rows.StructScan(item)
 	}
 	columns, err := rows.Columns()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(columns) != 1 {
-		return nil, fmt.Errorf("a row of %d columns does not fit in %v: %w", len(columns), t, errScalar)
+		return fmt.Errorf("a row of %d columns does not fit in %v: name the one to read in Columns", len(columns), t)
 	}
-	return func(item *T) error { return rows.Scan(item) }, nil
+	return rows.Scan(item)
 }
-
-var errScalar = errors.New("name the one to read in Columns")

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
@@ -18,7 +17,8 @@ type table struct {
 	keyColumns []dialect.Ident
 	name       string // with the key columns
 
-	statements sync.Map // variant -> dialect.Statement
+	mu         sync.RWMutex
+	statements map[variant]dialect.Statement
 }
 
 // shape names a table: its columns are joined.
@@ -35,33 +35,39 @@ type variant struct {
 
 // tables holds the table of each shape, since taking the names apart costs more than all else that a call does on its
 // own. A program has as many shapes as it has calls in its source; one that makes its names up goes without from
-// maxTables on.
-var (
-	tables      sync.Map // shape -> *table
-	tablesCount atomic.Int32
-)
+// maxTables on. They are plain maps because a sync.Map would put each key that is looked up on the heap.
+var tables = struct {
+	sync.RWMutex
+	m map[shape]*table
+}{m: make(map[shape]*table)}
 
 const maxTables = 1000
 
 func tableOf(name string, keyColumns, columns []string) (*table, error) {
 	s := shape{name, strings.Join(keyColumns, "\x00"), strings.Join(columns, "\x00"), len(keyColumns), len(columns)}
-	if t, ok := tables.Load(s); ok {
-		return t.(*table), nil
+	tables.RLock()
+	t, ok := tables.m[s]
+	tables.RUnlock()
+	if ok {
+		return t, nil
 	}
 	t, err := newTable(name, keyColumns, columns)
-	if err == nil && tablesCount.Load() < maxTables {
-		if _, loaded := tables.LoadOrStore(s, t); !loaded {
-			tablesCount.Add(1)
-		}
+	if err != nil {
+		return nil, err
 	}
-	return t, err
+	tables.Lock()
+	defer tables.Unlock()
+	if len(tables.m) < maxTables {
+		tables.m[s] = t
+	}
+	return t, nil
 }
 
 func newTable(name string, keyColumns, columns []string) (*table, error) {
 	if len(keyColumns) == 0 {
 		keyColumns = []string{"id"}
 	}
-	t := &table{name: name + "(" + strings.Join(keyColumns, ",") + ")"}
+	t := &table{name: name + "(" + strings.Join(keyColumns, ",") + ")", statements: make(map[variant]dialect.Statement)}
 	var err error
 	if t.ident, err = dialect.Table(name); err != nil {
 		return nil, err
@@ -78,15 +84,20 @@ func newTable(name string, keyColumns, columns []string) (*table, error) {
 // statement returns the SELECT of one row with the clause that locks it.
 func (t *table) statement(s dialect.Server, clause string) dialect.Statement {
 	v := variant{s.Dialect, clause}
-	if st, ok := t.statements.Load(v); ok {
-		return st.(dialect.Statement)
+	t.mu.RLock()
+	st, ok := t.statements[v]
+	t.mu.RUnlock()
+	if ok {
+		return st
 	}
 	columns := "*"
 	if len(t.columns) > 0 {
 		columns = s.QuoteAll(t.columns)
 	}
-	st := s.Compile("SELECT " + columns + " FROM " + s.Quote(t.ident) + " WHERE " + s.Equals(t.keyColumns, 1) + clause)
-	t.statements.Store(v, st)
+	st = s.Compile("SELECT " + columns + " FROM " + s.Quote(t.ident) + " WHERE " + s.Equals(t.keyColumns, 1) + clause)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.statements[v] = st
 	return st
 }
 

@@ -18,10 +18,10 @@ const (
 	ForKeyShare
 )
 
+var lockModes = [...]string{" FOR UPDATE", " FOR NO KEY UPDATE", " FOR SHARE", " FOR KEY SHARE"}
+
 // String returns the mode in SQL.
-func (m LockMode) String() string {
-	return [...]string{"FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE", "FOR KEY SHARE"}[m]
-}
+func (m LockMode) String() string { return lockModes[m][1:] }
 
 // Exclusive reports whether only one transaction at a time can hold a row in this mode.
 func (m LockMode) Exclusive() bool { return m == ForUpdate || m == ForNoKeyUpdate }
@@ -51,7 +51,7 @@ func (w LockWait) String() string {
 // On SQLite, which locks the whole database and not rows, the clause of an exclusive lock that waits is empty: WriteLock
 // has to come before the SELECT there.
 func (s Server) LockClause(m LockMode, w LockWait) (string, error) {
-	clause := m.String()
+	clause := lockModes[m]
 	switch {
 	case s.Dialect == nogap.SQLite:
 		if m != ForUpdate {
@@ -63,16 +63,13 @@ func (s Server) LockClause(m LockMode, w LockWait) (string, error) {
 	case s.Product == TiDB && m == ForShare: // parsed, and then ignored or refused, depending on a setting
 		return "", s.lacks(m)
 	case m == ForShare && s.Product == MariaDB, m == ForShare && s.olderThan(MySQL, 8, 0):
-		clause = "LOCK IN SHARE MODE"
+		clause = " LOCK IN SHARE MODE"
 	}
 	if w != Wait {
 		if !s.hasWait(w) {
 			return "", s.lacks(w)
 		}
 		clause += " " + w.String()
-	}
-	if clause != "" {
-		clause = " " + clause
 	}
 	return clause, nil
 }
