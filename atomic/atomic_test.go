@@ -73,8 +73,8 @@ func TestStatements(t *testing.T) {
 			`UPDATE "shop"."items" SET "stock" = "stock" - CAST($2 AS BIGINT) WHERE "id" = $1 AND "stock" >= CAST($2 AS BIGINT) RETURNING "stock"`,
 		},
 		nogap.MariaDB: {
-			"UPDATE `shop`.`items` SET `stock` = CASE WHEN LAST_INSERT_ID(`stock` - 1) = 0 THEN `stock` - 1 ELSE `stock` - 1 END WHERE `id` = ? AND `stock` >= 1",
-			"UPDATE `shop`.`items` SET `stock` = CASE WHEN LAST_INSERT_ID(`stock` - ?) = 0 THEN `stock` - ? ELSE `stock` - ? END WHERE `id` = ? AND `stock` >= ?",
+			"UPDATE `shop`.`items` SET `stock` = CASE WHEN LAST_INSERT_ID(`stock` - 1) = 0 THEN `stock` - 1 ELSE `stock` - 1 END WHERE `id` = ? AND `stock` >= 1 AND `stock` <= 9223372036854775807",
+			"UPDATE `shop`.`items` SET `stock` = CASE WHEN LAST_INSERT_ID(`stock` - ?) = 0 THEN `stock` - ? ELSE `stock` - ? END WHERE `id` = ? AND `stock` >= ? AND `stock` <= 9223372036854775807",
 		},
 		nogap.SQLite: {
 			"UPDATE `shop`.`items` SET `stock` = `stock` - 1 WHERE `id` = ?1 AND `stock` >= 1 RETURNING `stock`",

@@ -76,14 +76,24 @@ func (c *Counter[N]) IncrementUpTo(ctx context.Context, n, limit N, key ...any) 
 // CompareAndSet replaces the value if it is old; otherwise the error is ErrMismatch. Both may be negative. A value that
 // has been changed and changed back is not told from one that was never changed.
 func (c *Counter[N]) CompareAndSet(ctx context.Context, old, new N, key ...any) error {
+	for _, v := range []any{old, new} {
+		if _, err := sign(v); err != nil {
+			return fail(err)
+		}
+	}
 	return swap(ctx, &c.column, old, new, key)
 }
 
-// change runs the guarded update that pick chooses. Of the values, the first is an amount.
+// change runs the guarded update that pick chooses. The second amount is a limit, which may be negative.
 func (c *Counter[N]) change(ctx context.Context, key Key, pick func(*guards) *guard, amounts ...any) (value N, err error) {
 	zero := false
-	if len(amounts) > 0 {
-		if zero, err = checkAmount(amounts[0]); err != nil {
+	for i, n := range amounts {
+		if i > 0 { // a limit
+			_, err = sign(n)
+		} else {
+			zero, err = checkAmount(n)
+		}
+		if err != nil {
 			return value, fail(err)
 		}
 	}

@@ -124,6 +124,15 @@ func (c *column) guard(s dialect.Server, value, condition string, how newValue, 
 		return s.Compile("UPDATE " + s.Quote(c.name) + " SET " + s.Quote(c.column) + " = " + value +
 			" WHERE " + s.Equals(c.key, 1) + " AND " + condition + tail)
 	}
+	if how == insertID && c.number == signed {
+		// An UNSIGNED column holds more than comes back in a signed number. What is taken from is looked at before, since
+		// a difference below zero would be an error there.
+		largest := s.Quote(c.column)
+		if refusal == ErrLimit {
+			largest = value
+		}
+		condition += " AND " + largest + " <= 9223372036854775807"
+	}
 	g := guard{value: how, check: c.check(s, condition, strconv.Itoa(holds)), refusal: refusal}
 	switch how {
 	case returned:
@@ -200,8 +209,11 @@ func update[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args 
 		return value, false, err
 	}
 	n, err := res.RowsAffected()
-	if err != nil || n == 0 {
-		return value, false, err
+	if err != nil {
+		return value, false, c.unread(err)
+	}
+	if n == 0 {
+		return value, false, nil
 	}
 	if n > 1 {
 		return value, false, fmt.Errorf("%w: %d rows have the key, which must be unique", nogap.ErrOutcomeUnknown, n)
@@ -209,16 +221,38 @@ func update[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args 
 	switch g.value {
 	case insertID:
 		id, err := res.LastInsertId()
-		if err != nil {
-			return value, false, err
+		if err == nil && id == 0 {
+			id, err = lastInsertID(ctx, r)
 		}
-		value, err = fromInsertID[T](id)
-		return value, err == nil, err
+		if err == nil {
+			value, err = fromInsertID[T](id)
+		}
+		if err != nil {
+			return value, false, c.unread(err)
+		}
+		return value, true, nil
 	case readBack:
 		value, _, err = verdict[T](ctx, r, c, g, args)
 		return value, err == nil, err
 	}
 	return value, true, nil
+}
+
+// lastInsertID asks the connection for what LAST_INSERT_ID was last given. A trigger makes the server forget to say so in
+// its answer to the UPDATE, which then has 0. It asks once and on this connection, for no other one knows.
+func lastInsertID(ctx context.Context, r txn.Runner) (int64, error) {
+	var id uint64
+	err := r.QueryRowContext(ctx, "SELECT LAST_INSERT_ID()").Scan(&id)
+	return int64(id), err
+}
+
+// unread marks the error of a statement that was applied and whose result could not be read. In the caller's transaction
+// nothing stands before COMMIT.
+func (c *column) unread(err error) error {
+	if c.inTx {
+		return err
+	}
+	return fmt.Errorf("%w: the statement was applied, but its result could not be read: %w", nogap.ErrOutcomeUnknown, err)
 }
 
 // verdict reads the value that is there and how it stands to the guard.

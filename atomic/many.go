@@ -17,7 +17,7 @@ type Item[N any] struct {
 
 // Transfer takes n from one row and adds it to another, both or neither. The error is ErrInsufficient if from has less
 // than n, ErrLimit if to cannot hold the sum, and sql.ErrNoRows, with the key in its text, if one of them is not there.
-// A transfer from a row to itself changes nothing, but fails in the same way if n is not there.
+// A transfer from a row to itself, its key spelt alike, changes nothing, but fails in the same way if n is not there.
 //
 // Rows are locked in the order of their keys, whichever is from and whichever is to, so transfers in circles don't
 // deadlock among themselves; a deadlock with others is tried again. In the caller's own transaction a savepoint named
@@ -76,7 +76,7 @@ func (c *Counter[N]) legs(ctx context.Context, legs []leg) error {
 	return fail(c.transaction(ctx, func(r txn.Runner) error {
 		for _, l := range legs {
 			g := *l.pick(all)
-			if g.value == readBack {
+			if g.value != returned {
 				g.value = unasked
 			}
 			if _, err := c.apply(ctx, r, &g, values(l.key, l.amount), l.zero); err != nil {

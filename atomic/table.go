@@ -49,21 +49,7 @@ func (t *table) statement(ctx context.Context, do func(txn.Runner) error) error 
 		return t.inCallers(do)
 	}
 	return txn.Retry(ctx, txn.Policy{}, func() error {
-		conn, err := txn.Acquire(ctx, t.db)
-		if err != nil {
-			return err
-		}
-		returned := false
-		defer func() {
-			if returned {
-				conn.Close()
-			} else {
-				go conn.Close() // a panic in the driver leaves a lock behind, for which Close would wait for ever
-			}
-		}()
-		err = do(conn)
-		returned = true
-		return err
+		return txn.With(ctx, t.db, func(c *txn.Conn) error { return do(c) })
 	})
 }
 

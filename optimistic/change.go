@@ -9,6 +9,7 @@ import (
 
 	"github.com/jmoiron/sqlx/reflectx"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -115,8 +116,11 @@ func matched(res sql.Result, err error) error {
 	if err != nil {
 		return err
 	}
-	if n, err := res.RowsAffected(); err != nil || n > 0 {
+	switch n, err := res.RowsAffected(); {
+	case err != nil || n == 1:
 		return err
+	case n > 1:
+		return fmt.Errorf("%w: %d rows have the key, which must be unique", nogap.ErrOutcomeUnknown, n)
 	}
 	return errStale
 }

@@ -171,12 +171,7 @@ func (t *Table[T]) run(ctx context.Context, f func(txn.Runner, *statements) erro
 		}
 		return with(ctx, t.table, r, f)
 	}
-	conn, err := txn.Acquire(ctx, t.db)
-	if err != nil {
-		return err
-	}
-	defer func() { conn.Close() }()
-	return with(ctx, t.table, txn.Runner(conn), f)
+	return txn.With(ctx, t.db, func(c *txn.Conn) error { return with(ctx, t.table, txn.Runner(c), f) })
 }
 
 // read calls f with what reads.

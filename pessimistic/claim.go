@@ -119,10 +119,10 @@ func (q queue) statement(s dialect.Server, clause string) string {
 	}
 	query := "SELECT " + columns + " FROM " + s.Quote(q.table)
 	if q.Where != "" {
-		query += " WHERE " + q.Where
+		query += " WHERE (" + q.Where + "\n)" // a comment at its end must not swallow the rest
 	}
 	if q.OrderBy != "" {
-		query += " ORDER BY " + q.OrderBy
+		query += " ORDER BY " + q.OrderBy + "\n"
 	}
 	return query + " LIMIT " + strconv.Itoa(q.Limit) + clause
 }

@@ -22,7 +22,7 @@ import (
 //
 // On PostgreSQL it is a transaction-level advisory lock on a 64-bit hash of the name, which also works behind PgBouncer.
 // In a transaction with REPEATABLE READ what fn reads could be older than the lock there, so that is an error; SERIALIZABLE
-// is safe. On MySQL and MariaDB it is GET_LOCK on a hash of the name and of the current database. Galera does not carry
+// is safe if all callers with the name use it. On MySQL and MariaDB it is GET_LOCK on a hash of the name and of the current database. Galera does not carry
 // these locks to its other nodes, and CockroachDB ignores its advisory locks, so on both WithNamedLock is an error. On
 // SQLite it is the write lock of the whole database.
 //

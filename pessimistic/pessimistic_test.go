@@ -111,12 +111,12 @@ func TestStatements(t *testing.T) {
 			"DELETE FROM `items` WHERE 0", "SELECT * FROM `items` WHERE `id` = ?1", "PRAGMA busy_timeout = 1", "COMMIT"}},
 
 		{"postgres claim", claim(as(nogap.Postgres)), []string{"BEGIN",
-			`SELECT "id" FROM "shop"."items" WHERE a OR b ORDER BY id DESC LIMIT 3 FOR UPDATE SKIP LOCKED`, "COMMIT"}},
+			`SELECT "id" FROM "shop"."items" WHERE (a OR b` + "\n) ORDER BY id DESC\n LIMIT 3 FOR UPDATE SKIP LOCKED", "COMMIT"}},
 		{"mariadb claim", claim(as(nogap.MariaDB)), []string{"BEGIN Read Committed",
-			"SELECT `id` FROM `shop`.`items` WHERE a OR b ORDER BY id DESC LIMIT 3 FOR UPDATE SKIP LOCKED", "COMMIT"}},
+			"SELECT `id` FROM `shop`.`items` WHERE (a OR b\n) ORDER BY id DESC\n LIMIT 3 FOR UPDATE SKIP LOCKED", "COMMIT"}},
 		{"mariadb claim serializable", claim(as(nogap.MariaDB), pessimistic.Isolation(sql.LevelSerializable)), []string{
 			"BEGIN Serializable",
-			"SELECT `id` FROM `shop`.`items` WHERE a OR b ORDER BY id DESC LIMIT 3 FOR UPDATE SKIP LOCKED", "COMMIT"}},
+			"SELECT `id` FROM `shop`.`items` WHERE (a OR b\n) ORDER BY id DESC\n LIMIT 3 FOR UPDATE SKIP LOCKED", "COMMIT"}},
 
 		{"postgres named", named(as(nogap.Postgres)),
 			[]string{"BEGIN", "SELECT pg_advisory_xact_lock($1)::text, " + isolation, "COMMIT"}},

@@ -236,6 +236,72 @@ func TestUnsignedColumn(t *testing.T) {
 	})
 }
 
+func TestSignedNumbersOnAnUnsignedColumn(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		if !mysqlLike(target) {
+			return
+		}
+		db := items(t, target, "BIGINT UNSIGNED")
+		stock, err := atomic.NewCounter[int64](db, "items", "stock")
+		require.NoError(t, err)
+		left, err := stock.DecrementIfPositive(t.Context(), "sku-0")
+		require.ErrorIs(t, err, atomic.ErrInsufficient)
+		require.Zero(t, left)
+		exec(t, db, "UPDATE items SET stock = 9223372036854775800 WHERE id = 'sku-1'")
+		_, err = stock.Increment(t.Context(), 100, "sku-1")
+		require.ErrorIs(t, err, atomic.ErrLimit)
+		exec(t, db, "UPDATE items SET stock = 9223372036854775900 WHERE id = 'sku-1'")
+		_, err = stock.Decrement(t.Context(), 1, "sku-1")
+		require.Error(t, err, "it can't be said what is left")
+		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		require.Equal(t, "9223372036854775900", value[string](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+	})
+}
+
+// A trigger makes MySQL forget the insert id by which the new value comes back.
+func TestTriggers(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		if !mysqlLike(target) {
+			return
+		}
+		for name, body := range map[string]string{
+			"before": "BEFORE UPDATE ON items FOR EACH ROW SET NEW.name = 'changed'",
+			"after":  "AFTER UPDATE ON items FOR EACH ROW INSERT INTO audit (note) VALUES ('changed')",
+		} {
+			t.Run(name, func(t *testing.T) {
+				db := items(t, target, "BIGINT")
+				exec(t, db, "CREATE TABLE audit (id BIGINT AUTO_INCREMENT PRIMARY KEY, note VARCHAR(40))")
+				exec(t, db, "INSERT INTO audit (id) VALUES (1000)")
+				exec(t, db, "CREATE TRIGGER changed "+body)
+				stock, err := atomic.NewCounter[int64](db, "items", "stock")
+				require.NoError(t, err)
+				for _, want := range []int64{4, 3} {
+					left, err := stock.DecrementIfPositive(t.Context(), "sku-1")
+					require.NoError(t, err)
+					require.Equal(t, want, left)
+				}
+				exec(t, db, "UPDATE items SET stock = -7 WHERE id = 'sku-1'")
+				now, err := stock.Increment(t.Context(), 3, "sku-1")
+				require.NoError(t, err)
+				require.Equal(t, int64(-4), now)
+			})
+		}
+	})
+}
+
+// The write stands, so its error must not say otherwise.
+func TestNewValueThatDoesNotFit(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		stock, err := atomic.NewCounter[int8](db, "items", "stock")
+		require.NoError(t, err)
+		exec(t, db, "UPDATE items SET stock = 100 WHERE id = 'sku-1'")
+		_, err = stock.Increment(t.Context(), 100, "sku-1")
+		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		require.Equal(t, 200, value[int](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+	})
+}
+
 func TestDecimalColumn(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		if target.Dialect == nogap.SQLite {
@@ -273,6 +339,14 @@ func TestDecimalColumn(t *testing.T) {
 func TestSQLiteReal(t *testing.T) {
 	matrix.Run(t, matrix.SQLite(), func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "REAL")
+		text, err := atomic.NewCounter[string](db, "items", "stock")
+		require.NoError(t, err)
+		for _, bad := range []string{"oops", "", "7 apples", "NaN"} {
+			require.ErrorContains(t, text.CompareAndSet(t.Context(), "5", bad, "sku-1"), "not a number")
+			require.ErrorContains(t, text.CompareAndSet(t.Context(), bad, "5", "sku-0"), "not a number")
+			_, err := text.IncrementUpTo(t.Context(), "1", bad, "sku-1")
+			require.ErrorContains(t, err, "not a number")
+		}
 		for _, n := range []string{"0.5", "2"} {
 			exec(t, db, "UPDATE items SET stock = 5 WHERE id = 'sku-1'")
 			c, err := atomic.NewCounter[string](db, "items", "stock")

@@ -190,6 +190,21 @@ func TestClaimGivesBack(t *testing.T) {
 	})
 }
 
+// A comment at the end of the programmer's SQL must not swallow the limit and the lock.
+func TestClaimWithComments(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		createJobs(t, db, 3)
+		queue := todo(1)
+		queue.Where += " -- still to do"
+		queue.OrderBy = "id -- oldest first"
+		require.NoError(t, pessimistic.Claim(within(t, time.Minute), db, queue, func(ctx context.Context, tx *sqlx.Tx, jobs []*Job) error {
+			require.Len(t, jobs, 1)
+			return nil
+		}))
+	})
+}
+
 // kill ends the session of a transaction, as an administrator would.
 func kill(t *testing.T, target matrix.Target, db *sql.DB, tx *sqlx.Tx) {
 	t.Helper()

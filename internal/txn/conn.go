@@ -59,6 +59,28 @@ func Acquire(ctx context.Context, db *sql.DB) (*Conn, error) {
 // moment, and leak the one that replaced it.
 func (c *Conn) Close() error { return c.Conn.Close() }
 
+// With takes a connection from the pool, calls f with it and gives it back.
+//
+// If f panics, the connection is given back behind its back: a panic in a driver, or in the Value method of an argument,
+// can leave a lock of database/sql held, for which closing would wait for ever.
+func With(ctx context.Context, db *sql.DB, f func(*Conn) error) error {
+	c, err := Acquire(ctx, db)
+	if err != nil {
+		return err
+	}
+	returned := false
+	defer func() {
+		if returned {
+			c.Close()
+		} else {
+			go c.Close()
+		}
+	}()
+	err = f(c)
+	returned = true
+	return err
+}
+
 // Exec runs one statement, once.
 func (c *Conn) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	var t tries

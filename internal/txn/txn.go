@@ -54,13 +54,18 @@ func DoWith(ctx context.Context, db *sql.DB, opts Options, fn func(tx *sql.Tx) e
 	if err != nil {
 		return err
 	}
-	committing := false
+	committing, returned := false, false
 	defer func() {
-		if !committing {
+		switch {
+		case !returned:
+			t.abandon(ctx)
+		case !committing:
 			t.end(ctx, t.rollback)
 		}
 	}()
-	if err := fn(t.tx); err != nil {
+	err = fn(t.tx)
+	returned = true
+	if err != nil {
 		return JoinContext(ctx, err)
 	}
 	if err := ctx.Err(); err != nil {
@@ -180,6 +185,25 @@ func (t *transaction) end(ctx context.Context, how func(context.Context) error) 
 		return err
 	default:
 		return fmt.Errorf("%w: no answer to COMMIT", nogap.ErrOutcomeUnknown)
+	}
+}
+
+// abandon rolls back after a panic or runtime.Goexit in the callback. It waits for that no longer than endGrace, because a
+// panic in a driver, or in the Value method of an argument, can leave a lock of database/sql held, for which the rollback
+// would wait for ever; the caller's panic must go on.
+func (t *transaction) abandon(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer t.cancel()
+		defer t.release(ctx)
+		t.rollback(ctx)
+	}()
+	grace := time.NewTimer(endGrace)
+	defer grace.Stop()
+	select {
+	case <-done:
+	case <-grace.C:
 	}
 }
 
