@@ -98,31 +98,29 @@ func (c *Coalescer[N]) settle(ctx context.Context, calls []*call, m *memory) (an
 // try plans on what the row held last, and carries that out in one statement if it holds that still, or anything for
 // which the plan is right. Otherwise it looks and plans again.
 func (c *Coalescer[N]) try(ctx context.Context, r txn.Runner, q *batchSQL, calls []*call, m *memory) (p plan, err error) {
-	key, fresh := calls[0].key, false
-	for look, misses := !m.known, 0; ; {
-		if look {
-			if err := c.look(ctx, r, q.read, key, m); err != nil {
-				return p, err
-			}
-			fresh = true
-		}
-		p = q.plan(calls, *m)
-		switch {
-		case p.calls == 0, p.by == 0 && fresh:
+	known, fresh, misses := *m, false, 0
+	if !m.known {
+		known = q.suppose(calls)
+	}
+	for {
+		p = q.plan(calls, known)
+		if p.calls == 0 || p.by == 0 && fresh {
 			// Nothing to write: the row held this after all of the calls had arrived.
 			return p, nil
-		case p.by == 0:
-			look = true
-			continue
 		}
-		done, err := c.carryOut(ctx, r, q, p, calls, m)
-		if done || err != nil {
+		if p.by != 0 {
+			done, err := c.carryOut(ctx, r, q, p, calls, m)
+			if done || err != nil {
+				return p, err
+			}
+			if misses++; misses == maxMisses {
+				return p, errMissed
+			}
+		}
+		if err := c.look(ctx, r, q.read, calls[0].key, m); err != nil {
 			return p, err
 		}
-		if misses++; misses == maxMisses {
-			return p, errMissed
-		}
-		look = true
+		known, fresh = *m, true
 	}
 }
 
@@ -182,7 +180,7 @@ func (c *Coalescer[N]) carryOut(
 		start = end + level(p.by)
 	}
 	for _, c := range calls[:p.calls] {
-		c.level += start - m.last
+		c.level += start - p.start
 	}
 	m.learn(start)
 	m.learn(end)

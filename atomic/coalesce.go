@@ -145,65 +145,61 @@ func (c *Coalescer[N]) do(
 	own := &call{wish: w, key: key, done: ctx.Done(), single: func(ctx context.Context) (level, error) {
 		return levelOfOutcome(single(ctx))
 	}}
-	turn, first, err := c.lines.enter(name, own)
-	switch {
-	case err != nil:
+	first, err := c.lines.enter(name, own)
+	if err != nil {
 		return value, c.failed(key, err)
-	case first:
-		return c.alone(ctx, turn, single)
 	}
-	select {
-	case <-own.wake:
-	case <-own.done:
-		if c.lines.leave(own) {
-			return value, c.failed(key, ctx.Err())
+	if !first {
+		select {
+		case <-own.wake:
+		case <-own.done:
+			if c.lines.leave(own) {
+				return value, c.failed(key, ctx.Err())
+			}
+			<-own.wake // its batch is under way
 		}
-		<-own.wake // its batch is under way
 	}
-	if own.queued { // woken to send the batch of all who wait
-		if ctx.Err() != nil && c.lines.leave(own) {
-			return value, c.failed(key, ctx.Err())
+	if own.queued { // it has the turn
+		if err := c.lead(ctx, own, first); err != nil {
+			return value, c.failed(key, err)
 		}
-		c.lead(ctx, own)
 	}
 	return c.outcome(own)
 }
 
-// alone makes the call of a caller that found nobody at its row.
-func (c *Coalescer[N]) alone(ctx context.Context, t turn, single func(context.Context) (N, error)) (N, error) {
-	var m memory
-	defer func() { c.lines.pass(t, m) }() // also if the driver panics
-	value, err := single(ctx)
-	if l, err := levelOfOutcome(value, err); err == nil || errors.As(err, new(*RefusedError)) {
-		m.learn(l)
-	}
-	return value, err
-}
-
-// lead sends the batch of all who wait, on behalf of the first of them.
-func (c *Coalescer[N]) lead(ctx context.Context, own *call) {
+// lead sends the batch of all who wait, on behalf of the first of them. The error is that of a caller who gave up before.
+func (c *Coalescer[N]) lead(ctx context.Context, own *call, first bool) error {
+	// Whoever is ready to run does so before the batch leaves, and may want to be part of it: so the callers who have just
+	// got their answers, and call again, form one batch and not two that take turns.
 	runtime.Gosched()
-	t, batch, m := c.lines.take(own, c.options.maxBatch)
-	if batch == nil {
-		return
+	if ctx.Err() != nil && c.lines.leave(own) {
+		return ctx.Err()
 	}
-	// The context that ends the batch is nobody's own.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.timeout)
-	defer cancel()
+	t, batch, m := c.lines.take(own, c.options.maxBatch, first)
+	if batch == nil {
+		return nil
+	}
 	told, answered := 0, 0
 	defer func() {
 		for _, left := range batch[answered:] { // none, unless the driver panicked
 			left.err = fmt.Errorf("%w: the goroutine that sent the batch panicked", nogap.ErrOutcomeUnknown)
 		}
-		// The next batch leaves before this one's callers are woken.
 		wake(batch[told:], own)
 		c.lines.pass(t, m)
 	}()
+	if first && len(batch) == 1 {
+		answered = oneByOne(ctx, batch, &m)
+		return nil
+	}
+	// The context that ends the batch is nobody's own.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.timeout)
+	defer cancel()
 	for answered < len(batch) {
 		wake(batch[told:answered], own)
 		told = answered
 		answered += c.settle(ctx, batch[answered:], &m)
 	}
+	return nil
 }
 
 // outcome returns what the call's own caller is told.

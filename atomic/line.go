@@ -60,8 +60,8 @@ type line struct {
 	waiting     int
 	turn        int
 	leader      *call       // who has been given the turn and has not taken the batch yet
-	alone       bool        // the turn is that of the first caller
-	watch       *time.Timer // ends a turn alone
+	alone       bool        // the turn is that of a caller who makes its call on the Counter
+	watcher     *time.Timer // ends such a turn
 	memory
 }
 
@@ -71,32 +71,39 @@ type turn struct {
 	number int
 }
 
-// enter gives the first caller at a row the turn, and lets the others wait.
-func (q *lines) enter(name []byte, c *call) (t turn, first bool, err error) {
+// enter lets a caller wait at a row, and gives it the turn if it is the first one there.
+func (q *lines) enter(name []byte, c *call) (first bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return turn{}, false, ErrClosed
+		return false, ErrClosed
 	}
 	l := q.rows[string(name)]
 	if l == nil {
-		l = &line{name: string(name), alone: true}
+		l = &line{name: string(name), leader: c}
 		if q.rows == nil {
 			q.rows = make(map[string]*line)
 		}
 		q.rows[l.name] = l
-		return turn{l, 0}, true, nil
+		l.push(c)
+		return true, nil
 	}
 	if l.waiting == q.maxWaiting {
-		return turn{}, false, ErrOverloaded
+		return false, ErrOverloaded
 	}
 	c.wake = make(chan struct{}, 1)
 	l.push(c)
-	if l.alone && l.watch == nil {
+	q.watch(l)
+	return false, nil
+}
+
+// watch sees to it that a caller alone, whose context may have no end, does not keep others waiting for ever. The lines
+// are locked.
+func (q *lines) watch(l *line) {
+	if l.alone && l.waiting > 0 && l.watcher == nil {
 		t := turn{l, l.turn}
-		l.watch = time.AfterFunc(q.patience, func() { q.pass(t, memory{}) })
+		l.watcher = time.AfterFunc(q.patience, func() { q.pass(t, memory{}) })
 	}
-	return turn{}, false, nil
 }
 
 // leave takes a caller who gives up out of its line, unless its batch is under way.
@@ -117,7 +124,7 @@ func (q *lines) leave(c *call) bool {
 
 // take returns the batch of the caller whose turn it is: those who wait and have not given up. It returns none, and has
 // set the outcome, if there will be no batches any more.
-func (q *lines) take(leader *call, most int) (t turn, batch []*call, m memory) {
+func (q *lines) take(leader *call, most int, first bool) (t turn, batch []*call, m memory) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := leader.line
@@ -137,6 +144,8 @@ func (q *lines) take(leader *call, most int) (t turn, batch []*call, m memory) {
 		c = next
 	}
 	l.leader = nil
+	l.alone = first && len(batch) == 1
+	q.watch(l)
 	return turn{l, l.turn}, batch, l.memory
 }
 
@@ -154,9 +163,9 @@ func (q *lines) pass(t turn, m memory) {
 func (q *lines) advance(l *line) {
 	l.turn++
 	l.alone = false
-	if l.watch != nil {
-		l.watch.Stop()
-		l.watch = nil
+	if l.watcher != nil {
+		l.watcher.Stop()
+		l.watcher = nil
 	}
 	l.leader = l.first
 	if l.leader == nil {

@@ -3,6 +3,7 @@ package atomic
 import (
 	"math"
 	"reflect"
+	"slices"
 
 	"github.com/nogap-go/nogap/internal/dialect"
 )
@@ -100,8 +101,26 @@ func (m *memory) learn(l level) {
 	m.last, m.held = l, m.held.with(l)
 }
 
+// suppose returns what to plan on if nothing is known: just enough for all the calls to be granted, if that can be.
+func (s scale) suppose(calls []*call) memory {
+	enough := s.zero
+	for _, c := range slices.Backward(calls) {
+		n := level(c.amount)
+		switch {
+		case c.op != take:
+			enough -= min(n, enough-s.low)
+		case n > s.high-max(enough, s.zero):
+			enough = s.high
+		default:
+			enough = max(enough, s.zero) + n
+		}
+	}
+	return memory{last: enough, held: span{enough, enough}} // it may never have held more, or less
+}
+
 // plan is what becomes of the first calls of a batch.
 type plan struct {
+	start level  // what the row is thought to hold
 	calls int    // how many; none if the first one's outcome can only be found out by making it
 	down  bool   // what they take is more than what they add …
 	by    uint64 // … by this much, or less
@@ -116,8 +135,8 @@ type plan struct {
 // not be able to hold must be a batch of their own, in which that is what the server is asked to store. The same goes
 // for a trough, below which a CHECK may not let it.
 func (s scale) plan(calls []*call, m memory) plan {
-	var p plan
 	start := m.last
+	p := plan{start: start}
 	if start < s.low || start > s.high {
 		return p
 	}
@@ -162,7 +181,7 @@ func (s scale) plan(calls []*call, m memory) plan {
 // upTo returns the plan that goes from start to end and passes what it has seen on the way, if the server may be trusted
 // to hold all of that.
 func (s scale) upTo(start, end level, seen, held span, lower, higher uint64) (plan, bool) {
-	p := plan{down: end < start, by: uint64(end - start)}
+	p := plan{start: start, down: end < start, by: uint64(end - start)}
 	if p.down {
 		p.by = -p.by
 	}

@@ -181,7 +181,7 @@ func TestCartsThatCross(t *testing.T) {
 		exec(t, db, "UPDATE accounts SET balance = 60")
 		var sold, refused satomic.Int32
 		var turn satomic.Int32
-		together(100, func() {
+		together(100, func(int) {
 			cart := []atomic.Item[int64]{{Key: atomic.Key{"a"}, N: 1}, {Key: atomic.Key{"b"}, N: 1}, {Key: atomic.Key{"c"}, N: 1}}
 			if turn.Add(1)%2 == 0 {
 				cart[0], cart[2] = cart[2], cart[0]

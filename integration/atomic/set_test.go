@@ -204,7 +204,7 @@ func TestHundredLikesAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		for post := range 3 {
 			var added, removed satomic.Int32
-			together(100, func() {
+			together(100, func(int) {
 				ok, err := set.Add(context.Background(), post, "ann")
 				if err != nil {
 					t.Error(err)
@@ -214,7 +214,7 @@ func TestHundredLikesAtOnce(t *testing.T) {
 				}
 			})
 			require.Equal(t, int32(1), added.Load())
-			together(20, func() {
+			together(20, func(int) {
 				ok, err := set.Remove(context.Background(), post, "ann")
 				if err != nil {
 					t.Error(err)
@@ -228,14 +228,14 @@ func TestHundredLikesAtOnce(t *testing.T) {
 	})
 }
 
-// together calls f in n goroutines at once and waits for them.
-func together(n int, f func()) {
+// together calls f in n goroutines at once, with the number of each, and waits for them.
+func together(n int, f func(i int)) {
 	start := make(chan struct{})
 	var wg sync.WaitGroup
-	for range n {
+	for i := range n {
 		wg.Go(func() {
 			<-start
-			f()
+			f(i)
 		})
 	}
 	close(start)

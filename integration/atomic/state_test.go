@@ -59,7 +59,7 @@ func TestOneWinner(t *testing.T) {
 		s, err := atomic.NewState[string](db, "orders", "status")
 		require.NoError(t, err)
 		var won, lost satomic.Int32
-		together(50, func() {
+		together(50, func(int) {
 			switch err := s.Transition(context.Background(), "pending", "paid", 1); {
 			case err == nil:
 				won.Add(1)
