@@ -100,7 +100,7 @@ func (t *table) checkKey(key Key) error {
 	for _, v := range key {
 		switch v.(type) {
 		case Key, []any:
-			return fmt.Errorf("a value of the key of %s is a whole key: spread it, as in key...", t.name)
+			return fmt.Errorf("a value of the key of %s is a whole key, which must be spread with three dots", t.name)
 		}
 	}
 	if len(key) != len(t.key) {
