@@ -29,6 +29,7 @@ type hold struct {
 	until time.Time
 	lease *Lease // nil while the lock is passed on
 	timer *time.Timer
+	news  []Event // to be told once the hold is unlocked: who hears of it may ask the lease
 }
 
 type holdState int
@@ -66,6 +67,17 @@ func (l *Locker) attempt(ctx context.Context, name string) (*hold, *Error) {
 	return h, nil
 }
 
+func (h *hold) lock() { h.mu.Lock() }
+
+func (h *hold) unlock() {
+	news := h.news
+	h.news = nil
+	h.mu.Unlock()
+	for _, e := range news {
+		h.locker.config.onEvent(e)
+	}
+}
+
 // newMutex returns the mutex of the claims: redsync's where there is a quorum to find.
 func (l *Locker) newMutex(key string, claims []claim) mutex {
 	if len(claims) == 1 {
@@ -81,20 +93,20 @@ func (l *Locker) newMutex(key string, claims []claim) mutex {
 // watch is the watchdog. Its timer stands for whatever comes first: the next renewal, or the time at which the lease can't
 // be trusted any more. It runs on the monotonic clock and fires at once when a stopped process goes on after that time.
 func (h *hold) watch() {
-	h.mu.Lock()
+	h.lock()
 	left := h.left()
 	if h.state != live || left <= 0 {
 		h.lose(nil)
-		h.mu.Unlock()
+		h.unlock()
 		return
 	}
 	h.timer.Reset(left) // the renewal may hang
-	h.mu.Unlock()
+	h.unlock()
 
 	err := h.renew(context.Background())
 
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.lock()
+	defer h.unlock()
 	if h.state != live {
 		return
 	}
@@ -116,9 +128,9 @@ func (h *hold) left() time.Duration {
 func (h *hold) renew(ctx context.Context) error {
 	h.renewing.Lock()
 	defer h.renewing.Unlock()
-	h.mu.Lock()
+	h.lock()
 	state := h.state
-	h.mu.Unlock()
+	h.unlock()
 	if state != live {
 		return &Error{Op: "extend", Name: h.name, Err: ErrLost, Total: len(h.claims)}
 	}
@@ -128,8 +140,8 @@ func (h *hold) renew(ctx context.Context) error {
 	ok, _ := h.mutex.ExtendContext(r.context()) // the round knows more than the error
 	r.end()
 
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.lock()
+	defer h.unlock()
 	var err error
 	if h.state == live && ok {
 		h.until = h.mutex.Until()
@@ -141,7 +153,7 @@ func (h *hold) renew(ctx context.Context) error {
 		}
 		err = failure
 	}
-	h.locker.config.onEvent(Event{Kind: Extended, Name: h.name, Duration: time.Since(start), Err: err})
+	h.news = append(h.news, Event{Kind: Extended, Name: h.name, Duration: time.Since(start), Err: err})
 	return err
 }
 
@@ -158,13 +170,13 @@ func (h *hold) lose(why error) {
 	if why == nil {
 		why = &Error{Op: "extend", Name: h.name, Err: ErrLost, Cause: errors.New("it was not extended in time"), Total: len(h.claims)}
 	}
-	h.locker.config.onEvent(Event{Kind: Lost, Name: h.name, Duration: time.Since(h.taken), Err: why})
+	h.news = append(h.news, Event{Kind: Lost, Name: h.name, Duration: time.Since(h.taken), Err: why})
 }
 
 // serve makes the hold the lease's. It reports false if the hold is of no use any more.
 func (h *hold) serve(lease *Lease) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.lock()
+	defer h.unlock()
 	if h.state == live && h.left() <= 0 {
 		h.lose(nil)
 	}
@@ -177,8 +189,8 @@ func (h *hold) serve(lease *Lease) bool {
 
 // leave takes the hold from its lease. It reports whether another lease may have it.
 func (h *hold) leave() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.lock()
+	defer h.unlock()
 	h.lease = nil
 	return h.state == live && h.left() > 0 && time.Since(h.taken) < h.locker.config.handOver
 }
@@ -186,14 +198,14 @@ func (h *hold) leave() bool {
 // give gives the lock back. It reports whether another process was woken. The watchdog has stopped for good when it
 // starts, and a renewal that is still on its way finds no key with our value.
 func (h *hold) give(ctx context.Context) (woke bool, err error) {
-	h.mu.Lock()
+	h.lock()
 	if h.state == live && h.left() <= 0 {
 		h.lose(nil)
 	}
 	wasLost := h.state == lost
 	h.state = given
 	h.timer.Stop()
-	h.mu.Unlock()
+	h.unlock()
 
 	r := newRound(ctx, giving, len(h.claims), h.locker.config.nodeTimeout)
 	ok, _ := h.mutex.UnlockContext(r.context())

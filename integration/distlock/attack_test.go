@@ -74,6 +74,34 @@ func TestAttackExtensionOfAnExpiredLock(t *testing.T) {
 	})
 }
 
+// Bug: a callback that hears of the loss under the lock's own mutex, and asks the lock.
+func TestAttackEventThatUsesTheLease(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		var lease *distlock.Lease
+		heard := make(chan error, 1)
+		locks := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.TTL(200*time.Millisecond),
+			distlock.OnEvent(func(e distlock.Event) {
+				if e.Kind == distlock.Lost {
+					lease.Until()
+					heard <- lease.Unlock(context.Background())
+				}
+			}))
+		var err error
+		lease, err = locks.Lock(t.Context(), "a")
+		require.NoError(t, err)
+		expire(t, addrs, unique(t)+"a")
+		select {
+		case err := <-heard:
+			require.ErrorIs(t, err, distlock.ErrLost)
+		case <-time.After(5 * time.Second):
+			require.Fail(t, "deadlock")
+		}
+		lease, err = locks.Lock(t.Context(), "a")
+		require.NoError(t, err)
+		require.NoError(t, lease.Unlock(t.Context()))
+	})
+}
+
 // Bug: a second Unlock unlocks for somebody else.
 func TestAttackUnlockTwice(t *testing.T) {
 	each(t, func(t *testing.T, addrs []string) {

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -30,6 +31,10 @@ const (
 
 // child is the main function of that other process. It returns the exit status.
 func child(role string) int {
+	go func() { // it dies with its parent, which holds the other end
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
+	}()
 	var clients []redis.UniversalClient
 	for addr := range strings.SplitSeq(os.Getenv(addrsVariable), ",") {
 		clients = append(clients, redis.NewClient(&redis.Options{Addr: addr}))
@@ -92,6 +97,8 @@ func start(t *testing.T, role string, addrs []string, prefix string, env ...stri
 	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	_, err = cmd.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() {
