@@ -79,7 +79,7 @@ func (c *Coalescer[N]) settle(ctx context.Context, calls []*call, m *memory) (an
 	}
 	switch {
 	case err == nil && p.calls == 0:
-		return oneByOne(ctx, calls[:1], m)
+		return c.oneByOne(ctx, calls[:1], m)
 	case err == nil:
 		return answer(calls[:p.calls], nil)
 	}
@@ -88,7 +88,7 @@ func (c *Coalescer[N]) settle(ctx context.Context, calls []*call, m *memory) (an
 	case p.calls == 0:
 		return answer(calls, err)
 	case refusedByServer(err):
-		return oneByOne(ctx, calls[:p.calls], m)
+		return c.oneByOne(ctx, calls[:p.calls], m)
 	case errors.Is(err, nogap.ErrOutcomeUnknown):
 		return answer(calls[:p.calls], err)
 	}
@@ -196,12 +196,13 @@ func refusedByServer(err error) bool {
 }
 
 // oneByOne makes the calls on the Counter.
-func oneByOne(ctx context.Context, calls []*call, m *memory) (answered int) {
-	for _, c := range calls {
-		c.alone = true
-		c.level, c.err = c.single(ctx)
-		if c.err == nil || errors.As(c.err, new(*RefusedError)) {
-			m.learn(c.level)
+func (c *Coalescer[N]) oneByOne(ctx context.Context, calls []*call, m *memory) (answered int) {
+	for _, own := range calls {
+		own.alone = true
+		value, err := c.single(ctx, own.wish, own.key)
+		own.level, own.err = levelOf(value), err
+		if err == nil || errors.As(err, new(*RefusedError)) {
+			m.learn(own.level)
 		} else {
 			*m = memory{}
 		}

@@ -92,30 +92,22 @@ func (c *Coalescer[N]) init(opts []CoalesceOption) (err error) {
 
 // DecrementIfPositive takes 1 if there is 1 to take, and returns what is left. Otherwise the error is ErrInsufficient.
 func (c *Coalescer[N]) DecrementIfPositive(ctx context.Context, key ...any) (N, error) {
-	return c.do(ctx, wish{op: take, amount: 1}, key, func(ctx context.Context) (N, error) {
-		return c.counter.DecrementIfPositive(ctx, key...)
-	})
+	return c.do(ctx, wish{op: take, n: zeroOf[N]() + 1}, key)
 }
 
 // Decrement takes n if there is that much, and returns what is left. Otherwise the error is ErrInsufficient.
 func (c *Coalescer[N]) Decrement(ctx context.Context, n N, key ...any) (N, error) {
-	return c.do(ctx, newWish(take, n, n), key, func(ctx context.Context) (N, error) {
-		return c.counter.Decrement(ctx, n, key...)
-	})
+	return c.do(ctx, wish{op: take, n: levelOf(n)}, key)
 }
 
 // Increment adds n, and returns the sum. If that is more than the column's type holds, the error is ErrLimit.
 func (c *Coalescer[N]) Increment(ctx context.Context, n N, key ...any) (N, error) {
-	return c.do(ctx, newWish(add, n, n), key, func(ctx context.Context) (N, error) {
-		return c.counter.Increment(ctx, n, key...)
-	})
+	return c.do(ctx, wish{op: add, n: levelOf(n)}, key)
 }
 
 // IncrementUpTo adds n if the sum is at most limit, and returns it. Otherwise the error is ErrLimit.
 func (c *Coalescer[N]) IncrementUpTo(ctx context.Context, n, limit N, key ...any) (N, error) {
-	return c.do(ctx, newWish(addUpTo, n, limit), key, func(ctx context.Context) (N, error) {
-		return c.counter.IncrementUpTo(ctx, n, limit, key...)
-	})
+	return c.do(ctx, wish{op: addUpTo, n: levelOf(n), limit: levelOf(limit)}, key)
 }
 
 // Close makes later calls fail with ErrClosed, and those that wait for their batch to leave. Batches under way go on, and
@@ -126,26 +118,22 @@ func (c *Coalescer[N]) Close() error {
 	return c.err
 }
 
-// do makes a call, in a batch or, with single, on the Counter.
-func (c *Coalescer[N]) do(
-	ctx context.Context, w wish, key Key, single func(context.Context) (N, error),
-) (value N, err error) {
+// do makes a call, in a batch or on the Counter.
+func (c *Coalescer[N]) do(ctx context.Context, w wish, key Key) (value N, err error) {
 	if c.err != nil {
 		return value, c.err
 	}
 	var space [64]byte
-	name, ok := rowkey.Append(space[:0], key)
-	if !ok || len(key) != len(c.counter.key) || w.op == invalid {
+	name, exact := rowkey.Append(space[:0], key)
+	if !exact || len(key) != len(c.counter.key) || w.n < zeroOf[N]() {
 		// A key that can't be compared, or an input for the Counter to refuse.
 		if c.lines.isClosed() {
 			return value, c.failed(key, ErrClosed)
 		}
-		return single(ctx)
+		return c.single(ctx, w, key)
 	}
-	own := &call{wish: w, key: key, done: ctx.Done(), single: func(ctx context.Context) (level, error) {
-		return levelOfOutcome(single(ctx))
-	}}
-	first, err := c.lines.enter(name, own)
+	own := &call{wish: w, key: key, done: ctx.Done()}
+	first, crowded, err := c.lines.enter(name, own)
 	if err != nil {
 		return value, c.failed(key, err)
 	}
@@ -160,6 +148,11 @@ func (c *Coalescer[N]) do(
 		}
 	}
 	if own.queued { // it has the turn
+		if crowded {
+			// Whoever is ready to run does so before the batch leaves, and may want to be part of it: so the callers who
+			// have just got their answers, and call again, form one batch and not two that take turns.
+			runtime.Gosched()
+		}
 		if err := c.lead(ctx, own, first); err != nil {
 			return value, c.failed(key, err)
 		}
@@ -169,9 +162,6 @@ func (c *Coalescer[N]) do(
 
 // lead sends the batch of all who wait, on behalf of the first of them. The error is that of a caller who gave up before.
 func (c *Coalescer[N]) lead(ctx context.Context, own *call, first bool) error {
-	// Whoever is ready to run does so before the batch leaves, and may want to be part of it: so the callers who have just
-	// got their answers, and call again, form one batch and not two that take turns.
-	runtime.Gosched()
 	if ctx.Err() != nil && c.lines.leave(own) {
 		return ctx.Err()
 	}
@@ -188,7 +178,7 @@ func (c *Coalescer[N]) lead(ctx context.Context, own *call, first bool) error {
 		c.lines.pass(t, m)
 	}()
 	if first && len(batch) == 1 {
-		answered = oneByOne(ctx, batch, &m)
+		answered = c.oneByOne(ctx, batch, &m)
 		return nil
 	}
 	// The context that ends the batch is nobody's own.
@@ -200,6 +190,25 @@ func (c *Coalescer[N]) lead(ctx context.Context, own *call, first bool) error {
 		answered += c.settle(ctx, batch[answered:], &m)
 	}
 	return nil
+}
+
+// single makes a call on the Counter.
+func (c *Coalescer[N]) single(ctx context.Context, w wish, key Key) (value N, err error) {
+	n, err := fromLevel[N](w.n)
+	if err != nil {
+		return value, err
+	}
+	switch w.op {
+	case take:
+		return c.counter.Decrement(ctx, n, key...)
+	case add:
+		return c.counter.Increment(ctx, n, key...)
+	}
+	limit, err := fromLevel[N](w.limit)
+	if err != nil {
+		return value, err
+	}
+	return c.counter.IncrementUpTo(ctx, n, limit, key...)
 }
 
 // outcome returns what the call's own caller is told.

@@ -688,3 +688,53 @@ func TestCoalesceKeys(t *testing.T) {
 		})
 	}
 }
+
+// Whatever the integer type is, what it cannot hold is the Counter's to answer.
+func TestCoalesceTypes(t *testing.T) {
+	t.Run("int", inType[int])
+	t.Run("int8", inType[int8])
+	t.Run("uint8", inType[uint8])
+	t.Run("uint16", inType[uint16])
+	t.Run("uint64", inType[uint64])
+	type pieces int32
+	t.Run("a type of one's own", inType[pieces])
+}
+
+func inType[N int | int8 | uint8 | uint16 | uint64 | ~int32](t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		row := smallint(100)
+		row.low = 0
+		hold := make(chan struct{})
+		row.before = func(_ context.Context, c fakedb.Call) error {
+			if c.Kind == fakedb.Query {
+				<-hold
+			}
+			return nil
+		}
+		db := fakedb.Open(row.handle)
+		defer db.Close()
+		counter, err := atomic.NewCounter[N](db, "items", "stock", atomic.WithDialect(nogap.Postgres))
+		require.NoError(t, err)
+		c := atomic.Coalesce(counter)
+		defer c.Close()
+		var values [6]N
+		var errs [6]error
+		for i, call := range []func(context.Context) (N, error){
+			func(ctx context.Context) (N, error) { return c.Increment(ctx, 1, "sku-1") },
+			func(ctx context.Context) (N, error) { return c.Increment(ctx, 25, "sku-1") },
+			func(ctx context.Context) (N, error) { return c.Decrement(ctx, 127, "sku-1") },
+			func(ctx context.Context) (N, error) { return c.IncrementUpTo(ctx, 10, 120, "sku-1") },
+			func(ctx context.Context) (N, error) { return c.Decrement(ctx, 126, "sku-1") },
+			func(ctx context.Context) (N, error) { return c.DecrementIfPositive(ctx, "sku-1") },
+		} {
+			go func() { values[i], errs[i] = call(context.Background()) }()
+			synctest.Wait()
+		}
+		close(hold)
+		synctest.Wait()
+		require.Equal(t, [6]N{101, 126, 126, 126, 0, 0}, values)
+		for i, want := range []error{nil, nil, atomic.ErrInsufficient, atomic.ErrLimit, nil, atomic.ErrInsufficient} {
+			require.ErrorIs(t, errs[i], want)
+		}
+	})
+}

@@ -13,6 +13,7 @@
 // # Which type
 //
 //   - [Counter]: numbers that may not pass a limit. Stock, balances, quotas; carts with DecrementAll, money with Transfer.
+//   - [Coalescer]: the same for integers in rows that hundreds of callers of one process want at once.
 //   - [Set]: rows that are there once or not at all. Likes, memberships, events that were handled.
 //   - [State]: a status that moves on by one winner. Orders, jobs, tickets.
 //

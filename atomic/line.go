@@ -1,7 +1,7 @@
 package atomic
 
 import (
-	"context"
+	"hash/maphash"
 	"sync"
 	"time"
 )
@@ -9,9 +9,8 @@ import (
 // call is one caller's part in a batch. Its outcome is the leader's to set until wake.
 type call struct {
 	wish
-	key    Key
-	done   <-chan struct{}                      // closed when the caller gives up
-	single func(context.Context) (level, error) // makes the call on the Counter
+	key  Key
+	done <-chan struct{} // closed when the caller gives up
 
 	granted bool
 	level   level // what the call left, or what was in its way
@@ -51,6 +50,15 @@ type lines struct {
 	mu     sync.Mutex
 	closed bool
 	rows   map[string]*line
+	// crowded says, by the hash of the row's name, whether the last turn was that of several callers.
+	crowded [256]bool
+}
+
+var seed = maphash.MakeSeed()
+
+// crowd returns where crowded has the line's row.
+func (q *lines) crowd(l *line) *bool {
+	return &q.crowded[maphash.String(seed, l.name)%uint64(len(q.crowded))]
 }
 
 // line is the doubly linked list of those who wait for a row, and what the last one who had the turn learned about it.
@@ -71,12 +79,13 @@ type turn struct {
 	number int
 }
 
-// enter lets a caller wait at a row, and gives it the turn if it is the first one there.
-func (q *lines) enter(name []byte, c *call) (first bool, err error) {
+// enter lets a caller wait at a row, and gives it the turn if it is the first one there. It also tells whether others are
+// likely to come at any moment.
+func (q *lines) enter(name []byte, c *call) (first, crowded bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return false, ErrClosed
+		return false, false, ErrClosed
 	}
 	l := q.rows[string(name)]
 	if l == nil {
@@ -86,15 +95,15 @@ func (q *lines) enter(name []byte, c *call) (first bool, err error) {
 		}
 		q.rows[l.name] = l
 		l.push(c)
-		return true, nil
+		return true, *q.crowd(l), nil
 	}
 	if l.waiting == q.maxWaiting {
-		return false, ErrOverloaded
+		return false, false, ErrOverloaded
 	}
 	c.wake = make(chan struct{}, 1)
 	l.push(c)
 	q.watch(l)
-	return false, nil
+	return false, true, nil
 }
 
 // watch sees to it that a caller alone, whose context may have no end, does not keep others waiting for ever. The lines
@@ -145,6 +154,7 @@ func (q *lines) take(leader *call, most int, first bool) (t turn, batch []*call,
 	}
 	l.leader = nil
 	l.alone = first && len(batch) == 1
+	*q.crowd(l) = len(batch) > 1
 	q.watch(l)
 	return turn{l, l.turn}, batch, l.memory
 }

@@ -12,7 +12,6 @@ import (
 // one way: levels compare as the integers do, and a difference of two is a uint64.
 type level uint64
 
-// signedZero is the level of a signed type's zero. That of an unsigned one's is 0.
 const signedZero level = 1 << 63
 
 func levelOf[N any](n N) level {
@@ -26,40 +25,26 @@ func levelOf[N any](n N) level {
 	return 0 // no Coalescer counts such a type
 }
 
-func fromLevel[N any](l level) (N, error) {
-	if reflect.TypeFor[N]().Kind() <= reflect.Int64 {
-		l -= signedZero
-	}
-	return fromInsertID[N](int64(l))
-}
+func fromLevel[N any](l level) (N, error) { return fromInsertID[N](int64(l - zeroOf[N]())) }
 
-// levelOfOutcome is for what a Counter's method returned: with a refusal, too, there is a value.
-func levelOfOutcome[N any](value N, err error) (level, error) { return levelOf(value), err }
+func zeroOf[N any]() level {
+	var zero N
+	return levelOf(zero)
+}
 
 // wish is what a call asks for.
 type wish struct {
 	op
-	amount uint64
-	limit  level
+	n, limit level
 }
 
 type op int
 
 const (
-	invalid op = iota
-	take
+	take op = iota
 	add
 	addUpTo
 )
-
-func newWish[N any](o op, n, limit N) wish {
-	var zero N
-	amount, zeroLevel := levelOf(n), levelOf(zero)
-	if amount < zeroLevel {
-		return wish{}
-	}
-	return wish{o, uint64(amount - zeroLevel), levelOf(limit)}
-}
 
 // scale is the part of the levels that a Counter's type has.
 type scale struct {
@@ -70,7 +55,7 @@ type scale struct {
 
 func scaleOf[N any](s dialect.Server) scale {
 	bits := reflect.TypeFor[N]().Bits()
-	if numberOf[N]() == signed && reflect.TypeFor[N]().Kind() <= reflect.Int64 {
+	if zeroOf[N]() == signedZero {
 		half := level(1) << (bits - 1)
 		return scale{signed, signedZero, span{signedZero - half, signedZero + (half - 1)}}
 	}
@@ -105,7 +90,7 @@ func (m *memory) learn(l level) {
 func (s scale) suppose(calls []*call) memory {
 	enough := s.zero
 	for _, c := range slices.Backward(calls) {
-		n := level(c.amount)
+		n := c.n - s.zero
 		switch {
 		case c.op != take:
 			enough -= min(n, enough-s.low)
@@ -144,16 +129,14 @@ func (s scale) plan(calls []*call, m memory) plan {
 	lower, higher := uint64(math.MaxUint64), uint64(math.MaxUint64) // how much start may differ
 	for i, c := range calls {
 		if c.op == take {
-			if n := s.zero + level(c.amount); x >= n {
-				c.granted = true
-				lower = min(lower, uint64(x-n))
-				x -= level(c.amount)
+			if c.granted = x >= c.n; c.granted {
+				lower = min(lower, uint64(x-c.n))
+				x -= c.n - s.zero
 			} else {
-				c.granted = false
-				higher = min(higher, uint64(n-x)-1)
+				higher = min(higher, uint64(c.n-x)-1)
 			}
 		} else {
-			sum := x + level(c.amount)
+			sum := x + (c.n - s.zero)
 			if sum < x || sum > s.high {
 				break // beyond what the program can count
 			}

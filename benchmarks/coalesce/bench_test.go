@@ -15,6 +15,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,15 +46,32 @@ func targets() []matrix.Target {
 
 func BenchmarkHotRow(b *testing.B) {
 	for _, target := range targets() {
-		for _, callers := range []int{500, 16} {
-			b.Run(target.Name+"/"+strconv.Itoa(callers)+" callers", func(b *testing.B) { many(b, target, callers) })
-		}
-		b.Run(target.Name+"/1 caller", func(b *testing.B) { one(b, target) })
+		b.Run(target.Name, func(b *testing.B) {
+			dsn := durable(b, target)
+			for _, callers := range []int{500, 16} {
+				b.Run(strconv.Itoa(callers)+" callers", func(b *testing.B) { many(b, target, dsn, callers) })
+			}
+			b.Run("1 caller", func(b *testing.B) { one(b, target, dsn) })
+		})
 	}
 }
 
-func many(b *testing.B, target matrix.Target, callers int) {
-	db, counter, coalescer := open(b, target)
+// durable returns the DSN of a database that keeps what it commits, as one in production does: the time of a commit is
+// what the callers of a hot row wait for. A server that the environment names is used as it is.
+func durable(b *testing.B, target matrix.Target) (dsn string) {
+	if target.Dialect == nogap.Postgres && os.Getenv("NOGAP_POSTGRES_DSN") == "" {
+		return servers.StartPostgres(b, "fsync=on", "full_page_writes=on").DSN
+	}
+	dsn = target.DSN(b)
+	if target.Dialect == nogap.MariaDB && os.Getenv("NOGAP_MARIADB_DSN") == "" {
+		_, err := target.Connect(b, dsn).Exec("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+		require.NoError(b, err)
+	}
+	return strings.Replace(dsn, "synchronous(NORMAL)", "synchronous(FULL)", 1) // SQLite
+}
+
+func many(b *testing.B, target matrix.Target, dsn string, callers int) {
+	db, counter, coalescer := open(b, target, dsn)
 	for _, take := range []takeFunc{counter, coalescer} {
 		run(b, take, callers, slice/4) // to warm up
 	}
@@ -78,15 +96,16 @@ func many(b *testing.B, target matrix.Target, callers int) {
 	b.ReportMetric(0, "ns/op") // which says nothing here
 }
 
-// one alternates between the two, so that what else the machine does meets both alike.
-func one(b *testing.B, target matrix.Target) {
-	_, counter, coalescer := open(b, target)
+// one alternates between the two, and in who goes first, so that what else the machine does meets both alike.
+func one(b *testing.B, target matrix.Target, dsn string) {
+	_, counter, coalescer := open(b, target, dsn)
 	latencies := [2][]time.Duration{}
 	for b.Loop() {
-		for end := time.Now().Add(2 * slice); time.Now().Before(end); {
-			for i, take := range []takeFunc{counter, coalescer} {
+		turn := 0
+		for end := time.Now().Add(2 * slice); time.Now().Before(end); turn++ {
+			for _, i := range []int{turn % 2, 1 - turn%2} {
 				begin := time.Now()
-				_, err := take(context.Background(), "hot")
+				_, err := []takeFunc{counter, coalescer}[i](context.Background(), "hot")
 				latencies[i] = append(latencies[i], time.Since(begin))
 				require.NoError(b, err)
 			}
@@ -99,36 +118,21 @@ func one(b *testing.B, target matrix.Target) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// durable makes a server of this test binary's own keep what it commits, as one in production does: the time of a commit
-// is what the callers of a hot row wait for. A server that the environment names is used as it is.
-func durable(b *testing.B, target matrix.Target, db *sql.DB) {
-	var statements []string
-	switch {
-	case target.Dialect == nogap.Postgres && os.Getenv("NOGAP_POSTGRES_DSN") == "":
-		statements = []string{"ALTER SYSTEM SET fsync = on", "ALTER SYSTEM SET full_page_writes = on", "SELECT pg_reload_conf()"}
-	case target.Dialect == nogap.MariaDB && os.Getenv("NOGAP_MARIADB_DSN") == "":
-		statements = []string{"SET GLOBAL innodb_flush_log_at_trx_commit = 1"}
-	case target.Dialect == nogap.SQLite:
-		statements = []string{"PRAGMA synchronous = FULL"}
-	}
-	for _, s := range statements {
-		_, err := db.Exec(s)
-		require.NoError(b, err, s)
-	}
-}
-
 // open makes the row, and returns the two ways to take one from it.
-func open(b *testing.B, target matrix.Target) (db *sql.DB, counter, coalescer takeFunc) {
-	db = target.Open(b)
-	if target.Name != "sqlite/modernc" { // whose pool is as large as is good for it
+func open(b *testing.B, target matrix.Target, dsn string) (db *sql.DB, counter, coalescer takeFunc) {
+	db = target.Connect(b, dsn)
+	if target.Dialect != nogap.SQLite { // whose pool is as large as is good for it
 		db.SetMaxOpenConns(connections)
 		db.SetMaxIdleConns(connections)
 	}
-	durable(b, target, db)
-	_, err := db.Exec("CREATE TABLE items (id VARCHAR(20) PRIMARY KEY, stock BIGINT NOT NULL)")
-	require.NoError(b, err)
-	_, err = db.Exec("INSERT INTO items VALUES ('hot', " + strconv.FormatInt(stock, 10) + ")")
-	require.NoError(b, err)
+	for _, s := range []string{
+		"DROP TABLE IF EXISTS items",
+		"CREATE TABLE items (id VARCHAR(20) PRIMARY KEY, stock BIGINT NOT NULL)",
+		"INSERT INTO items VALUES ('hot', " + strconv.FormatInt(stock, 10) + ")",
+	} {
+		_, err := db.Exec(s)
+		require.NoError(b, err, s)
+	}
 	c, err := atomic.NewCounter[int64](db, "items", "stock")
 	require.NoError(b, err)
 	return db, c.DecrementIfPositive, atomic.Coalesce(c).DecrementIfPositive
