@@ -60,18 +60,21 @@ func (l *Locker) contend(ctx context.Context, lease *Lease, yield bool) (*hold, 
 		broken  time.Time // since when too few nodes have been in order
 		tries   int       // failed attempts since somebody was known to hold the lock
 	)
+	if yield {
+		lease.waited = true
+		w = l.waiters.add(l, key)
+		w.yield(ctx)
+	}
 	for {
-		if !yield {
-			var h *hold
-			if h, failure = l.attempt(ctx, lease.name); failure == nil {
-				if w != nil {
-					w.leave(true)
-				}
-				return h, nil
+		var h *hold
+		if h, failure = l.attempt(ctx, lease.name); failure == nil {
+			if w != nil {
+				w.leave(true)
 			}
+			return h, nil
 		}
 		switch {
-		case failure == nil, failure.answered() >= l.quorum():
+		case failure.answered() >= l.quorum():
 			broken = time.Time{}
 		case broken.IsZero():
 			broken = time.Now()
@@ -91,9 +94,6 @@ func (l *Locker) contend(ctx context.Context, lease *Lease, yield bool) (*hold, 
 		left, queued := w.join(ctx)
 		var pause time.Duration
 		switch {
-		case yield:
-			yield = false
-			pause = yieldWait
 		case queued && left < 0 && tries == 0:
 			tries++ // released just before we were in the queue: nobody will wake us
 		case queued && left >= 0 && len(failure.Nodes) == l.total() && failure.held() >= l.quorum():

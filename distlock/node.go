@@ -170,10 +170,14 @@ func (n *node) drop(ctx context.Context, key, value string) error {
 	return dropScript.Run(ctx, n.client, []string{key}, value).Err()
 }
 
-// join puts this process into the lock's queue. It returns how long the lock has left on this node; a negative time
+// join puts this process into the lock's queue, at the head if it is to be first. It returns how long the lock has left on this node; a negative time
 // means that nobody holds it here.
-func (n *node) join(ctx context.Context, key, process string, keep time.Duration) (time.Duration, error) {
-	ms, err := joinScript.Run(ctx, n.client, []string{key, queueKey(key)}, process, keep.Milliseconds()).Int64()
+func (n *node) join(ctx context.Context, key, process string, first bool, keep time.Duration) (time.Duration, error) {
+	push := "RPUSH"
+	if first {
+		push = "LPUSH"
+	}
+	ms, err := joinScript.Run(ctx, n.client, []string{key, queueKey(key)}, process, keep.Milliseconds(), push).Int64()
 	return time.Duration(ms) * time.Millisecond, err
 }
 

@@ -13,8 +13,9 @@ const (
 	// maxWait is how long a process waits for a hint before it tries by itself: what a lost one costs at most. It is
 	// shortened at random, so that processes don't try in step.
 	maxWait = time.Second
-	// yieldWait is how long a process that has just woken another one leaves it alone.
-	yieldWait = 50 * time.Millisecond
+	// yieldWait is how long a process that was just woken may take to get the lock, before the one that woke it looks
+	// whether it has.
+	yieldWait = 25 * time.Millisecond
 	// queueTTL is how long a queue lives that nobody refreshes. A live waiter does every maxWait.
 	queueTTL = 10 * maxWait
 )
@@ -78,9 +79,11 @@ func (w *waiter) wake() {
 	}
 }
 
-// join takes a place in the queue, or keeps the one it has. It returns how long the lock has left on that node; a
+// join takes a place in the queue, or keeps the one it has: at the end, or at the head if it was its turn and somebody was
+// faster. It returns how long the lock has left on that node; a
 // negative time means that nobody holds it there. It reports false if there is no queue to be had.
 func (w *waiter) join(ctx context.Context) (left time.Duration, ok bool) {
+	first := w.hinted
 	w.hinted = false
 	for _, n := range w.locker.queueNodes(w.key) {
 		if n.late.Load() {
@@ -92,7 +95,7 @@ func (w *waiter) join(ctx context.Context) (left time.Duration, ok bool) {
 			if err := n.inbox.open(ctx); err != nil {
 				return 0, err
 			}
-			left, err := n.join(ctx, w.key, w.locker.process, queueTTL)
+			left, err := n.join(ctx, w.key, w.locker.process, first, queueTTL)
 			if w.left.Load() { // while we were on our way in
 				n.leave(ctx, w.key, w.locker.process)
 			}
@@ -108,6 +111,22 @@ func (w *waiter) join(ctx context.Context) (left time.Duration, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// yield takes a place in the queue and lets the process go first that was woken when this one released the lock. It
+// returns when this one is woken in its turn, or when a try is due.
+func (w *waiter) yield(ctx context.Context) {
+	if _, queued := w.join(ctx); !queued {
+		return
+	}
+	w.wait(ctx, yieldWait)
+	if w.hinted || w.locker.ended(ctx) != nil {
+		return
+	}
+	// To try now would be to push in, at the moment of the next release if it comes to that.
+	if left, queued := w.join(ctx); queued && left >= 0 {
+		w.wait(ctx, pollWait(left))
+	}
 }
 
 // wait waits for a hint, for d, or for the end of ctx.
