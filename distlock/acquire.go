@@ -28,8 +28,8 @@ func (l *Locker) lock(ctx context.Context, name string, parent context.Context) 
 	lease.waited = waited
 	from := l.takePassed(name)
 	if from.hold != nil {
-		if from.hold.serve(lease) {
-			l.acquired(lease, true)
+		if now := time.Now(); from.hold.serve(lease, now) {
+			l.acquired(lease, now, true)
 			return lease, nil
 		}
 		l.discard(from)
@@ -122,7 +122,8 @@ func (l *Locker) contend(ctx context.Context, lease *Lease, yield bool) (*hold, 
 // begin starts a lease on a hold that was just acquired.
 func (l *Locker) begin(ctx context.Context, lease *Lease, h *hold) (*Lease, error) {
 	reason := l.ended(ctx)
-	if reason == nil && !h.serve(lease) {
+	now := time.Now()
+	if reason == nil && !h.serve(lease, now) {
 		reason = errors.New("lost again at once")
 	}
 	if reason != nil {
@@ -130,7 +131,7 @@ func (l *Locker) begin(ctx context.Context, lease *Lease, h *hold) (*Lease, erro
 		lease.turn.Done()
 		return nil, l.gaveUp(lease.name, lease.since, nil, reason)
 	}
-	l.acquired(lease, false)
+	l.acquired(lease, now, false)
 	return lease, nil
 }
 
@@ -139,11 +140,11 @@ func (l *Locker) unlock(ctx context.Context, lease *Lease) error {
 	var (
 		h    = lease.hold
 		name = lease.name
-		held = time.Since(lease.since)
+		now  = time.Now()
 		next passed
 		err  error
 	)
-	if h.leave() && l.line.Waiting(name) > 0 && l.tasks.closing.Err() == nil {
+	if h.leave(now) && l.line.Waiting(name) > 0 && l.tasks.closing.Err() == nil {
 		next.hold = h
 	} else {
 		next.woke, err = h.give(ctx)
@@ -159,7 +160,7 @@ func (l *Locker) unlock(ctx context.Context, lease *Lease) error {
 	if left {
 		l.sweep(name)
 	}
-	l.config.onEvent(Event{Kind: Released, Name: name, HandedOver: next.hold != nil, Duration: held, Err: err})
+	l.config.onEvent(Event{Kind: Released, Name: name, HandedOver: next.hold != nil, Duration: now.Sub(lease.since), Err: err})
 	return err
 }
 
@@ -243,8 +244,7 @@ func (l *Locker) gaveUp(name string, start time.Time, failure *Error, reason err
 }
 
 // acquired tells of a lease that begins.
-func (l *Locker) acquired(lease *Lease, handedOver bool) {
-	now := time.Now()
+func (l *Locker) acquired(lease *Lease, now time.Time, handedOver bool) {
 	waited := now.Sub(lease.since)
 	lease.since = now
 	if lease.waited {

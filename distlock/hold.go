@@ -94,7 +94,7 @@ func (l *Locker) newMutex(key string, claims []claim) mutex {
 // be trusted any more. It runs on the monotonic clock and fires at once when a stopped process goes on after that time.
 func (h *hold) watch() {
 	h.lock()
-	left := h.left()
+	left := h.left(time.Now())
 	if h.state != live || left <= 0 {
 		h.lose(nil)
 		h.unlock()
@@ -114,13 +114,13 @@ func (h *hold) watch() {
 	if err != nil {
 		next = h.locker.config.ttl / 10
 	}
-	h.timer.Reset(max(0, min(next, h.left())))
+	h.timer.Reset(max(0, min(next, h.left(time.Now()))))
 }
 
 // left returns how long the hold can be trusted: a little less than redsync says, so that the holder hears of the loss
 // before the lock may be somebody else's. The hold is locked.
-func (h *hold) left() time.Duration {
-	return time.Until(h.until) - h.locker.margin()
+func (h *hold) left(now time.Time) time.Duration {
+	return h.until.Sub(now) - h.locker.margin()
 }
 
 // renew extends the lock and so asks, too, whether it is still ours. It returns ErrLost, wrapped, if it is not, and
@@ -174,10 +174,10 @@ func (h *hold) lose(why error) {
 }
 
 // serve makes the hold the lease's. It reports false if the hold is of no use any more.
-func (h *hold) serve(lease *Lease) bool {
+func (h *hold) serve(lease *Lease, now time.Time) bool {
 	h.lock()
 	defer h.unlock()
-	if h.state == live && h.left() <= 0 {
+	if h.state == live && h.left(now) <= 0 {
 		h.lose(nil)
 	}
 	if h.state != live {
@@ -188,18 +188,18 @@ func (h *hold) serve(lease *Lease) bool {
 }
 
 // leave takes the hold from its lease. It reports whether another lease may have it.
-func (h *hold) leave() bool {
+func (h *hold) leave(now time.Time) bool {
 	h.lock()
 	defer h.unlock()
 	h.lease = nil
-	return h.state == live && h.left() > 0 && time.Since(h.taken) < h.locker.config.handOver
+	return h.state == live && h.left(now) > 0 && now.Sub(h.taken) < h.locker.config.handOver
 }
 
 // give gives the lock back. It reports whether another process was woken. The watchdog has stopped for good when it
 // starts, and a renewal that is still on its way finds no key with our value.
 func (h *hold) give(ctx context.Context) (woke bool, err error) {
 	h.lock()
-	if h.state == live && h.left() <= 0 {
+	if h.state == live && h.left(time.Now()) <= 0 {
 		h.lose(nil)
 	}
 	wasLost := h.state == lost

@@ -74,7 +74,7 @@ func (l *Lease) Unlock(ctx context.Context) error {
 func (l *Lease) valid() bool {
 	l.hold.mu.Lock()
 	defer l.hold.mu.Unlock()
-	return !l.over.Load() && l.hold.lease == l && l.hold.state == live && l.hold.left() > 0
+	return !l.over.Load() && l.hold.lease == l && l.hold.state == live && l.hold.left(time.Now()) > 0
 }
 
 // confirm asks the nodes whether they still have the lease, and extends it. It returns ErrLost if they don't.
