@@ -4,12 +4,39 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/txn"
 )
+
+// batch is calls that go together, and how far they have got.
+type batch struct {
+	calls   []*call
+	leader  *call
+	settled int // so many of the calls, from the first, have an outcome; the leader's alone
+
+	mu   sync.Mutex
+	told int // so many of the callers have been woken
+}
+
+// tell wakes the callers of the calls that are settled, except the leader, who does it.
+func (b *batch) tell() { b.wake(b.settled, answered) }
+
+// abandon wakes those who still wait.
+func (b *batch) abandon() { b.wake(len(b.calls), abandoned) }
+
+func (b *batch) wake(upTo int, s signal) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for ; b.told < upTo; b.told++ {
+		if c := b.calls[b.told]; c != b.leader {
+			c.wake <- s
+		}
+	}
+}
 
 // batchSQL is what carries out the plans for one column, in one server's SQL.
 type batchSQL struct {

@@ -41,7 +41,8 @@ var (
 //
 // A caller whose context ends before its batch leaves gets the context's error and has taken nothing. One whose batch is
 // under way waits for the real outcome, for as long as Timeout allows the batch, and gets that in place of the context's
-// error. A batch that Timeout ended fails with context.DeadlineExceeded. nogap.ErrOutcomeUnknown reaches every caller of
+// error. A batch that Timeout ended fails with context.DeadlineExceeded; if the driver does not come back even then, only
+// the caller in whose goroutine it was sent goes on waiting for it. nogap.ErrOutcomeUnknown reaches every caller of
 // the batch that it befell, and nothing is sent again. If a driver panics, so does the caller in whose goroutine the
 // batch was sent; the others get nogap.ErrOutcomeUnknown.
 //
@@ -137,17 +138,21 @@ func (c *Coalescer[N]) do(ctx context.Context, w wish, key Key) (value N, err er
 	if err != nil {
 		return value, c.failed(key, err)
 	}
+	woken := leads
 	if !first {
 		select {
-		case <-own.wake:
+		case woken = <-own.wake:
 		case <-own.done:
 			if c.lines.leave(own) {
 				return value, c.failed(key, ctx.Err())
 			}
-			<-own.wake // its batch is under way
+			woken = <-own.wake // its batch is under way
 		}
 	}
-	if own.queued { // it has the turn
+	switch woken {
+	case abandoned:
+		return value, c.failed(key, errAbandoned)
+	case leads:
 		if crowded {
 			// Whoever is ready to run does so before the batch leaves, and may want to be part of it: so the callers who
 			// have just got their answers, and call again, form one batch and not two that take turns.
@@ -160,34 +165,46 @@ func (c *Coalescer[N]) do(ctx context.Context, w wish, key Key) (value N, err er
 	return c.outcome(own)
 }
 
+// grace is how long a driver may go on after the end of a batch's context. Some don't heed it while they connect.
+const grace = time.Second
+
+var errAbandoned = fmt.Errorf("%w: the driver does not come back with the batch: %w",
+	nogap.ErrOutcomeUnknown, context.DeadlineExceeded)
+
 // lead sends the batch of all who wait, on behalf of the first of them. The error is that of a caller who gave up before.
 func (c *Coalescer[N]) lead(ctx context.Context, own *call, first bool) error {
 	if ctx.Err() != nil && c.lines.leave(own) {
 		return ctx.Err()
 	}
-	t, batch, m := c.lines.take(own, c.options.maxBatch, first)
-	if batch == nil {
+	t, calls, m := c.lines.take(own, c.options.maxBatch, first)
+	if calls == nil {
 		return nil
 	}
-	told, answered := 0, 0
-	defer func() {
-		for _, left := range batch[answered:] { // none, unless the driver panicked
-			left.err = fmt.Errorf("%w: the goroutine that sent the batch panicked", nogap.ErrOutcomeUnknown)
-		}
-		wake(batch[told:], own)
-		c.lines.pass(t, m)
-	}()
-	if first && len(batch) == 1 {
-		answered = c.oneByOne(ctx, batch, &m)
+	if first && len(calls) == 1 {
+		defer func() { c.lines.pass(t, m) }() // also if the driver panics
+		c.oneByOne(ctx, calls, &m)
 		return nil
 	}
 	// The context that ends the batch is nobody's own.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.timeout)
 	defer cancel()
-	for answered < len(batch) {
-		wake(batch[told:answered], own)
-		told = answered
-		answered += c.settle(ctx, batch[answered:], &m)
+	b := &batch{calls: calls, leader: own}
+	overdue := time.AfterFunc(c.options.timeout+grace, func() {
+		b.abandon()
+		c.lines.pass(t, memory{})
+	})
+	defer func() {
+		overdue.Stop()
+		for _, left := range calls[b.settled:] { // none, unless the driver panicked
+			left.err = fmt.Errorf("%w: the goroutine that sent the batch panicked", nogap.ErrOutcomeUnknown)
+		}
+		b.settled = len(calls)
+		b.tell()
+		c.lines.pass(t, m)
+	}()
+	for b.settled < len(calls) {
+		b.tell()
+		b.settled += c.settle(ctx, calls[b.settled:], &m)
 	}
 	return nil
 }

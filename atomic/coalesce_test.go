@@ -438,13 +438,49 @@ func TestCoalesceContexts(t *testing.T) {
 			require.ErrorIs(t, a.err, nogap.ErrOutcomeUnknown)
 		}
 	})
+	bubble("a driver that does not heed the Timeout", t, func(t *testing.T) {
+		row := smallint(10)
+		hang := make(chan struct{})
+		var hangs stdatomic.Bool
+		row.before = func(_ context.Context, c fakedb.Call) error {
+			if strings.HasPrefix(c.Query, "UPDATE") && !hangs.Swap(true) {
+				<-hang
+			}
+			return nil
+		}
+		crowd := gather(t, row, atomic.Timeout(time.Second))
+		for range 3 {
+			crowd.call(t.Context(), takeOne)
+		}
+		close(crowd.release)
+		time.Sleep(time.Second + time.Millisecond)
+		late := crowd.call(t.Context(), take(5))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, a := range crowd.answers[2:4] {
+			require.True(t, a.done.Load())
+			require.ErrorIs(t, a.err, nogap.ErrOutcomeUnknown)
+			require.ErrorIs(t, a.err, context.DeadlineExceeded)
+		}
+		require.True(t, late.done.Load())
+		require.NoError(t, late.err, "the row goes on")
+		require.Equal(t, int64(5), late.value)
+		require.False(t, crowd.answers[1].done.Load())
+		close(hang)
+		synctest.Wait()
+		require.True(t, crowd.answers[1].done.Load())
+		if crowd.answers[1].err != nil { // database/sql may have closed the rows when the context ended
+			require.ErrorIs(t, crowd.answers[1].err, nogap.ErrOutcomeUnknown)
+		}
+		require.Equal(t, int64(2), row.get())
+		require.Zero(t, crowd.c.Rows())
+	})
 	bubble("the row goes on without a first caller who hangs", t, func(t *testing.T) {
 		row := smallint(10)
 		hang := make(chan struct{})
-		first := true
+		var hangs stdatomic.Bool
 		row.before = func(ctx context.Context, c fakedb.Call) error {
-			if c.Kind == fakedb.Query && first {
-				first = false
+			if c.Kind == fakedb.Query && !hangs.Swap(true) {
 				<-hang
 			}
 			return nil

@@ -17,8 +17,8 @@ type call struct {
 	err     error // without the row, unless alone
 	alone   bool  // made on the Counter
 
-	wake       chan struct{} // one signal: the outcome is there or, if still queued, the turn
-	queued     bool          // guarded by the lines' mutex
+	wake       chan signal // one; nil for who has had the turn from the beginning
+	queued     bool        // guarded by the lines' mutex
 	line       *line
 	prev, next *call
 }
@@ -32,14 +32,14 @@ func (c *call) gaveUp() bool {
 	}
 }
 
-// wake tells callers that their outcome is there, except the one who does it.
-func wake(calls []*call, own *call) {
-	for _, c := range calls {
-		if c != own {
-			c.wake <- struct{}{}
-		}
-	}
-}
+// signal is what a caller who waits is woken for.
+type signal int
+
+const (
+	answered  signal = iota // the outcome is there
+	leads                   // it has the turn
+	abandoned               // the batch left, and nobody knows what became of it
+)
 
 // lines are the callers who wait, for each row that is wanted. A row is in there from its first caller's enter until
 // pass finds nobody waiting. One caller at a time has the turn to send something for the row.
@@ -100,7 +100,7 @@ func (q *lines) enter(name []byte, c *call) (first, crowded bool, err error) {
 	if l.waiting == q.maxWaiting {
 		return false, false, ErrOverloaded
 	}
-	c.wake = make(chan struct{}, 1)
+	c.wake = make(chan signal, 1)
 	l.push(c)
 	q.watch(l)
 	return false, true, nil
@@ -123,9 +123,9 @@ func (q *lines) leave(c *call) bool {
 		return false
 	}
 	l := c.line
-	leads := l.leader == c
+	had := l.leader == c
 	l.remove(c)
-	if leads {
+	if had {
 		q.advance(l)
 	}
 	return true
@@ -182,7 +182,7 @@ func (q *lines) advance(l *line) {
 		delete(q.rows, l.name)
 		return
 	}
-	l.leader.wake <- struct{}{}
+	l.leader.wake <- leads
 }
 
 // close refuses those who wait, and those to come. A caller who has been given the turn finds out by itself.
@@ -196,7 +196,7 @@ func (q *lines) close() {
 			if c != l.leader {
 				l.remove(c)
 				c.err = ErrClosed
-				c.wake <- struct{}{}
+				c.wake <- answered
 			}
 			c = next
 		}
