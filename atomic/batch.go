@@ -72,8 +72,11 @@ func (c *column) buildBatch(s dialect.Server, sc scale) (*batchSQL, error) {
 		scale:    sc,
 		add:      c.guard(s, col+" + "+param(1), within, how, ErrLimit),
 		take:     c.guard(s, col+" - "+param(1), within, how, ErrInsufficient),
-		read:     s.Compile(read),
-		readLock: s.Compile(read + lock),
+		read:     s.Compile(read).WithLiterals(),
+		readLock: s.Compile(read + lock).WithLiterals(),
+	}
+	for _, g := range []*guard{&q.add, &q.take} {
+		g.update = g.update.WithLiterals()
 	}
 	if s.Dialect == nogap.SQLite {
 		q.writeLock = s.WriteLock(c.name)
@@ -176,7 +179,8 @@ func (c *Coalescer[N]) tryLocked(
 
 func (c *Coalescer[N]) look(ctx context.Context, r txn.Runner, query dialect.Statement, key Key, m *memory) error {
 	var value sql.Null[N]
-	err := r.Read(ctx, query.Text, query.Args(key), &value)
+	text, args := query.Bind(key)
+	err := r.Read(ctx, text, args, &value)
 	switch {
 	case err != nil:
 		return err

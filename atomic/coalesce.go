@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -154,9 +153,7 @@ func (c *Coalescer[N]) do(ctx context.Context, w wish, key Key) (value N, err er
 		return value, c.failed(key, errAbandoned)
 	case leads:
 		if crowded {
-			// Whoever is ready to run does so before the batch leaves, and may want to be part of it: so the callers who
-			// have just got their answers, and call again, form one batch and not two that take turns.
-			runtime.Gosched()
+			c.lines.gather(own)
 		}
 		if err := c.lead(ctx, own, first); err != nil {
 			return value, c.failed(key, err)

@@ -203,7 +203,7 @@ func FuzzCoalesce(f *testing.F) {
 			s.requests = append(s.requests, request{script[0] % 4, amount(script[1]), amount(script[2])})
 		}
 		if s.other < s.low || s.other > s.high || len(s.requests) == 0 {
-			t.Skip()
+			return // no such script
 		}
 		likeOneByOne(t, s)
 	})

@@ -192,19 +192,20 @@ func guarded[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args
 
 // update runs the guarded update. If it changed nothing, the guard did not hold or there is no such row.
 func update[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args []any) (value T, changed bool, err error) {
+	text, bound := g.update.Bind(args)
 	if g.value == returned {
 		var row struct { // one allocation for what would be two
 			value T
 			dest  [1]any
 		}
 		row.dest[0] = &row.value
-		err = r.QueryRow(ctx, g.update.Text, g.update.Args(args), row.dest[:]...)
+		err = r.QueryRow(ctx, text, bound, row.dest[:]...)
 		if errors.Is(err, sql.ErrNoRows) {
 			return value, false, nil
 		}
 		return row.value, err == nil, err
 	}
-	res, err := r.Exec(ctx, g.update.Text, g.update.Args(args)...)
+	res, err := r.Exec(ctx, text, bound...)
 	if err != nil {
 		return value, false, err
 	}

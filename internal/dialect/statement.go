@@ -1,6 +1,8 @@
 package dialect
 
 import (
+	"database/sql/driver"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -14,6 +16,10 @@ type Statement struct {
 	order []int
 	// used is how many of the caller's values there are for it.
 	used int
+	// between is what stands before, between and behind the placeholders on MySQL, and literals says that values may be
+	// written in their place.
+	between  []string
+	literals bool
 }
 
 // Compile turns a template, in which {1}, {2} … stand for the caller's values and may be repeated, into the server's
@@ -22,10 +28,14 @@ type Statement struct {
 func (s Server) Compile(template string) Statement {
 	var b strings.Builder
 	var order []int
+	var between []string
 	used := 0
 	for {
 		before, rest, found := strings.Cut(template, "{")
 		b.WriteString(before)
+		if s.IsMySQL() {
+			between = append(between, before)
+		}
 		if !found {
 			break
 		}
@@ -49,7 +59,15 @@ func (s Server) Compile(template string) Statement {
 	if inOrder(order) {
 		order = nil
 	}
-	return Statement{Text: b.String(), order: order, used: used}
+	return Statement{Text: b.String(), order: order, used: used, between: between}
+}
+
+// WithLiterals returns the statement for one whose latency many callers wait for. On MySQL, Bind then writes the values
+// into its text where that is safe: with placeholders the driver prepares, executes and closes it, which takes two
+// round trips.
+func (st Statement) WithLiterals() Statement {
+	st.literals = true
+	return st
 }
 
 // inOrder reports whether each placeholder takes the next of the caller's values.
@@ -73,6 +91,51 @@ func (st Statement) Args(values []any) []any {
 		args[i] = values[n]
 	}
 	return args
+}
+
+// Bind returns what to send for the values: the text, and the arguments for its placeholders.
+func (st Statement) Bind(values []any) (text string, args []any) {
+	args = st.Args(values)
+	if !st.literals || st.between == nil {
+		return st.Text, args
+	}
+	b := make([]byte, 0, 2*len(st.Text))
+	for i, arg := range args {
+		b = append(b, st.between[i]...)
+		var ok bool
+		if b, ok = appendLiteral(b, arg); !ok {
+			return st.Text, args
+		}
+	}
+	return string(append(b, st.between[len(args)]...)), nil
+}
+
+// appendLiteral writes a value as SQL, if it means the same there in every sql_mode and character set: an integer, or
+// text of plain characters.
+func appendLiteral(b []byte, value any) ([]byte, bool) {
+	if _, converts := value.(driver.Valuer); converts {
+		return b, false
+	}
+	switch v := reflect.ValueOf(value); {
+	case v.CanInt():
+		return strconv.AppendInt(b, v.Int(), 10), true
+	case v.CanUint():
+		return strconv.AppendUint(b, v.Uint(), 10), true
+	case v.Kind() == reflect.String && isPlain(v.String()):
+		return append(append(append(b, '\''), v.String()...), '\''), true
+	}
+	return b, false
+}
+
+func isPlain(text string) bool {
+	for _, c := range []byte(text) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-_.:/@", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return text != "" // which is NULL under EMPTY_STRING_IS_NULL
 }
 
 // Equals returns the template of a condition that holds when each column equals its value, whose placeholders are
