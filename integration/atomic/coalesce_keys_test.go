@@ -1,0 +1,64 @@
+//go:build unix
+
+package atomic_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/atomic"
+	"github.com/nogap-go/nogap/integration/matrix"
+)
+
+// A batch finds its row whatever the key looks like, and no other row, also where the key is written into the statement.
+func TestCoalescerKeys(t *testing.T) {
+	for name, keys := range map[string]struct {
+		column string
+		values []any
+	}{
+		"text": {"VARCHAR(60)", []any{
+			"sku-1", "SKU_2.a:b/c@d", "O'Brien", `back\slash`, `back\'quote`, `"double"`, "`tick`", "two words", "trailing-",
+			"--", "/* no comment */", "'; DELETE FROM items; --", "x' OR 'x'='x", "?", "$1", "{1}", "%", "_", "été", "漢字", "🔑",
+			"line\nbreak", "1", "01", "1e0", "0x1", "NULL", "TRUE", "",
+		}},
+		"numbers": {"BIGINT", []any{
+			int64(0), int64(1), int64(-1), int64(math.MaxInt64), int64(math.MinInt64), 2, int8(-3), uint16(4), uint64(5),
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			matrix.Each(t, func(t *testing.T, target matrix.Target) {
+				db := target.Open(t)
+				exec(t, db, "CREATE TABLE items (id "+keys.column+" PRIMARY KEY, stock BIGINT NOT NULL)")
+				stock, err := atomic.NewCounter[int64](db, "items", "stock")
+				require.NoError(t, err)
+				const start, callers = 1000, 20
+				first := "?"
+				if target.Dialect == nogap.Postgres {
+					first = "$1"
+				}
+				for _, key := range keys.values {
+					_, err := db.Exec(fmt.Sprintf("INSERT INTO items VALUES (%s, %d)", first, start), key)
+					require.NoError(t, err, "%v", key)
+				}
+				hot := atomic.Coalesce(stock)
+				for i, key := range keys.values {
+					together(callers, func(int) {
+						_, err := hot.Decrement(context.Background(), int64(i+1), key)
+						if err != nil {
+							t.Errorf("%#v: %v", key, err)
+						}
+					})
+				}
+				for i, key := range keys.values {
+					left := value[int64](t, db, "SELECT stock FROM items WHERE id = "+first, key)
+					require.Equal(t, start-callers*int64(i+1), left, "%#v", key)
+				}
+			})
+		})
+	}
+}
