@@ -53,6 +53,10 @@ var (
 // and rows share a small pool evenly. Only if a caller without a deadline hangs, the row goes on without it, after
 // Timeout.
 //
+// On MySQL and MariaDB a batch takes one round trip: its amounts, and keys that are integers or consist of ASCII letters,
+// digits and -_.:/@, stand in the text of its statement, and so in whatever logs or traces that. Other keys are passed as
+// arguments, for which the driver needs two round trips unless its interpolateParams is set.
+//
 // Key values that database/sql does not take by itself, but the driver does, are not merged.
 //
 // A Coalescer is safe for concurrent use. One per column and process merges most.
