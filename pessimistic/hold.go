@@ -41,17 +41,17 @@ func newHold(ctx context.Context, db *sql.DB, c config) (*hold, error) {
 	return h, err
 }
 
-// run takes the locks that ids name in this process, and then, in a transaction of every attempt, those in the server by
-// calling lock. With them it calls fn.
-func (h *hold) run(ctx context.Context, ids []lockID, lock func(context.Context, *locker, *sqlx.Tx) error, fn func(context.Context, *sqlx.Tx) error) error {
+// run takes locks in this process, and then, in a transaction of every attempt, those in the server by calling inServer.
+// With them it calls fn.
+func (h *hold) run(ctx context.Context, locks []lock, inServer func(context.Context, *locker, *sqlx.Tx) error, fn func(context.Context, *sqlx.Tx) error) error {
 	if h.server.Is(nogap.SQLite) {
-		ids = []lockID{{}} // every lock is that of the whole database
+		locks = []lock{{}} // every lock is that of the whole database
 	}
-	if err := h.checkNesting(ctx, ids); err != nil {
+	if err := h.checkNesting(ctx, locks); err != nil {
 		return failed(err)
 	}
 	if h.mode.Exclusive() {
-		turns, err := h.queue(ctx, ids)
+		turns, err := h.queue(ctx, locks)
 		defer turns.done()
 		if err != nil {
 			return err
@@ -59,7 +59,7 @@ func (h *hold) run(ctx context.Context, ids []lockID, lock func(context.Context,
 	}
 	var decided error
 	err := txn.Retry(ctx, h.policy, func() error {
-		err := h.attempt(ctx, ids, lock, fn)
+		err := h.attempt(ctx, locks, inServer, fn)
 		if final(err) {
 			decided = err
 			return nil
@@ -73,7 +73,7 @@ func (h *hold) run(ctx context.Context, ids []lockID, lock func(context.Context,
 }
 
 // attempt runs one transaction.
-func (h *hold) attempt(ctx context.Context, ids []lockID, lock func(context.Context, *locker, *sqlx.Tx) error, fn func(context.Context, *sqlx.Tx) error) error {
+func (h *hold) attempt(ctx context.Context, locks []lock, inServer func(context.Context, *locker, *sqlx.Tx) error, fn func(context.Context, *sqlx.Tx) error) error {
 	var (
 		// sqlx hands out a transaction that knows its driver's name, by which it chooses placeholders, only from a
 		// connection of its own.
@@ -106,7 +106,7 @@ func (h *hold) attempt(ctx context.Context, ids []lockID, lock func(context.Cont
 		options.After = l.undo
 	}
 	err := txn.DoWith(ctx, h.db, options, func(*sql.Tx) error {
-		if err := lock(ctx, l, tx); err != nil {
+		if err := inServer(ctx, l, tx); err != nil {
 			return err
 		}
 		// The callback's own statements wait as long as they would without nogap.
@@ -114,7 +114,7 @@ func (h *hold) attempt(ctx context.Context, ids []lockID, lock func(context.Cont
 			return err
 		}
 		locked = true
-		held := &holding{outer: around(ctx), pool: h.pool, ids: ids, exclusive: h.mode.Exclusive(), tx: tx.Tx, server: h.server}
+		held := &holding{outer: around(ctx), pool: h.pool, locks: locks, exclusive: h.mode.Exclusive(), tx: tx.Tx, server: h.server}
 		defer held.ended.Store(true)
 		return fn(context.WithValue(ctx, holdingKey{}, held), tx)
 	})

@@ -45,11 +45,11 @@ func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx con
 	if err != nil {
 		return failed(err)
 	}
-	lock, err := h.namedLock(name)
+	inServer, err := h.namedLock(name)
 	if err != nil {
 		return failed(err)
 	}
-	return h.run(ctx, []lockID{{key: name}}, lock, fn)
+	return h.run(ctx, []lock{{lockID: lockID{key: name}}}, inServer, fn)
 }
 
 func (h *hold) namedLock(name string) (func(context.Context, *locker, *sqlx.Tx) error, error) {

@@ -17,7 +17,7 @@ import (
 type holding struct {
 	outer     *holding
 	pool      *pool
-	ids       []lockID
+	locks     []lock
 	exclusive bool
 	tx        *sql.Tx
 	server    dialect.Server
@@ -36,15 +36,15 @@ var errNested = errors.New("it is held by the call in whose callback this one is
 	"LockRow with the callback's tx")
 
 // checkNesting returns an error if a call around this one holds one of the locks.
-func (h *hold) checkNesting(ctx context.Context, ids []lockID) error {
+func (h *hold) checkNesting(ctx context.Context, locks []lock) error {
 	for outer := around(ctx); outer != nil; outer = outer.outer {
 		if outer.ended.Load() || outer.pool != h.pool || !outer.exclusive && !h.mode.Exclusive() {
 			continue
 		}
-		for _, id := range ids {
-			for _, held := range outer.ids {
-				if id == held {
-					return fmt.Errorf("%v: %w", id, errNested)
+		for _, wanted := range locks {
+			for _, held := range outer.locks {
+				if wanted.lockID == held.lockID {
+					return fmt.Errorf("%v: %w", wanted, errNested)
 				}
 			}
 		}

@@ -18,14 +18,22 @@ type lockID struct {
 	table, key string
 }
 
-func (id lockID) String() string {
+// lock is a lock that a call wants.
+type lock struct {
+	lockID
+	values []any // the key of a row
+}
+
+func (l lock) String() string {
 	switch {
-	case id == lockID{}:
+	case l.lockID == lockID{}:
 		return "the database"
-	case id.table == "":
-		return fmt.Sprintf("the name %q", id.key)
+	case l.table == "":
+		return fmt.Sprintf("the name %q", l.key)
+	case len(l.values) == 1:
+		return fmt.Sprintf("%s = %v", l.table, l.values[0])
 	}
-	return "a row of " + id.table
+	return fmt.Sprintf("%s = %v", l.table, l.values)
 }
 
 // pool is what is known of one *sql.DB.
@@ -53,7 +61,7 @@ func (t turns) done() {
 }
 
 // queue waits for the turn at every lock, in their order, and returns those that it got, also with an error.
-func (h *hold) queue(ctx context.Context, ids []lockID) (got turns, _ error) {
+func (h *hold) queue(ctx context.Context, locks []lock) (got turns, _ error) {
 	start := time.Now()
 	defer func() { h.waited += time.Since(start) }()
 	limited := ctx
@@ -62,23 +70,23 @@ func (h *hold) queue(ctx context.Context, ids []lockID) (got turns, _ error) {
 		limited, cancel = context.WithTimeout(ctx, h.timeout)
 		defer cancel()
 	}
-	for _, id := range ids {
+	for _, wanted := range locks {
 		if h.noWait {
-			turn, free := h.pool.line.Try(id)
+			turn, free := h.pool.line.Try(wanted.lockID)
 			if !free {
-				return got, fmt.Errorf("%w: another call in this process has %v", ErrLocked, id)
+				return got, fmt.Errorf("%w: another call in this process has %v", ErrLocked, wanted)
 			}
 			got = append(got, turn)
 			continue
 		}
-		turn, err := h.pool.line.Wait(limited, id)
+		turn, err := h.pool.line.Wait(limited, wanted.lockID)
 		switch {
 		case err == nil:
 			got = append(got, turn)
 		case ctx.Err() != nil:
-			return got, failed(fmt.Errorf("in line for %v: %w", id, ctx.Err()))
+			return got, failed(fmt.Errorf("in line for %v: %w", wanted, ctx.Err()))
 		default:
-			return got, fmt.Errorf("%w: other calls in this process have %v", ErrLockTimeout, id)
+			return got, fmt.Errorf("%w: other calls in this process have %v", ErrLockTimeout, wanted)
 		}
 	}
 	return got, nil

@@ -78,7 +78,7 @@ func WithRowLock[T any](ctx context.Context, db *sql.DB, row Row, fn func(ctx co
 	}
 	query := t.statement(h.server, h.clause)
 	var item *T
-	return h.run(ctx, []lockID{{t.name, k.text}}, func(ctx context.Context, l *locker, tx *sqlx.Tx) (err error) {
+	return h.run(ctx, []lock{t.lock(k)}, func(ctx context.Context, l *locker, tx *sqlx.Tx) (err error) {
 		item, err = lockOne[T](ctx, l, tx, t, query, k)
 		return err
 	}, func(ctx context.Context, tx *sqlx.Tx) error { return fn(ctx, tx, item) })
@@ -110,13 +110,13 @@ func WithRowLocks[T any](ctx context.Context, db *sql.DB, rows Rows, fn func(ctx
 	if err != nil {
 		return failed(err)
 	}
-	ids := make([]lockID, len(sorted))
+	locks := make([]lock, len(sorted))
 	for i, k := range sorted {
-		ids[i] = lockID{t.name, k.text}
+		locks[i] = t.lock(k)
 	}
 	query := t.statement(h.server, h.clause)
 	var items []*T
-	return h.run(ctx, ids, func(ctx context.Context, l *locker, tx *sqlx.Tx) error {
+	return h.run(ctx, locks, func(ctx context.Context, l *locker, tx *sqlx.Tx) error {
 		found := make(map[string]*T, len(sorted))
 		for _, k := range sorted {
 			item, err := lockOne[T](ctx, l, tx, t, query, k)
@@ -191,11 +191,11 @@ func lockOne[T any](ctx context.Context, l *locker, tx *sqlx.Tx, t *table, query
 	})
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", t.describe(k), err)
+		return nil, fmt.Errorf("%v: %w", t.lock(k), err)
 	case len(items) == 0:
-		return nil, fmt.Errorf("%s: %w", t.describe(k), sql.ErrNoRows)
+		return nil, fmt.Errorf("%v: %w", t.lock(k), sql.ErrNoRows)
 	case len(items) > 1:
-		return nil, fmt.Errorf("%s: the key is not unique, it has %d rows", t.describe(k), len(items))
+		return nil, fmt.Errorf("%v: the key is not unique, it has %d rows", t.lock(k), len(items))
 	}
 	return items[0], nil
 }

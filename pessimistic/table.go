@@ -128,9 +128,4 @@ func (t *table) keys(values []any) (asked, sorted []key, err error) {
 	return asked, sorted, nil
 }
 
-func (t *table) describe(k key) string {
-	if len(k.values) == 1 {
-		return fmt.Sprintf("%s = %v", t.name, k.values[0])
-	}
-	return fmt.Sprintf("%s = %v", t.name, k.values)
-}
+func (t *table) lock(k key) lock { return lock{lockID{t.name, k.text}, k.values} }
