@@ -1,0 +1,149 @@
+package atomic_test
+
+import (
+	"context"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/atomic"
+	"github.com/nogap-go/nogap/internal/fakedb"
+)
+
+func TestCoalesceBadInput(t *testing.T) {
+	row := smallint(5)
+	db := fakedb.Open(row.handle)
+	defer db.Close()
+	pg := atomic.WithDialect(nogap.Postgres)
+	counter, err := atomic.NewCounter[int64](db, "items", "stock", pg)
+	require.NoError(t, err)
+	tx, err := db.Begin()
+	require.NoError(t, err)
+	defer tx.Rollback()
+	row.statements()
+	for want, c := range map[string]*atomic.Coalescer[int64]{
+		"the Counter is nil":            atomic.Coalesce[int64](nil),
+		"part of a transaction":         atomic.Coalesce(counter.WithTx(tx)),
+		"MaxBatch is 0, less than 1":    atomic.Coalesce(counter, atomic.MaxBatch(0)),
+		"MaxWaiting is -1, less than 1": atomic.Coalesce(counter, atomic.MaxWaiting(-1)),
+		"Timeout is 0s":                 atomic.Coalesce(counter, atomic.Timeout(0)),
+		"an option is nil":              atomic.Coalesce(counter, nil),
+	} {
+		for _, op := range []byte{0, 1, 2, 3} {
+			_, err := request{op: op, n: 1, limit: 9}.call(t.Context(), c)
+			require.ErrorContains(t, err, want)
+		}
+		require.ErrorContains(t, c.Close(), want)
+	}
+	text, err := atomic.NewCounter[string](db, "items", "stock", pg)
+	require.NoError(t, err)
+	_, err = atomic.Coalesce(text).Decrement(t.Context(), "1", "sku-1")
+	require.ErrorContains(t, err, "no integers")
+
+	c := atomic.Coalesce(counter)
+	for _, op := range []byte{1, 2, 3} {
+		_, err := request{op: op, n: -1}.call(t.Context(), c)
+		require.ErrorContains(t, err, "amount -1 is negative")
+	}
+	_, err = c.DecrementIfPositive(t.Context())
+	require.ErrorContains(t, err, "has 1 values")
+	require.Empty(t, row.statements())
+	require.Zero(t, c.Rows())
+}
+
+// What only the driver can read is not merged, and can't be mistaken for another row.
+func TestCoalesceKeys(t *testing.T) {
+	type sku string
+	now := time.Now()
+	for name, test := range map[string]struct {
+		a, b any
+		same bool
+	}{
+		"text":                     {"a", sku("a"), true},
+		"an integer":               {1, int64(1), true},
+		"text and bytes":           {"a", []byte("a"), false},
+		"number and text":          {1, "1", false},
+		"not a number":             {math.NaN(), math.NaN(), true},
+		"a pointer":                {&[]string{"a"}[0], "a", true},
+		"a time":                   {now, now.Round(0), true},
+		"another zone":             {now.UTC(), now.In(time.FixedZone("", 3600)), false},
+		"known to the driver only": {[]string{"a"}, []string{"a"}, false},
+	} {
+		bubble(name, t, func(t *testing.T) {
+			hold := make(chan struct{})
+			db := fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+				if c.Kind == fakedb.Query {
+					<-hold
+				}
+				return fakedb.Row(int64(1)), nil
+			})
+			defer db.Close()
+			counter, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(nogap.Postgres))
+			require.NoError(t, err)
+			c := atomic.Coalesce(counter)
+			for _, key := range []any{test.a, test.b} {
+				go c.DecrementIfPositive(context.Background(), key)
+				synctest.Wait()
+			}
+			want := map[bool]int{true: 1}[test.same]
+			require.Equal(t, want, c.Waiting())
+			close(hold)
+			synctest.Wait()
+			require.Zero(t, c.Rows())
+		})
+	}
+}
+
+// Whatever the integer type is, what it cannot hold is the Counter's to answer.
+func TestCoalesceTypes(t *testing.T) {
+	t.Run("int", inType[int])
+	t.Run("int8", inType[int8])
+	t.Run("uint8", inType[uint8])
+	t.Run("uint16", inType[uint16])
+	t.Run("uint64", inType[uint64])
+	type pieces int32
+	t.Run("a type of one's own", inType[pieces])
+}
+
+func inType[N int | int8 | uint8 | uint16 | uint64 | ~int32](t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		row := smallint(100)
+		row.low = 0
+		hold := make(chan struct{})
+		row.before = func(_ context.Context, c fakedb.Call) error {
+			if c.Kind == fakedb.Query {
+				<-hold
+			}
+			return nil
+		}
+		db := fakedb.Open(row.handle)
+		defer db.Close()
+		counter, err := atomic.NewCounter[N](db, "items", "stock", atomic.WithDialect(nogap.Postgres))
+		require.NoError(t, err)
+		c := atomic.Coalesce(counter)
+		defer c.Close()
+		var values [6]N
+		var errs [6]error
+		for i, call := range []func(context.Context) (N, error){
+			func(ctx context.Context) (N, error) { return c.Increment(ctx, 1, "sku-1") },
+			func(ctx context.Context) (N, error) { return c.Increment(ctx, 25, "sku-1") },
+			func(ctx context.Context) (N, error) { return c.Decrement(ctx, 127, "sku-1") },
+			func(ctx context.Context) (N, error) { return c.IncrementUpTo(ctx, 10, 120, "sku-1") },
+			func(ctx context.Context) (N, error) { return c.Decrement(ctx, 126, "sku-1") },
+			func(ctx context.Context) (N, error) { return c.DecrementIfPositive(ctx, "sku-1") },
+		} {
+			go func() { values[i], errs[i] = call(context.Background()) }()
+			synctest.Wait()
+		}
+		close(hold)
+		synctest.Wait()
+		require.Equal(t, [6]N{101, 126, 126, 126, 0, 0}, values)
+		for i, want := range []error{nil, nil, atomic.ErrInsufficient, atomic.ErrLimit, nil, atomic.ErrInsufficient} {
+			require.ErrorIs(t, errs[i], want)
+		}
+	})
+}
