@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"math"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -184,80 +183,6 @@ func TestNegativeValues(t *testing.T) {
 	})
 }
 
-func TestEdgeOfTheType(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
-		types := map[string]int64{"BIGINT": math.MaxInt64}
-		if target.Dialect != nogap.SQLite { // where every integer has 64 bits
-			types["INTEGER"], types["SMALLINT"] = math.MaxInt32, math.MaxInt16
-		}
-		for columnType, most := range types {
-			t.Run(columnType, func(t *testing.T) {
-				db := items(t, target, columnType)
-				stock, err := atomic.NewCounter[int64](db, "items", "stock")
-				require.NoError(t, err)
-				exec(t, db, "UPDATE items SET stock = "+strconv.FormatInt(most-1, 10)+" WHERE id = 'sku-1'")
-				now, err := stock.Increment(t.Context(), 1, "sku-1")
-				require.NoError(t, err)
-				require.Equal(t, most, now)
-				for range 2 {
-					_, err = stock.Increment(t.Context(), 1, "sku-1")
-					require.ErrorIs(t, err, atomic.ErrLimit)
-					require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
-				}
-				_, err = stock.IncrementUpTo(t.Context(), 1, math.MaxInt64, "sku-1")
-				require.ErrorIs(t, err, atomic.ErrLimit)
-				_, err = stock.Increment(t.Context(), math.MaxInt64, "sku-1")
-				require.ErrorIs(t, err, atomic.ErrLimit)
-				require.Equal(t, most, value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
-			})
-		}
-	})
-}
-
-func TestUnsignedColumn(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
-		if !mysqlLike(target) {
-			return // no other server has unsigned columns
-		}
-		db := items(t, target, "BIGINT UNSIGNED")
-		stock, err := atomic.NewCounter[uint64](db, "items", "stock")
-		require.NoError(t, err)
-		_, err = stock.Decrement(t.Context(), 6, "sku-1")
-		require.ErrorIs(t, err, atomic.ErrInsufficient)
-		exec(t, db, "UPDATE items SET stock = 18446744073709551614 WHERE id = 'sku-1'")
-		now, err := stock.Increment(t.Context(), 1, "sku-1")
-		require.NoError(t, err)
-		require.Equal(t, uint64(math.MaxUint64), now)
-		_, err = stock.Increment(t.Context(), 1, "sku-1")
-		require.ErrorIs(t, err, atomic.ErrLimit)
-		now, err = stock.Decrement(t.Context(), math.MaxUint64, "sku-1")
-		require.NoError(t, err)
-		require.Zero(t, now)
-	})
-}
-
-func TestSignedNumbersOnAnUnsignedColumn(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
-		if !mysqlLike(target) {
-			return
-		}
-		db := items(t, target, "BIGINT UNSIGNED")
-		stock, err := atomic.NewCounter[int64](db, "items", "stock")
-		require.NoError(t, err)
-		left, err := stock.DecrementIfPositive(t.Context(), "sku-0")
-		require.ErrorIs(t, err, atomic.ErrInsufficient)
-		require.Zero(t, left)
-		exec(t, db, "UPDATE items SET stock = 9223372036854775800 WHERE id = 'sku-1'")
-		_, err = stock.Increment(t.Context(), 100, "sku-1")
-		require.ErrorIs(t, err, atomic.ErrLimit)
-		exec(t, db, "UPDATE items SET stock = 9223372036854775900 WHERE id = 'sku-1'")
-		_, err = stock.Decrement(t.Context(), 1, "sku-1")
-		require.Error(t, err, "it can't be said what is left")
-		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
-		require.Equal(t, "9223372036854775900", value[string](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
-	})
-}
-
 // A trigger makes MySQL forget the insert id by which the new value comes back.
 func TestTriggers(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
@@ -286,84 +211,6 @@ func TestTriggers(t *testing.T) {
 				require.Equal(t, int64(-4), now)
 			})
 		}
-	})
-}
-
-// The write stands, so its error must not say otherwise.
-func TestNewValueThatDoesNotFit(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
-		db := items(t, target, "BIGINT")
-		stock, err := atomic.NewCounter[int8](db, "items", "stock")
-		require.NoError(t, err)
-		exec(t, db, "UPDATE items SET stock = 100 WHERE id = 'sku-1'")
-		_, err = stock.Increment(t.Context(), 100, "sku-1")
-		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
-		require.Equal(t, 200, value[int](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
-	})
-}
-
-func TestDecimalColumn(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
-		if target.Dialect == nogap.SQLite {
-			return // it has no exact decimals
-		}
-		db := items(t, target, "DECIMAL(30,4)")
-		balance, err := atomic.NewCounter[string](db, "items", "stock")
-		require.NoError(t, err)
-		ctx := t.Context()
-		exec(t, db, "UPDATE items SET stock = 12345678901234567890.1234 WHERE id = 'sku-1'")
-		left, err := balance.Decrement(ctx, "0.0004", "sku-1")
-		require.NoError(t, err)
-		require.Equal(t, "12345678901234567890.1230", left)
-		left, err = balance.Decrement(ctx, "12345678901234567890.1231", "sku-1")
-		require.ErrorIs(t, err, atomic.ErrInsufficient)
-		require.Equal(t, "12345678901234567890.1230", left)
-		now, err := balance.IncrementUpTo(ctx, "0.0002", "12345678901234567890.1232", "sku-1")
-		require.NoError(t, err)
-		require.Equal(t, "12345678901234567890.1232", now)
-		_, err = balance.IncrementUpTo(ctx, "0.0001", "12345678901234567890.1232", "sku-1")
-		require.ErrorIs(t, err, atomic.ErrLimit)
-		require.ErrorIs(t, balance.CompareAndSet(ctx, "12345678901234567890.1233", "1", "sku-1"), atomic.ErrMismatch)
-		require.NoError(t, balance.CompareAndSet(ctx, "12345678901234567890.1232", "0.5", "sku-1"))
-		_, err = balance.DecrementIfPositive(ctx, "sku-1")
-		require.ErrorIs(t, err, atomic.ErrInsufficient, "a half is less than one")
-		require.NoError(t, balance.Transfer(ctx, "0.25", atomic.Key{"sku-1"}, atomic.Key{"sku-0"}))
-		require.Equal(t, "0.2500", value[string](t, db, "SELECT stock FROM items WHERE id = 'sku-0'"))
-		for _, bad := range []string{"", "1/2", "-0.1", "NaN", "0x10", "1e3", "1 "} {
-			_, err := balance.Increment(ctx, bad, "sku-1")
-			require.ErrorContains(t, err, "amount", bad)
-		}
-	})
-}
-
-func TestSQLiteReal(t *testing.T) {
-	matrix.Run(t, matrix.SQLite(), func(t *testing.T, target matrix.Target) {
-		db := items(t, target, "REAL")
-		text, err := atomic.NewCounter[string](db, "items", "stock")
-		require.NoError(t, err)
-		for _, bad := range []string{"oops", "", "7 apples", "NaN"} {
-			require.ErrorContains(t, text.CompareAndSet(t.Context(), "5", bad, "sku-1"), "not a number")
-			require.ErrorContains(t, text.CompareAndSet(t.Context(), bad, "5", "sku-0"), "not a number")
-			_, err := text.IncrementUpTo(t.Context(), "1", bad, "sku-1")
-			require.ErrorContains(t, err, "not a number")
-		}
-		for _, n := range []string{"0.5", "2"} {
-			exec(t, db, "UPDATE items SET stock = 5 WHERE id = 'sku-1'")
-			c, err := atomic.NewCounter[string](db, "items", "stock")
-			require.NoError(t, err)
-			_, err = c.IncrementUpTo(t.Context(), n, "5.4", "sku-1")
-			require.ErrorIs(t, err, atomic.ErrLimit, "a text must be compared as a number")
-			_, err = c.IncrementUpTo(t.Context(), n, "7", "sku-1")
-			require.NoError(t, err)
-			_, err = c.Decrement(t.Context(), "8", "sku-1")
-			require.ErrorIs(t, err, atomic.ErrInsufficient)
-		}
-		f, err := atomic.NewCounter[float64](db, "items", "stock")
-		require.NoError(t, err)
-		exec(t, db, "UPDATE items SET stock = 5 WHERE id = 'sku-1'")
-		now, err := f.Increment(t.Context(), 0.5, "sku-1")
-		require.NoError(t, err)
-		require.Equal(t, 5.5, now)
 	})
 }
 
@@ -487,21 +334,5 @@ func TestWithDialectAsksNothing(t *testing.T) {
 		left, err := stock.DecrementIfPositive(t.Context(), "sku-1")
 		require.NoError(t, err)
 		require.Equal(t, int64(4), left)
-	})
-}
-
-// A value with decimal places under an integer type is stored exactly, though it can't be returned so.
-func TestIntegersOnADecimalColumn(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
-		if !mysqlLike(target) {
-			return // elsewhere the value that came back would not fit
-		}
-		db := items(t, target, "DECIMAL(10,2)")
-		exec(t, db, "UPDATE items SET stock = 10.40 WHERE id = 'sku-1'")
-		c, err := atomic.NewCounter[int64](db, "items", "stock")
-		require.NoError(t, err)
-		_, err = c.Decrement(t.Context(), 1, "sku-1")
-		require.NoError(t, err)
-		require.Equal(t, "9.40", value[string](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
 	})
 }

@@ -5,6 +5,7 @@ package atomic_test
 import (
 	"context"
 	"database/sql"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,4 +51,18 @@ func refusesStale(tb testing.TB, tx *sql.Tx) bool {
 	var on bool
 	err := tx.QueryRow("SELECT @@innodb_snapshot_isolation").Scan(&on)
 	return err == nil && on // other servers don't know the variable
+}
+
+// together calls f in n goroutines at once, with the number of each, and waits for them.
+func together(n int, f func(i int)) {
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			f(i)
+		})
+	}
+	close(start)
+	wg.Wait()
 }

@@ -5,7 +5,6 @@ package atomic_test
 import (
 	"context"
 	"database/sql"
-	"sync"
 	satomic "sync/atomic"
 	"testing"
 
@@ -226,18 +225,4 @@ func TestHundredLikesAtOnce(t *testing.T) {
 			require.Equal(t, int32(1), removed.Load())
 		}
 	})
-}
-
-// together calls f in n goroutines at once, with the number of each, and waits for them.
-func together(n int, f func(i int)) {
-	start := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			<-start
-			f(i)
-		})
-	}
-	close(start)
-	wg.Wait()
 }

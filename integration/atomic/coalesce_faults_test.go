@@ -1,0 +1,109 @@
+//go:build unix
+
+package atomic_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	stdatomic "sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/atomic"
+	"github.com/nogap-go/nogap/integration/faultproxy"
+	"github.com/nogap-go/nogap/integration/matrix"
+)
+
+// One batch whose answer is lost, for sure: all of it is there, and all of its callers know that they do not know.
+func TestCoalescerLostAnswer(t *testing.T) {
+	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		dsn := target.DSN(t)
+		db := target.Connect(t, dsn)
+		exec(t, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock BIGINT)")
+		exec(t, db, "INSERT INTO items (id, stock) VALUES ('sku-1', 100)")
+		proxy, through := target.Proxy(t, dsn)
+		bad, err := sql.Open(target.Driver, through)
+		require.NoError(t, err)
+		defer bad.Close()
+		hot := coalescer(t, bad)
+		_, err = hot.Increment(t.Context(), 901, "sku-1") // asks the server what it is
+		require.NoError(t, err)
+
+		lost := proxy.LoseReply(faultproxy.Executes("<=")) // of the first batch: what a caller alone sends has no upper bound
+		var unknown, granted stdatomic.Int64
+		together(100, func(int) {
+			for range 3 {
+				switch _, err := hot.Decrement(context.Background(), 2, "sku-1"); {
+				case err == nil:
+					granted.Add(1)
+				case errors.Is(err, nogap.ErrOutcomeUnknown):
+					unknown.Add(1)
+				default:
+					t.Error(err)
+				}
+			}
+		})
+		lost.Await(t)
+		require.NotZero(t, unknown.Load())
+		require.NotZero(t, granted.Load())
+		require.EqualValues(t, 300, unknown.Load()+granted.Load())
+		require.EqualValues(t, 1001-2*300, value[int64](t, db, "SELECT stock FROM items"), "once, and not twice")
+	})
+}
+
+// A server that does not answer costs a batch its Timeout, and a caller alone without a deadline does not hold up the
+// others. lib/pq does not give up while it connects: who sends the batch then waits for it, and nobody else.
+func TestCoalescerHungServer(t *testing.T) {
+	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		dsn := target.DSN(t)
+		db := target.Connect(t, dsn)
+		exec(t, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock BIGINT)")
+		exec(t, db, "INSERT INTO items (id, stock) VALUES ('sku-1', 1000)")
+		proxy, through := target.Proxy(t, dsn)
+		bad, err := sql.Open(target.Driver, through)
+		require.NoError(t, err)
+		defer bad.Close()
+		bad.SetMaxIdleConns(10)
+		hot := coalescer(t, bad, atomic.Timeout(200*time.Millisecond))
+		_, err = hot.Increment(t.Context(), 1, "sku-1")
+		require.NoError(t, err)
+
+		proxy.Hang()
+		const callers, stuck = 50, 2 // the caller alone, and perhaps the one who sends the batch
+		errs := make(chan error, callers)
+		began := time.Now()
+		go together(callers, func(int) {
+			_, err := hot.Decrement(context.Background(), 2, "sku-1")
+			errs <- err
+		})
+		unknown := int64(0)
+		for range callers - stuck {
+			switch err := <-errs; {
+			case errors.Is(err, nogap.ErrOutcomeUnknown):
+				unknown++
+			case err == nil:
+				t.Error("granted by a server that hangs")
+			case !errors.Is(err, context.DeadlineExceeded):
+				t.Error(err)
+			}
+		}
+		t.Logf("%d callers had their answer after %v", callers-stuck, time.Since(began))
+		proxy.Pass()
+		proxy.Cut()
+		for range stuck {
+			if err := <-errs; err == nil || errors.Is(err, nogap.ErrOutcomeUnknown) {
+				unknown++ // or known: it counts alike below
+			}
+		}
+		left := int64(0)
+		require.Eventually(t, func() bool {
+			left, err = hot.Increment(t.Context(), 1, "sku-1")
+			return err == nil
+		}, 10*time.Second, 10*time.Millisecond)
+		require.GreaterOrEqual(t, left, 1002-2*unknown)
+	})
+}

@@ -1,0 +1,165 @@
+//go:build unix
+
+package atomic_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	stdatomic "sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/atomic"
+	"github.com/nogap-go/nogap/integration/matrix"
+)
+
+// tally is what the callers of a row were told.
+type tally struct {
+	acknowledged, unknownUp, unknownDown stdatomic.Int64
+	// How many calls came to what. A failed one has taken nothing.
+	granted, unknown, refused, cancelled, failed stdatomic.Int64
+}
+
+// check compares what is left with what the callers were told. Nobody may have got something for nothing, or the other
+// way round, except those who were told that nobody knows.
+func (s *tally) check(t *testing.T, start, left int64) {
+	t.Helper()
+	low, high := start+s.acknowledged.Load()-s.unknownDown.Load(), start+s.acknowledged.Load()+s.unknownUp.Load()
+	t.Logf("%d granted, %d refused, %d cancelled, %d unknown, %d failed: %d to %d must be left, %d are",
+		s.granted.Load(), s.refused.Load(), s.cancelled.Load(), s.unknown.Load(), s.failed.Load(), low, high, left)
+	require.LessOrEqual(t, low, left)
+	require.GreaterOrEqual(t, high, left)
+	require.GreaterOrEqual(t, left, int64(0))
+	require.NotZero(t, s.granted.Load())
+	require.NotZero(t, s.refused.Load())
+}
+
+// storm makes calls of all kinds, some of which are cancelled.
+func (s *tally) storm(t *testing.T, hot *atomic.Coalescer[int64], i, rounds int) {
+	rnd := rand.New(rand.NewPCG(uint64(i), 7))
+	for range rounds {
+		ctx, cancel := context.WithCancel(context.Background())
+		if rnd.IntN(8) == 0 {
+			ctx, cancel = context.WithTimeout(context.Background(), time.Duration(rnd.IntN(3000))*time.Microsecond)
+		}
+		n, sign := 1+rnd.Int64N(5), int64(-1)
+		var err error
+		switch rnd.IntN(6) {
+		case 0:
+			n = 1
+			_, err = hot.DecrementIfPositive(ctx, "sku-1")
+		case 1, 2, 3:
+			_, err = hot.Decrement(ctx, n, "sku-1")
+		case 4:
+			sign, n = 1, 3*n
+			_, err = hot.Increment(ctx, n, "sku-1")
+		default:
+			sign, n = 1, 10*n
+			_, err = hot.IncrementUpTo(ctx, n, 200, "sku-1")
+		}
+		stopped := ctx.Err()
+		cancel()
+		switch {
+		case err == nil:
+			s.granted.Add(1)
+			s.acknowledged.Add(sign * n)
+		case errors.Is(err, nogap.ErrOutcomeUnknown):
+			s.unknown.Add(1)
+			if sign > 0 {
+				s.unknownUp.Add(n)
+			} else {
+				s.unknownDown.Add(n)
+			}
+		case errors.Is(err, atomic.ErrInsufficient), errors.Is(err, atomic.ErrLimit):
+			s.refused.Add(1)
+		case stopped != nil && errors.Is(err, stopped):
+			s.cancelled.Add(1)
+		default:
+			s.failed.Add(1)
+		}
+	}
+}
+
+func TestCoalescerStorm(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		exec(t, db, "UPDATE items SET stock = 100 WHERE id = 'sku-1'")
+		hot := coalescer(t, db)
+		var s tally
+		together(500, func(i int) { s.storm(t, hot, i, 10) })
+		s.check(t, 100, value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		require.Zero(t, s.failed.Load())
+	})
+}
+
+// Two processes, and connections that break.
+func TestCoalescerStormOnBadConnections(t *testing.T) {
+	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		dsn := target.DSN(t)
+		db := target.Connect(t, dsn)
+		exec(t, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock BIGINT)")
+		exec(t, db, "INSERT INTO items (id, stock) VALUES ('sku-1', 100)")
+		proxy, through := target.Proxy(t, dsn)
+		bad, err := sql.Open(target.Driver, through)
+		require.NoError(t, err)
+		defer bad.Close() // some drivers report what was broken
+		bad.SetMaxOpenConns(20)
+		bad.SetMaxIdleConns(20)
+		good := coalescer(t, db)
+		hot := coalescer(t, bad, atomic.Timeout(2*time.Second))
+
+		ctx, stop := context.WithCancel(t.Context())
+		var cutter sync.WaitGroup
+		cutter.Go(func() {
+			tick := time.NewTicker(25 * time.Millisecond)
+			defer tick.Stop()
+			for ctx.Err() == nil {
+				<-tick.C
+				proxy.Cut()
+			}
+		})
+		var s tally
+		together(500, func(i int) {
+			if i%10 == 0 {
+				s.storm(t, good, i, 20)
+			} else {
+				s.storm(t, hot, i, 20)
+			}
+		})
+		stop()
+		cutter.Wait()
+		s.check(t, 100, value[int64](t, db, "SELECT stock FROM items"))
+		require.NotZero(t, s.unknown.Load()+s.failed.Load(), "the connections did break")
+	})
+}
+
+func TestCoalescerBehindPgBouncer(t *testing.T) {
+	matrix.Run(t, matrix.PgBouncer(), func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		exec(t, db, "UPDATE items SET stock = 100 WHERE id = 'sku-1'")
+		hot := coalescer(t, db)
+		var s tally
+		together(200, func(i int) { s.storm(t, hot, i, 10) })
+		s.check(t, 100, value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		require.Zero(t, s.failed.Load())
+	})
+}
+
+// On Galera both nodes take the row at the same time, and one of them has to do its batch again.
+func TestCoalescerOnGalera(t *testing.T) {
+	nodes := matrix.GaleraNodes(t)
+	exec(t, nodes[0], "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock BIGINT)")
+	exec(t, nodes[0], "INSERT INTO items (id, stock) VALUES ('sku-1', 100)")
+	exec(t, nodes[1], "SET STATEMENT wsrep_sync_wait = 15 FOR SELECT 1")
+	hots := []*atomic.Coalescer[int64]{coalescer(t, nodes[0]), coalescer(t, nodes[1])}
+	var s tally
+	together(100, func(i int) { s.storm(t, hots[i%2], i, 10) })
+	left := value[int64](t, nodes[0], "SET STATEMENT wsrep_sync_wait = 15 FOR SELECT stock FROM items")
+	s.check(t, 100, left)
+}
