@@ -4,7 +4,6 @@ package atomic_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	stdatomic "sync/atomic"
 	"testing"
@@ -21,16 +20,10 @@ import (
 // One batch whose answer is lost, for sure: all of it is there, and all of its callers know that they do not know.
 func TestCoalescerLostAnswer(t *testing.T) {
 	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
-		dsn := target.DSN(t)
-		db := target.Connect(t, dsn)
-		exec(t, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock BIGINT)")
-		exec(t, db, "INSERT INTO items (id, stock) VALUES ('sku-1', 100)")
-		proxy, through := target.Proxy(t, dsn)
-		bad, err := sql.Open(target.Driver, through)
-		require.NoError(t, err)
-		defer bad.Close()
+		db, bad, proxy := itemsBehindProxy(t, target)
+		setStock(t, db, 100)
 		hot := coalescer(t, bad)
-		_, err = hot.Increment(t.Context(), 901, "sku-1") // asks the server what it is
+		_, err := hot.Increment(t.Context(), 901, "sku-1") // asks the server what it is
 		require.NoError(t, err)
 
 		lost := proxy.LoseReply(faultproxy.Executes("<=")) // of the first batch: what a caller alone sends has no upper bound
@@ -51,7 +44,7 @@ func TestCoalescerLostAnswer(t *testing.T) {
 		require.NotZero(t, unknown.Load())
 		require.NotZero(t, granted.Load())
 		require.EqualValues(t, 300, unknown.Load()+granted.Load())
-		require.EqualValues(t, 1001-2*300, value[int64](t, db, "SELECT stock FROM items"), "once, and not twice")
+		require.EqualValues(t, 1001-2*300, stockOf[int64](t, db, "sku-1"), "once, and not twice")
 	})
 }
 
@@ -59,17 +52,11 @@ func TestCoalescerLostAnswer(t *testing.T) {
 // others. lib/pq does not give up while it connects: who sends the batch then waits for it, and nobody else.
 func TestCoalescerHungServer(t *testing.T) {
 	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
-		dsn := target.DSN(t)
-		db := target.Connect(t, dsn)
-		exec(t, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock BIGINT)")
-		exec(t, db, "INSERT INTO items (id, stock) VALUES ('sku-1', 1000)")
-		proxy, through := target.Proxy(t, dsn)
-		bad, err := sql.Open(target.Driver, through)
-		require.NoError(t, err)
-		defer bad.Close()
+		db, bad, proxy := itemsBehindProxy(t, target)
+		setStock(t, db, 1000)
 		bad.SetMaxIdleConns(10)
 		hot := coalescer(t, bad, atomic.Timeout(200*time.Millisecond))
-		_, err = hot.Increment(t.Context(), 1, "sku-1")
+		_, err := hot.Increment(t.Context(), 1, "sku-1")
 		require.NoError(t, err)
 
 		proxy.Hang()

@@ -117,13 +117,12 @@ func TestCoalescerHistory(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
 		db := target.Connect(t, dsn)
-		exec(t, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock BIGINT)")
-		exec(t, db, "INSERT INTO items (id, stock) VALUES ('sku-1', 0)")
-		plain, err := atomic.NewCounter[int64](db, "items", "stock")
-		require.NoError(t, err)
-		processes := []counting{coalescer(t, db), coalescer(t, target.Connect(t, dsn)), coalescer(t, db), plain}
+		createItems(t, db, "BIGINT")
+		processes := []counting{
+			coalescer(t, db), coalescer(t, target.Connect(t, dsn)), coalescer(t, db), newStock[int64](t, db),
+		}
 		for range 3 {
-			exec(t, db, fmt.Sprintf("UPDATE items SET stock = %d", historyStart))
+			setStock(t, db, historyStart)
 			operations := history(t, 16, 12, func(caller int) counting { return processes[caller%len(processes)] })
 			require.True(t, isLinearizable(t, operations))
 		}
@@ -135,7 +134,7 @@ func TestHistoryFindsABrokenCoalescer(t *testing.T) {
 	matrix.Run(t, matrix.Postgres()[:1], func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
 		for range 20 {
-			exec(t, db, fmt.Sprintf("UPDATE items SET stock = %d", historyStart))
+			setStock(t, db, historyStart)
 			if !isLinearizable(t, history(t, 16, 12, func(int) counting { return &gappy{db} })) {
 				return
 			}

@@ -4,7 +4,6 @@ package atomic_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"math/rand/v2"
 	"sync"
@@ -89,11 +88,11 @@ func (s *tally) storm(t *testing.T, hot *atomic.Coalescer[int64], i, rounds int)
 func TestCoalescerStorm(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
-		exec(t, db, "UPDATE items SET stock = 100 WHERE id = 'sku-1'")
+		setStock(t, db, 100)
 		hot := coalescer(t, db)
 		var s tally
 		together(500, func(i int) { s.storm(t, hot, i, 10) })
-		s.check(t, 100, value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		s.check(t, 100, stockOf[int64](t, db, "sku-1"))
 		require.Zero(t, s.failed.Load())
 	})
 }
@@ -101,14 +100,8 @@ func TestCoalescerStorm(t *testing.T) {
 // Two processes, and connections that break.
 func TestCoalescerStormOnBadConnections(t *testing.T) {
 	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
-		dsn := target.DSN(t)
-		db := target.Connect(t, dsn)
-		exec(t, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock BIGINT)")
-		exec(t, db, "INSERT INTO items (id, stock) VALUES ('sku-1', 100)")
-		proxy, through := target.Proxy(t, dsn)
-		bad, err := sql.Open(target.Driver, through)
-		require.NoError(t, err)
-		defer bad.Close() // some drivers report what was broken
+		db, bad, proxy := itemsBehindProxy(t, target)
+		setStock(t, db, 100)
 		bad.SetMaxOpenConns(20)
 		bad.SetMaxIdleConns(20)
 		good := coalescer(t, db)
@@ -134,7 +127,7 @@ func TestCoalescerStormOnBadConnections(t *testing.T) {
 		})
 		stop()
 		cutter.Wait()
-		s.check(t, 100, value[int64](t, db, "SELECT stock FROM items"))
+		s.check(t, 100, stockOf[int64](t, db, "sku-1"))
 		require.NotZero(t, s.unknown.Load()+s.failed.Load(), "the connections did break")
 	})
 }
@@ -142,11 +135,11 @@ func TestCoalescerStormOnBadConnections(t *testing.T) {
 func TestCoalescerBehindPgBouncer(t *testing.T) {
 	matrix.Run(t, matrix.PgBouncer(), func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
-		exec(t, db, "UPDATE items SET stock = 100 WHERE id = 'sku-1'")
+		setStock(t, db, 100)
 		hot := coalescer(t, db)
 		var s tally
 		together(200, func(i int) { s.storm(t, hot, i, 10) })
-		s.check(t, 100, value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		s.check(t, 100, stockOf[int64](t, db, "sku-1"))
 		require.Zero(t, s.failed.Load())
 	})
 }
@@ -154,12 +147,12 @@ func TestCoalescerBehindPgBouncer(t *testing.T) {
 // On Galera both nodes take the row at the same time, and one of them has to do its batch again.
 func TestCoalescerOnGalera(t *testing.T) {
 	nodes := matrix.GaleraNodes(t)
-	exec(t, nodes[0], "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock BIGINT)")
-	exec(t, nodes[0], "INSERT INTO items (id, stock) VALUES ('sku-1', 100)")
+	createItems(t, nodes[0], "BIGINT")
+	setStock(t, nodes[0], 100)
 	exec(t, nodes[1], "SET STATEMENT wsrep_sync_wait = 15 FOR SELECT 1")
 	hots := []*atomic.Coalescer[int64]{coalescer(t, nodes[0]), coalescer(t, nodes[1])}
 	var s tally
 	together(100, func(i int) { s.storm(t, hots[i%2], i, 10) })
-	left := value[int64](t, nodes[0], "SET STATEMENT wsrep_sync_wait = 15 FOR SELECT stock FROM items")
+	left := value[int64](t, nodes[0], "SET STATEMENT wsrep_sync_wait = 15 FOR SELECT stock FROM items WHERE id = 'sku-1'")
 	s.check(t, 100, left)
 }

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"math"
-	"strconv"
 	"sync"
 	stdatomic "sync/atomic"
 	"testing"
@@ -23,9 +22,7 @@ import (
 // coalescer returns a Coalescer of the column stock over a pool.
 func coalescer(t *testing.T, db *sql.DB, opts ...atomic.CoalesceOption) *atomic.Coalescer[int64] {
 	t.Helper()
-	stock, err := atomic.NewCounter[int64](db, "items", "stock")
-	require.NoError(t, err)
-	hot := atomic.Coalesce(stock, opts...)
+	hot := atomic.Coalesce(newStock[int64](t, db), opts...)
 	t.Cleanup(func() { require.NoError(t, hot.Close()) })
 	return hot
 }
@@ -33,32 +30,9 @@ func coalescer(t *testing.T, db *sql.DB, opts ...atomic.CoalesceOption) *atomic.
 func TestCoalescerSellOut(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
-		exec(t, db, "UPDATE items SET stock = 300 WHERE id = 'sku-1'")
-		hot := coalescer(t, db)
-		var mu sync.Mutex
-		seen, refused := map[int64]bool{}, 0
-		together(500, func(int) {
-			left, err := hot.DecrementIfPositive(context.Background(), "sku-1")
-			mu.Lock()
-			defer mu.Unlock()
-			var r *atomic.RefusedError
-			switch {
-			case errors.As(err, &r):
-				refused++
-				if r.Err != atomic.ErrInsufficient || r.Current != int64(0) || left != 0 {
-					t.Errorf("%d, %v", left, err)
-				}
-			case err != nil:
-				t.Error(err)
-			case seen[left]:
-				t.Errorf("%d left twice", left)
-			default:
-				seen[left] = true
-			}
-		})
-		require.Len(t, seen, 300)
-		require.Equal(t, 200, refused)
-		require.Zero(t, value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		setStock(t, db, 300)
+		sellOut(t, 300, 500, coalescer(t, db).DecrementIfPositive)
+		require.Zero(t, stockOf[int64](t, db, "sku-1"))
 	})
 }
 
@@ -72,7 +46,7 @@ func TestCoalescerEdgeOfTheType(t *testing.T) {
 		for columnType, most := range types {
 			t.Run(columnType, func(t *testing.T) {
 				db := items(t, target, columnType)
-				exec(t, db, "UPDATE items SET stock = "+strconv.FormatInt(most-10, 10)+" WHERE id = 'sku-1'")
+				setStock(t, db, most-10)
 				hot := coalescer(t, db)
 				var added, taken, refused stdatomic.Int64
 				together(60, func(i int) {
@@ -94,7 +68,7 @@ func TestCoalescerEdgeOfTheType(t *testing.T) {
 				})
 				require.EqualValues(t, 15, taken.Load())
 				require.NotZero(t, refused.Load())
-				left := value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'")
+				left := stockOf[int64](t, db, "sku-1")
 				require.Equal(t, most-10+added.Load()-15, left)
 			})
 		}
@@ -108,10 +82,8 @@ func TestCoalescerUnsignedColumn(t *testing.T) {
 			columnType, start = "BIGINT UNSIGNED", math.MaxUint64-20
 		}
 		db := items(t, target, columnType)
-		exec(t, db, "UPDATE items SET stock = "+strconv.FormatUint(start, 10)+" WHERE id = 'sku-1'")
-		stock, err := atomic.NewCounter[uint64](db, "items", "stock")
-		require.NoError(t, err)
-		hot := atomic.Coalesce(stock)
+		setStock(t, db, start)
+		hot := atomic.Coalesce(newStock[uint64](t, db))
 		var added, taken stdatomic.Uint64
 		together(100, func(i int) {
 			if i%2 == 0 {
@@ -131,7 +103,7 @@ func TestCoalescerUnsignedColumn(t *testing.T) {
 			}
 		})
 		require.NotZero(t, taken.Load())
-		require.Equal(t, start+added.Load()-taken.Load(), value[uint64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		require.Equal(t, start+added.Load()-taken.Load(), stockOf[uint64](t, db, "sku-1"))
 	})
 }
 
@@ -156,8 +128,8 @@ func TestCoalescerNeverGivesUpOnABusyRow(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
 		db := target.Connect(t, dsn)
-		exec(t, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock BIGINT)")
-		exec(t, db, "INSERT INTO items (id, stock) VALUES ('sku-1', 0)")
+		createItems(t, db, "BIGINT")
+		setStock(t, db, 0)
 		hots := []*atomic.Coalescer[int64]{coalescer(t, db), coalescer(t, target.Connect(t, dsn))}
 		var sum stdatomic.Int64
 		together(64, func(i int) {
@@ -175,7 +147,7 @@ func TestCoalescerNeverGivesUpOnABusyRow(t *testing.T) {
 				}
 			}
 		})
-		require.Equal(t, sum.Load(), value[int64](t, db, "SELECT stock FROM items"))
+		require.Equal(t, sum.Load(), stockOf[int64](t, db, "sku-1"))
 	})
 }
 
@@ -206,6 +178,6 @@ func TestCoalescerFewConnections(t *testing.T) {
 		}
 		stop()
 		wg.Wait()
-		require.Equal(t, int64(1000000-50), value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-0'"))
+		require.Equal(t, int64(1000000-50), stockOf[int64](t, db, "sku-0"))
 	})
 }

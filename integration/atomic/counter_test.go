@@ -80,8 +80,7 @@ func TestCounter(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
 		run := func(t *testing.T, tx *sql.Tx, ch change) {
-			stock, err := atomic.NewCounter[int64](db, "items", "stock")
-			require.NoError(t, err)
+			stock := newStock[int64](t, db)
 			if tx != nil {
 				stock = stock.WithTx(tx)
 			}
@@ -100,18 +99,18 @@ func TestCounter(t *testing.T) {
 		}
 		for _, ch := range changes {
 			t.Run(ch.name, func(t *testing.T) {
-				exec(t, db, "UPDATE items SET stock = 5 WHERE id = 'sku-1'")
+				setStock(t, db, 5)
 				run(t, nil, ch)
-				require.Equal(t, ch.left, value[int64](t, db, "SELECT stock FROM items WHERE id = '"+ch.key+"'"))
+				require.Equal(t, ch.left, stockOf[int64](t, db, ch.key))
 			})
 			t.Run(ch.name+" in a transaction", func(t *testing.T) {
-				exec(t, db, "UPDATE items SET stock = 5 WHERE id = 'sku-1'")
+				setStock(t, db, 5)
 				tx, err := db.BeginTx(t.Context(), nil)
 				require.NoError(t, err)
 				defer tx.Rollback()
 				run(t, tx, ch)
 				require.NoError(t, tx.Commit())
-				require.Equal(t, ch.left, value[int64](t, db, "SELECT stock FROM items WHERE id = '"+ch.key+"'"))
+				require.Equal(t, ch.left, stockOf[int64](t, db, ch.key))
 			})
 		}
 	})
@@ -121,10 +120,9 @@ func TestCounterBadInput(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
 		ctx := t.Context()
-		stock, err := atomic.NewCounter[int64](db, "items", "stock")
-		require.NoError(t, err)
+		stock := newStock[int64](t, db)
 
-		_, err = stock.DecrementIfPositive(ctx, "nobody")
+		_, err := stock.DecrementIfPositive(ctx, "nobody")
 		require.ErrorIs(t, err, sql.ErrNoRows)
 		require.ErrorContains(t, err, "nobody")
 		require.ErrorIs(t, stock.CompareAndSet(ctx, 1, 2, "nobody"), sql.ErrNoRows)
@@ -165,16 +163,15 @@ func TestCounterBadInput(t *testing.T) {
 			require.Error(t, err)
 			require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
 		}
-		require.Equal(t, int64(5), value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		require.Equal(t, int64(5), stockOf[int64](t, db, "sku-1"))
 	})
 }
 
 func TestNegativeValues(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
-		stock, err := atomic.NewCounter[int64](db, "items", "stock")
-		require.NoError(t, err)
-		exec(t, db, "UPDATE items SET stock = -7 WHERE id = 'sku-1'")
+		stock := newStock[int64](t, db)
+		setStock(t, db, -7)
 		now, err := stock.Increment(t.Context(), 3, "sku-1")
 		require.NoError(t, err)
 		require.Equal(t, int64(-4), now)
@@ -198,14 +195,13 @@ func TestTriggers(t *testing.T) {
 				exec(t, db, "CREATE TABLE audit (id BIGINT AUTO_INCREMENT PRIMARY KEY, note VARCHAR(40))")
 				exec(t, db, "INSERT INTO audit (id) VALUES (1000)")
 				exec(t, db, "CREATE TRIGGER changed "+body)
-				stock, err := atomic.NewCounter[int64](db, "items", "stock")
-				require.NoError(t, err)
+				stock := newStock[int64](t, db)
 				for _, want := range []int64{4, 3} {
 					left, err := stock.DecrementIfPositive(t.Context(), "sku-1")
 					require.NoError(t, err)
 					require.Equal(t, want, left)
 				}
-				exec(t, db, "UPDATE items SET stock = -7 WHERE id = 'sku-1'")
+				setStock(t, db, -7)
 				now, err := stock.Increment(t.Context(), 3, "sku-1")
 				require.NoError(t, err)
 				require.Equal(t, int64(-4), now)
@@ -240,8 +236,7 @@ func TestOneConnectionIsEnough(t *testing.T) {
 		require.NoError(t, err)
 		defer tx.Rollback()
 		// The first use asks the server what it is: over the transaction, since there is no other connection.
-		stock, err := atomic.NewCounter[int64](db, "items", "stock")
-		require.NoError(t, err)
+		stock := newStock[int64](t, db)
 		left, err := stock.WithTx(tx).DecrementIfPositive(t.Context(), "sku-1")
 		require.NoError(t, err)
 		require.Equal(t, int64(4), left)
@@ -259,14 +254,13 @@ func TestRefusalReportsTheNewestRow(t *testing.T) {
 			return
 		}
 		db := items(t, target, "BIGINT")
-		stock, err := atomic.NewCounter[int64](db, "items", "stock")
-		require.NoError(t, err)
+		stock := newStock[int64](t, db)
 		tx, err := db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
 		require.NoError(t, err)
 		defer tx.Rollback()
 		var before int64
 		require.NoError(t, tx.QueryRow("SELECT stock FROM items WHERE id = 'sku-1'").Scan(&before))
-		exec(t, db, "UPDATE items SET stock = 1 WHERE id = 'sku-1'")
+		setStock(t, db, 1)
 		stale := refusesStale(t, tx)
 		left, err := stock.WithTx(tx).Decrement(t.Context(), 2, "sku-1")
 		if stale {
@@ -278,59 +272,62 @@ func TestRefusalReportsTheNewestRow(t *testing.T) {
 	})
 }
 
+// sellOut has more callers than there is stock take one each. Those who get one are told different numbers of what is
+// left, and the others that nothing is.
+func sellOut(t *testing.T, stock, callers int, takeOne func(ctx context.Context, key ...any) (int64, error)) {
+	t.Helper()
+	var mu sync.Mutex
+	seen, refused := map[int64]bool{}, 0
+	together(callers, func(int) {
+		left, err := takeOne(context.Background(), "sku-1")
+		mu.Lock()
+		defer mu.Unlock()
+		var r *atomic.RefusedError
+		switch {
+		case errors.As(err, &r):
+			refused++
+			if r.Err != atomic.ErrInsufficient || r.Current != int64(0) || left != 0 {
+				t.Errorf("%d, %v", left, err)
+			}
+		case err != nil:
+			t.Error(err)
+		case seen[left]:
+			t.Errorf("%d left twice", left)
+		default:
+			seen[left] = true
+		}
+	})
+	require.Len(t, seen, stock)
+	require.Equal(t, callers-stock, refused)
+}
+
 func TestSellOut(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
-		exec(t, db, "UPDATE items SET stock = 100 WHERE id = 'sku-1'")
-		stock, err := atomic.NewCounter[int64](db, "items", "stock")
-		require.NoError(t, err)
-		var mu sync.Mutex
-		seen, refused := map[int64]bool{}, 0
-		var wg sync.WaitGroup
-		for range 150 {
-			wg.Go(func() {
-				left, err := stock.DecrementIfPositive(context.Background(), "sku-1")
-				mu.Lock()
-				defer mu.Unlock()
-				switch {
-				case errors.Is(err, atomic.ErrInsufficient):
-					refused++
-				case err != nil:
-					t.Error(err)
-				case seen[left]:
-					t.Errorf("%d left twice", left)
-				default:
-					seen[left] = true
-				}
-			})
-		}
-		wg.Wait()
-		require.Len(t, seen, 100)
-		require.Equal(t, 50, refused)
-		require.Zero(t, value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		setStock(t, db, 100)
+		sellOut(t, 100, 150, newStock[int64](t, db).DecrementIfPositive)
+		require.Zero(t, stockOf[int64](t, db, "sku-1"))
 	})
 }
 
 func TestCancelledContext(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
-		stock, err := atomic.NewCounter[int64](db, "items", "stock")
-		require.NoError(t, err)
+		stock := newStock[int64](t, db)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		_, err = stock.DecrementIfPositive(ctx, "sku-1")
+		_, err := stock.DecrementIfPositive(ctx, "sku-1")
 		require.ErrorIs(t, err, context.Canceled)
 		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown, "nothing was sent")
 		require.ErrorIs(t, stock.Transfer(ctx, 1, atomic.Key{"sku-1"}, atomic.Key{"sku-0"}), context.Canceled)
-		require.Equal(t, int64(5), value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		require.Equal(t, int64(5), stockOf[int64](t, db, "sku-1"))
 	})
 }
 
 func TestWithDialectAsksNothing(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
-		stock, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(target.Dialect))
-		require.NoError(t, err)
+		stock := newStock[int64](t, db, atomic.WithDialect(target.Dialect))
 		left, err := stock.DecrementIfPositive(t.Context(), "sku-1")
 		require.NoError(t, err)
 		require.Equal(t, int64(4), left)

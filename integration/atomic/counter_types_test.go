@@ -4,7 +4,6 @@ package atomic_test
 
 import (
 	"math"
-	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,9 +22,8 @@ func TestEdgeOfTheType(t *testing.T) {
 		for columnType, most := range types {
 			t.Run(columnType, func(t *testing.T) {
 				db := items(t, target, columnType)
-				stock, err := atomic.NewCounter[int64](db, "items", "stock")
-				require.NoError(t, err)
-				exec(t, db, "UPDATE items SET stock = "+strconv.FormatInt(most-1, 10)+" WHERE id = 'sku-1'")
+				stock := newStock[int64](t, db)
+				setStock(t, db, most-1)
 				now, err := stock.Increment(t.Context(), 1, "sku-1")
 				require.NoError(t, err)
 				require.Equal(t, most, now)
@@ -38,7 +36,7 @@ func TestEdgeOfTheType(t *testing.T) {
 				require.ErrorIs(t, err, atomic.ErrLimit)
 				_, err = stock.Increment(t.Context(), math.MaxInt64, "sku-1")
 				require.ErrorIs(t, err, atomic.ErrLimit)
-				require.Equal(t, most, value[int64](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+				require.Equal(t, most, stockOf[int64](t, db, "sku-1"))
 			})
 		}
 	})
@@ -50,11 +48,10 @@ func TestUnsignedColumn(t *testing.T) {
 			return // no other server has unsigned columns
 		}
 		db := items(t, target, "BIGINT UNSIGNED")
-		stock, err := atomic.NewCounter[uint64](db, "items", "stock")
-		require.NoError(t, err)
-		_, err = stock.Decrement(t.Context(), 6, "sku-1")
+		stock := newStock[uint64](t, db)
+		_, err := stock.Decrement(t.Context(), 6, "sku-1")
 		require.ErrorIs(t, err, atomic.ErrInsufficient)
-		exec(t, db, "UPDATE items SET stock = 18446744073709551614 WHERE id = 'sku-1'")
+		setStock(t, db, "18446744073709551614")
 		now, err := stock.Increment(t.Context(), 1, "sku-1")
 		require.NoError(t, err)
 		require.Equal(t, uint64(math.MaxUint64), now)
@@ -72,19 +69,18 @@ func TestSignedNumbersOnAnUnsignedColumn(t *testing.T) {
 			return
 		}
 		db := items(t, target, "BIGINT UNSIGNED")
-		stock, err := atomic.NewCounter[int64](db, "items", "stock")
-		require.NoError(t, err)
+		stock := newStock[int64](t, db)
 		left, err := stock.DecrementIfPositive(t.Context(), "sku-0")
 		require.ErrorIs(t, err, atomic.ErrInsufficient)
 		require.Zero(t, left)
-		exec(t, db, "UPDATE items SET stock = 9223372036854775800 WHERE id = 'sku-1'")
+		setStock(t, db, "9223372036854775800")
 		_, err = stock.Increment(t.Context(), 100, "sku-1")
 		require.ErrorIs(t, err, atomic.ErrLimit)
-		exec(t, db, "UPDATE items SET stock = 9223372036854775900 WHERE id = 'sku-1'")
+		setStock(t, db, "9223372036854775900")
 		_, err = stock.Decrement(t.Context(), 1, "sku-1")
 		require.Error(t, err, "it can't be said what is left")
 		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
-		require.Equal(t, "9223372036854775900", value[string](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		require.Equal(t, "9223372036854775900", stockOf[string](t, db, "sku-1"))
 	})
 }
 
@@ -92,12 +88,11 @@ func TestSignedNumbersOnAnUnsignedColumn(t *testing.T) {
 func TestNewValueThatDoesNotFit(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
-		stock, err := atomic.NewCounter[int8](db, "items", "stock")
-		require.NoError(t, err)
-		exec(t, db, "UPDATE items SET stock = 100 WHERE id = 'sku-1'")
-		_, err = stock.Increment(t.Context(), 100, "sku-1")
+		stock := newStock[int8](t, db)
+		setStock(t, db, 100)
+		_, err := stock.Increment(t.Context(), 100, "sku-1")
 		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
-		require.Equal(t, 200, value[int](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		require.Equal(t, 200, stockOf[int](t, db, "sku-1"))
 	})
 }
 
@@ -107,10 +102,9 @@ func TestDecimalColumn(t *testing.T) {
 			return // it has no exact decimals
 		}
 		db := items(t, target, "DECIMAL(30,4)")
-		balance, err := atomic.NewCounter[string](db, "items", "stock")
-		require.NoError(t, err)
+		balance := newStock[string](t, db)
 		ctx := t.Context()
-		exec(t, db, "UPDATE items SET stock = 12345678901234567890.1234 WHERE id = 'sku-1'")
+		setStock(t, db, "12345678901234567890.1234")
 		left, err := balance.Decrement(ctx, "0.0004", "sku-1")
 		require.NoError(t, err)
 		require.Equal(t, "12345678901234567890.1230", left)
@@ -127,7 +121,7 @@ func TestDecimalColumn(t *testing.T) {
 		_, err = balance.DecrementIfPositive(ctx, "sku-1")
 		require.ErrorIs(t, err, atomic.ErrInsufficient, "a half is less than one")
 		require.NoError(t, balance.Transfer(ctx, "0.25", atomic.Key{"sku-1"}, atomic.Key{"sku-0"}))
-		require.Equal(t, "0.2500", value[string](t, db, "SELECT stock FROM items WHERE id = 'sku-0'"))
+		require.Equal(t, "0.2500", stockOf[string](t, db, "sku-0"))
 		for _, bad := range []string{"", "1/2", "-0.1", "NaN", "0x10", "1e3", "1 "} {
 			_, err := balance.Increment(ctx, bad, "sku-1")
 			require.ErrorContains(t, err, "amount", bad)
@@ -138,8 +132,7 @@ func TestDecimalColumn(t *testing.T) {
 func TestSQLiteReal(t *testing.T) {
 	matrix.Run(t, matrix.SQLite(), func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "REAL")
-		text, err := atomic.NewCounter[string](db, "items", "stock")
-		require.NoError(t, err)
+		text := newStock[string](t, db)
 		for _, bad := range []string{"oops", "", "7 apples", "NaN"} {
 			require.ErrorContains(t, text.CompareAndSet(t.Context(), "5", bad, "sku-1"), "not a number")
 			require.ErrorContains(t, text.CompareAndSet(t.Context(), bad, "5", "sku-0"), "not a number")
@@ -147,19 +140,17 @@ func TestSQLiteReal(t *testing.T) {
 			require.ErrorContains(t, err, "not a number")
 		}
 		for _, n := range []string{"0.5", "2"} {
-			exec(t, db, "UPDATE items SET stock = 5 WHERE id = 'sku-1'")
-			c, err := atomic.NewCounter[string](db, "items", "stock")
-			require.NoError(t, err)
-			_, err = c.IncrementUpTo(t.Context(), n, "5.4", "sku-1")
+			setStock(t, db, 5)
+			c := newStock[string](t, db)
+			_, err := c.IncrementUpTo(t.Context(), n, "5.4", "sku-1")
 			require.ErrorIs(t, err, atomic.ErrLimit, "a text must be compared as a number")
 			_, err = c.IncrementUpTo(t.Context(), n, "7", "sku-1")
 			require.NoError(t, err)
 			_, err = c.Decrement(t.Context(), "8", "sku-1")
 			require.ErrorIs(t, err, atomic.ErrInsufficient)
 		}
-		f, err := atomic.NewCounter[float64](db, "items", "stock")
-		require.NoError(t, err)
-		exec(t, db, "UPDATE items SET stock = 5 WHERE id = 'sku-1'")
+		f := newStock[float64](t, db)
+		setStock(t, db, 5)
 		now, err := f.Increment(t.Context(), 0.5, "sku-1")
 		require.NoError(t, err)
 		require.Equal(t, 5.5, now)
@@ -173,11 +164,10 @@ func TestIntegersOnADecimalColumn(t *testing.T) {
 			return // elsewhere the value that came back would not fit
 		}
 		db := items(t, target, "DECIMAL(10,2)")
-		exec(t, db, "UPDATE items SET stock = 10.40 WHERE id = 'sku-1'")
-		c, err := atomic.NewCounter[int64](db, "items", "stock")
+		setStock(t, db, "10.40")
+		c := newStock[int64](t, db)
+		_, err := c.Decrement(t.Context(), 1, "sku-1")
 		require.NoError(t, err)
-		_, err = c.Decrement(t.Context(), 1, "sku-1")
-		require.NoError(t, err)
-		require.Equal(t, "9.40", value[string](t, db, "SELECT stock FROM items WHERE id = 'sku-1'"))
+		require.Equal(t, "9.40", stockOf[string](t, db, "sku-1"))
 	})
 }

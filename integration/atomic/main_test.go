@@ -5,12 +5,15 @@ package atomic_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/atomic"
+	"github.com/nogap-go/nogap/integration/faultproxy"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/integration/servers"
 )
@@ -33,9 +36,48 @@ func value[T any](tb testing.TB, db *sql.DB, query string, args ...any) (v T) {
 func items(tb testing.TB, target matrix.Target, columnType string) *sql.DB {
 	tb.Helper()
 	db := target.Open(tb)
+	createItems(tb, db, columnType)
+	return db
+}
+
+func createItems(tb testing.TB, db *sql.DB, columnType string) {
+	tb.Helper()
 	exec(tb, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock "+columnType+", name VARCHAR(40) DEFAULT 'x')")
 	exec(tb, db, "INSERT INTO items (id, stock) VALUES ('sku-1', 5), ('sku-0', 0), ('sku-null', NULL)")
-	return db
+}
+
+// itemsBehindProxy makes the table items too. The pool bad reaches it through the proxy, and some drivers report what
+// was broken when it is closed, so nobody asks how.
+func itemsBehindProxy(tb testing.TB, target matrix.Target) (db, bad *sql.DB, proxy *faultproxy.Proxy) {
+	tb.Helper()
+	dsn := target.DSN(tb)
+	db = target.Connect(tb, dsn)
+	createItems(tb, db, "BIGINT")
+	proxy, through := target.Proxy(tb, dsn)
+	bad, err := sql.Open(target.Driver, through)
+	require.NoError(tb, err)
+	tb.Cleanup(func() { bad.Close() })
+	return db, bad, proxy
+}
+
+// setStock sets the stock of sku-1, to a number or the text of one.
+func setStock(tb testing.TB, db *sql.DB, stock any) {
+	tb.Helper()
+	exec(tb, db, fmt.Sprintf("UPDATE items SET stock = %v WHERE id = 'sku-1'", stock))
+}
+
+// stockOf returns the stock of an item.
+func stockOf[T any](tb testing.TB, db *sql.DB, id string) T {
+	tb.Helper()
+	return value[T](tb, db, "SELECT stock FROM items WHERE id = '"+id+"'")
+}
+
+// newStock returns the Counter of the stock.
+func newStock[N any](tb testing.TB, db *sql.DB, opts ...atomic.Option) *atomic.Counter[N] {
+	tb.Helper()
+	stock, err := atomic.NewCounter[N](db, "items", "stock", opts...)
+	require.NoError(tb, err)
+	return stock
 }
 
 // mysqlLike reports whether the target is MySQL or MariaDB.

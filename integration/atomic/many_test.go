@@ -8,8 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
-	satomic "sync/atomic"
+	stdatomic "sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -61,6 +60,17 @@ func inBoth(t *testing.T, db *sql.DB, balance *atomic.Counter[int64], test func(
 	})
 }
 
+// requireOutcome checks that a call ended without an error, or with the wanted one, which names the key.
+func requireOutcome(t *testing.T, err, want error, key string) {
+	t.Helper()
+	if want == nil {
+		require.NoError(t, err)
+		return
+	}
+	require.ErrorIs(t, err, want)
+	require.ErrorContains(t, err, "["+key+"]")
+}
+
 func TestTransfer(t *testing.T) {
 	a, b, c, nobody := atomic.Key{"a"}, atomic.Key{"b"}, atomic.Key{"c"}, atomic.Key{"nobody"}
 	tests := []struct {
@@ -87,13 +97,7 @@ func TestTransfer(t *testing.T) {
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				inBoth(t, db, shared, func(t *testing.T, balance *atomic.Counter[int64]) {
-					err := balance.Transfer(t.Context(), tt.n, tt.from, tt.to)
-					if tt.err == nil {
-						require.NoError(t, err)
-						return
-					}
-					require.ErrorIs(t, err, tt.err)
-					require.ErrorContains(t, err, "["+tt.key+"]")
+					requireOutcome(t, balance.Transfer(t.Context(), tt.n, tt.from, tt.to), tt.err, tt.key)
 				}, tt.want)
 			})
 		}
@@ -124,13 +128,7 @@ func TestDecrementAll(t *testing.T) {
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
 				inBoth(t, db, shared, func(t *testing.T, stock *atomic.Counter[int64]) {
-					err := stock.DecrementAll(t.Context(), tt.items)
-					if tt.err == nil {
-						require.NoError(t, err)
-						return
-					}
-					require.ErrorIs(t, err, tt.err)
-					require.ErrorContains(t, err, "["+tt.key+"]")
+					requireOutcome(t, stock.DecrementAll(t.Context(), tt.items), tt.err, tt.key)
 				}, tt.want)
 			})
 		}
@@ -152,23 +150,19 @@ func TestMoneyInCircles(t *testing.T) {
 		}
 		balance, err := atomic.NewCounter[int64](db, "accounts", "balance")
 		require.NoError(t, err)
-		var moved satomic.Int64
-		var wg sync.WaitGroup
-		for w := range workers {
-			wg.Go(func() {
-				rnd := rand.New(rand.NewPCG(1, uint64(w)))
-				for range turns {
-					from, to := rnd.IntN(n), rnd.IntN(n)
-					switch err := balance.Transfer(context.Background(), 1+rnd.Int64N(50), atomic.Key{from}, atomic.Key{to}); {
-					case err == nil:
-						moved.Add(1)
-					case !errors.Is(err, atomic.ErrInsufficient):
-						t.Error(err)
-					}
+		var moved stdatomic.Int64
+		together(workers, func(w int) {
+			rnd := rand.New(rand.NewPCG(1, uint64(w)))
+			for range turns {
+				from, to := rnd.IntN(n), rnd.IntN(n)
+				switch err := balance.Transfer(context.Background(), 1+rnd.Int64N(50), atomic.Key{from}, atomic.Key{to}); {
+				case err == nil:
+					moved.Add(1)
+				case !errors.Is(err, atomic.ErrInsufficient):
+					t.Error(err)
 				}
-			})
-		}
-		wg.Wait()
+			}
+		})
 		require.NotZero(t, moved.Load())
 		require.Equal(t, int64(100*n), value[int64](t, db, "SELECT sum(balance) FROM accounts"))
 		require.Zero(t, value[int64](t, db, "SELECT count(*) FROM accounts WHERE balance < 0"))
@@ -179,11 +173,10 @@ func TestCartsThatCross(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db, stock := accounts(t, target)
 		exec(t, db, "UPDATE accounts SET balance = 60")
-		var sold, refused satomic.Int32
-		var turn satomic.Int32
-		together(100, func(int) {
+		var sold, refused stdatomic.Int32
+		together(100, func(i int) {
 			cart := []atomic.Item[int64]{{Key: atomic.Key{"a"}, N: 1}, {Key: atomic.Key{"b"}, N: 1}, {Key: atomic.Key{"c"}, N: 1}}
-			if turn.Add(1)%2 == 0 {
+			if i%2 == 0 {
 				cart[0], cart[2] = cart[2], cart[0]
 			}
 			switch err := stock.DecrementAll(context.Background(), cart); {

@@ -5,7 +5,7 @@ package atomic_test
 import (
 	"context"
 	"database/sql"
-	satomic "sync/atomic"
+	stdatomic "sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -201,28 +201,23 @@ func TestHundredLikesAtOnce(t *testing.T) {
 		exec(t, db, "CREATE UNIQUE INDEX once ON likes (post_id, user_id)")
 		set, err := atomic.NewSet(db, "likes", "post_id", "user_id")
 		require.NoError(t, err)
+		// winners returns how many of n calls at once changed the set.
+		winners := func(n int, change func(context.Context, ...any) (bool, error), post int) int32 {
+			var changed stdatomic.Int32
+			together(n, func(int) {
+				ok, err := change(context.Background(), post, "ann")
+				if err != nil {
+					t.Error(err)
+				}
+				if ok {
+					changed.Add(1)
+				}
+			})
+			return changed.Load()
+		}
 		for post := range 3 {
-			var added, removed satomic.Int32
-			together(100, func(int) {
-				ok, err := set.Add(context.Background(), post, "ann")
-				if err != nil {
-					t.Error(err)
-				}
-				if ok {
-					added.Add(1)
-				}
-			})
-			require.Equal(t, int32(1), added.Load())
-			together(20, func(int) {
-				ok, err := set.Remove(context.Background(), post, "ann")
-				if err != nil {
-					t.Error(err)
-				}
-				if ok {
-					removed.Add(1)
-				}
-			})
-			require.Equal(t, int32(1), removed.Load())
+			require.EqualValues(t, 1, winners(100, set.Add, post))
+			require.EqualValues(t, 1, winners(20, set.Remove, post))
 		}
 	})
 }

@@ -6,7 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	satomic "sync/atomic"
+	stdatomic "sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,7 +58,7 @@ func TestOneWinner(t *testing.T) {
 		db := orders(t, target)
 		s, err := atomic.NewState[string](db, "orders", "status")
 		require.NoError(t, err)
-		var won, lost satomic.Int32
+		var won, lost stdatomic.Int32
 		together(50, func(int) {
 			switch err := s.Transition(context.Background(), "pending", "paid", 1); {
 			case err == nil:
