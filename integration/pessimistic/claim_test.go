@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -69,27 +68,16 @@ func TestClaimDrains(t *testing.T) {
 		}
 		createJobs(t, pools[0], n)
 		ctx := within(t, 2*time.Minute)
-		errs := make(chan error, 8)
-		var wg sync.WaitGroup
-		for worker := range 8 {
-			wg.Go(func() {
-				for {
-					err := pessimistic.Claim(ctx, pools[worker%2], todo(50), finish(worker))
-					if errors.Is(err, sql.ErrNoRows) {
-						return // a worker that claims the last jobs finishes them: nothing fails here
-					}
-					if err != nil {
-						errs <- err
-						return
-					}
+		together(t, 8, func(worker int) error {
+			for {
+				switch err := pessimistic.Claim(ctx, pools[worker%2], todo(50), finish(worker)); {
+				case errors.Is(err, sql.ErrNoRows):
+					return nil // a worker that claims the last jobs finishes them: nothing fails here
+				case err != nil:
+					return err
 				}
-			})
-		}
-		wg.Wait()
-		close(errs)
-		for err := range errs {
-			require.NoError(t, err)
-		}
+			}
+		})
 		var done, distinct, open int
 		require.NoError(t, pools[0].QueryRow("SELECT count(*), count(DISTINCT job) FROM done").Scan(&done, &distinct))
 		require.Equal(t, n, done)

@@ -3,12 +3,9 @@
 package pessimistic_test
 
 import (
-	"context"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap/integration/matrix"
@@ -25,24 +22,18 @@ func TestGalera(t *testing.T) {
 		return nodes[1].QueryRow("SELECT count(*) FROM items").Scan(&n) == nil && n == 2
 	}, 10*time.Second, time.Millisecond)
 	ctx := within(t, time.Minute)
-	errs := make(chan error, 100)
-	var wg sync.WaitGroup
-	for i := range 10 {
-		wg.Go(func() {
-			for range 10 {
-				errs <- pessimistic.WithRowLock(ctx, nodes[i%2], item(1), take(1))
+	together(t, 10, func(i int) error {
+		for range 10 {
+			if err := pessimistic.WithRowLock(ctx, nodes[i%2], item(1), take(1)); err != nil {
+				return err
 			}
-		})
-	}
-	wg.Wait()
-	close(errs)
-	for err := range errs {
-		require.NoError(t, err)
-	}
+		}
+		return nil
+	})
 	var stock int
 	require.NoError(t, nodes[1].QueryRow("SET STATEMENT wsrep_sync_wait = 1 FOR SELECT stock FROM items WHERE id = 1").Scan(&stock))
 	require.Zero(t, stock)
 
-	err := pessimistic.WithNamedLock(ctx, nodes[0], "a", func(context.Context, *sqlx.Tx) error { return nil })
+	err := pessimistic.WithNamedLock(ctx, nodes[0], "a", doNothing)
 	require.ErrorContains(t, err, "Galera")
 }

@@ -24,37 +24,29 @@ func TestHotRowLeavesThePoolFree(t *testing.T) {
 		exec(t, db, "UPDATE items SET stock = 500 WHERE id = 1")
 		ctx := within(t, time.Minute)
 		const callers = 500
-		errs := make(chan error, callers)
-		var wg, arrived sync.WaitGroup
+		var arrived sync.WaitGroup
 		arrived.Add(callers)
-		for range callers {
-			wg.Go(func() {
-				arrived.Done()
-				errs <- pessimistic.WithRowLock(ctx, db, item(1), func(ctx context.Context, tx *sqlx.Tx, it *Item) error {
-					arrived.Wait()
-					// This callback holds one connection, and the query takes a second one. A third one would be in use only
-					// if another caller held it.
-					conn, err := db.Conn(ctx)
-					if err != nil {
-						return err
-					}
-					defer conn.Close()
-					if n := db.Stats().InUse; n != 2 {
-						t.Errorf("%d connections in use", n)
-					}
-					var stock int
-					if err := conn.QueryRowContext(ctx, "SELECT stock FROM items WHERE id = 2").Scan(&stock); err != nil {
-						return err
-					}
-					return take(1)(ctx, tx, it)
-				})
+		together(t, callers, func(int) error {
+			arrived.Done()
+			return pessimistic.WithRowLock(ctx, db, item(1), func(ctx context.Context, tx *sqlx.Tx, it *Item) error {
+				arrived.Wait()
+				// This callback holds one connection, and the query takes a second one. A third one would be in use only if
+				// another caller held it.
+				conn, err := db.Conn(ctx)
+				if err != nil {
+					return err
+				}
+				defer conn.Close()
+				if n := db.Stats().InUse; n != 2 {
+					t.Errorf("%d connections in use", n)
+				}
+				var stock int
+				if err := conn.QueryRowContext(ctx, "SELECT stock FROM items WHERE id = 2").Scan(&stock); err != nil {
+					return err
+				}
+				return take(1)(ctx, tx, it)
 			})
-		}
-		wg.Wait()
-		close(errs)
-		for err := range errs {
-			require.NoError(t, err)
-		}
+		})
 		require.Zero(t, stockOf(t, db, 1))
 		require.Zero(t, db.Stats().WaitCount, "nobody ever waited for a connection")
 	})

@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +18,9 @@ import (
 	"github.com/nogap-go/nogap/pessimistic"
 )
 
+// doNothing is a callback.
+func doNothing(context.Context, *sqlx.Tx) error { return nil }
+
 func named() []matrix.Target { return append(matrix.All(), matrix.PgBouncer()...) }
 
 // There is no row to lock yet: the numbers of the invoices must have no gaps and no duplicates, also between processes.
@@ -29,31 +31,26 @@ func TestNamedLock(t *testing.T) {
 		exec(t, pools[0], "CREATE TABLE invoices (n int NOT NULL)") // no unique index: a mistake would show
 		ctx := within(t, time.Minute)
 		var inside atomic.Int32
-		errs := make(chan error, 100)
-		var wg sync.WaitGroup
-		for i := range 20 {
-			wg.Go(func() {
-				for range 5 {
-					errs <- pessimistic.WithNamedLock(ctx, pools[i%2], "invoice-2026", func(ctx context.Context, tx *sqlx.Tx) error {
-						if inside.Add(1) != 1 {
-							return errors.New("two at once")
-						}
-						defer inside.Add(-1)
-						var n int
-						if err := tx.GetContext(ctx, &n, "SELECT count(*) FROM invoices"); err != nil {
-							return err
-						}
-						_, err := tx.ExecContext(ctx, tx.Rebind("INSERT INTO invoices VALUES (?)"), n+1)
-						return err
-					})
+		invoice := func(ctx context.Context, tx *sqlx.Tx) error {
+			if inside.Add(1) != 1 {
+				return errors.New("two at once")
+			}
+			defer inside.Add(-1)
+			var n int
+			if err := tx.GetContext(ctx, &n, "SELECT count(*) FROM invoices"); err != nil {
+				return err
+			}
+			_, err := tx.ExecContext(ctx, tx.Rebind("INSERT INTO invoices VALUES (?)"), n+1)
+			return err
+		}
+		together(t, 20, func(i int) error {
+			for range 5 {
+				if err := pessimistic.WithNamedLock(ctx, pools[i%2], "invoice-2026", invoice); err != nil {
+					return err
 				}
-			})
-		}
-		wg.Wait()
-		close(errs)
-		for err := range errs {
-			require.NoError(t, err)
-		}
+			}
+			return nil
+		})
 		var n, distinct, most int
 		require.NoError(t, pools[0].QueryRow("SELECT count(*), count(DISTINCT n), max(n) FROM invoices").Scan(&n, &distinct, &most))
 		require.Equal(t, []int{100, 100, 100}, []int{n, distinct, most})
@@ -97,7 +94,7 @@ func TestNamedLockIsReleased(t *testing.T) {
 				return nil
 			}
 			require.ErrorIs(t, run(ctx, other, nothing, pessimistic.NoWait()), pessimistic.ErrLocked)
-			return pessimistic.WithNamedLock(ctx, other, "A", func(context.Context, *sqlx.Tx) error { return nil }, pessimistic.NoWait())
+			return pessimistic.WithNamedLock(ctx, other, "A", doNothing, pessimistic.NoWait())
 		}))
 		free()
 	})
@@ -107,15 +104,14 @@ func TestNamedLockNests(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		ctx := within(t, time.Minute)
-		nothing := func(context.Context, *sqlx.Tx) error { return nil }
 		err := pessimistic.WithNamedLock(ctx, db, "a", func(ctx context.Context, _ *sqlx.Tx) error {
-			err := pessimistic.WithNamedLock(ctx, db, "b", nothing)
+			err := pessimistic.WithNamedLock(ctx, db, "b", doNothing)
 			if isSQLite(target) {
 				require.ErrorContains(t, err, "wait for itself")
 			} else {
 				require.NoError(t, err)
 			}
-			return pessimistic.WithNamedLock(ctx, db, "a", nothing)
+			return pessimistic.WithNamedLock(ctx, db, "a", doNothing)
 		})
 		require.ErrorContains(t, err, "wait for itself")
 	})
@@ -126,9 +122,8 @@ func TestNamedLockNests(t *testing.T) {
 func TestNamedLockAndSnapshots(t *testing.T) {
 	matrix.Run(t, matrix.Postgres(), func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
-		nothing := func(context.Context, *sqlx.Tx) error { return nil }
 		run := func(opts ...pessimistic.Option) error {
-			return pessimistic.WithNamedLock(t.Context(), db, "a", nothing, opts...)
+			return pessimistic.WithNamedLock(t.Context(), db, "a", doNothing, opts...)
 		}
 		require.ErrorContains(t, run(pessimistic.Isolation(sql.LevelRepeatableRead)), "REPEATABLE READ")
 		require.NoError(t, run(pessimistic.Isolation(sql.LevelSerializable)))
@@ -145,13 +140,12 @@ func TestNamedLockAsMySQL(t *testing.T) {
 		dsn := target.DSN(t)
 		db, other := target.Connect(t, dsn), target.Connect(t, dsn)
 		as := pessimistic.WithDialect(nogap.MySQL)
-		nothing := func(context.Context, *sqlx.Tx) error { return nil }
 		require.NoError(t, pessimistic.WithNamedLock(t.Context(), db, "a", func(context.Context, *sqlx.Tx) error {
-			require.ErrorIs(t, pessimistic.WithNamedLock(t.Context(), other, "a", nothing, as, pessimistic.NoWait()), pessimistic.ErrLocked)
-			err := pessimistic.WithNamedLock(t.Context(), other, "a", nothing, as, pessimistic.Timeout(time.Millisecond))
+			require.ErrorIs(t, pessimistic.WithNamedLock(t.Context(), other, "a", doNothing, as, pessimistic.NoWait()), pessimistic.ErrLocked)
+			err := pessimistic.WithNamedLock(t.Context(), other, "a", doNothing, as, pessimistic.Timeout(time.Millisecond))
 			require.ErrorIs(t, err, pessimistic.ErrLockTimeout)
 			return nil
 		}, as))
-		require.NoError(t, pessimistic.WithNamedLock(t.Context(), other, "a", nothing, as, pessimistic.NoWait()))
+		require.NoError(t, pessimistic.WithNamedLock(t.Context(), other, "a", doNothing, as, pessimistic.NoWait()))
 	})
 }

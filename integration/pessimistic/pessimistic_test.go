@@ -7,7 +7,9 @@ package pessimistic_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,6 +80,18 @@ func holdRow(t *testing.T, target matrix.Target, dsn string) (release func()) {
 	}
 	t.Cleanup(release)
 	return release
+}
+
+// together calls f in n goroutines, with the number of each, and waits for them. An error of any of them fails the test.
+func together(t *testing.T, n int, f func(i int) error) {
+	t.Helper()
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { errs[i] = f(i) })
+	}
+	wg.Wait()
+	require.NoError(t, errors.Join(errs...))
 }
 
 func isSQLite(target matrix.Target) bool { return target.Dialect == nogap.SQLite }

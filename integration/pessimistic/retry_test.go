@@ -74,12 +74,7 @@ func TestDeadlock(t *testing.T) {
 
 func both(t *testing.T, a, b func() error) {
 	t.Helper()
-	errs := make(chan error, 2)
-	go func() { errs <- a() }()
-	go func() { errs <- b() }()
-	err := <-errs
-	require.NoError(t, err)
-	require.NoError(t, <-errs)
+	together(t, 2, func(i int) error { return []func() error{a, b}[i]() })
 }
 
 func TestMaxAttempts(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"runtime"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,20 +24,14 @@ func TestRowLockKeepsOthersOut(t *testing.T) {
 		pools := []*sql.DB{target.Connect(t, dsn), target.Connect(t, dsn)}
 		createItems(t, pools[0], 1)
 		ctx := within(t, time.Minute)
-		errs := make(chan error, 100)
-		var wg sync.WaitGroup
-		for i := range 20 {
-			wg.Go(func() {
-				for range 5 {
-					errs <- pessimistic.WithRowLock(ctx, pools[i%2], item(1), take(1))
+		together(t, 20, func(i int) error {
+			for range 5 {
+				if err := pessimistic.WithRowLock(ctx, pools[i%2], item(1), take(1)); err != nil {
+					return err
 				}
-			})
-		}
-		wg.Wait()
-		close(errs)
-		for err := range errs {
-			require.NoError(t, err)
-		}
+			}
+			return nil
+		})
 		require.Equal(t, 0, stockOf(t, pools[0], 1))
 	})
 }

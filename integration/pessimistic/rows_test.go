@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"math/rand/v2"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,33 +53,24 @@ func TestRowLocksDoNotDeadlock(t *testing.T) {
 		ctx := within(t, 2*time.Minute)
 
 		var attempts, turn atomic.Int64
-		errs := make(chan error, workers)
-		var wg sync.WaitGroup
-		for w := range workers {
-			wg.Go(func() {
-				for turn.Add(1) <= turns {
-					from, to := rand.IntN(rows)+1, rand.IntN(rows)+1
-					n := rand.Int64N(10)
-					err := pessimistic.WithRowLocks(ctx, pools[w%2], pessimistic.Rows{Table: "items", Keys: []any{from, to}},
-						func(ctx context.Context, tx *sqlx.Tx, items []*Item) error {
-							attempts.Add(1)
-							if err := take(n)(ctx, tx, items[0]); err != nil {
-								return err
-							}
-							return take(-n)(ctx, tx, items[1])
-						})
-					if err != nil {
-						errs <- err
-						return
-					}
+		together(t, workers, func(w int) error {
+			for turn.Add(1) <= turns {
+				from, to := rand.IntN(rows)+1, rand.IntN(rows)+1
+				n := rand.Int64N(10)
+				err := pessimistic.WithRowLocks(ctx, pools[w%2], pessimistic.Rows{Table: "items", Keys: []any{from, to}},
+					func(ctx context.Context, tx *sqlx.Tx, items []*Item) error {
+						attempts.Add(1)
+						if err := take(n)(ctx, tx, items[0]); err != nil {
+							return err
+						}
+						return take(-n)(ctx, tx, items[1])
+					})
+				if err != nil {
+					return err
 				}
-			})
-		}
-		wg.Wait()
-		close(errs)
-		for err := range errs {
-			require.NoError(t, err)
-		}
+			}
+			return nil
+		})
 		require.Equal(t, turns, attempts.Load(), "none was run again")
 		var sum int64
 		require.NoError(t, pools[0].QueryRow("SELECT sum(stock) FROM items").Scan(&sum))
