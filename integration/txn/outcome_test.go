@@ -17,6 +17,14 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
+// proxied returns a world and a pool that reaches it through the proxy.
+func proxied(t *testing.T, target matrix.Target) (*world, *sql.DB, *faultproxy.Proxy) {
+	t.Helper()
+	w := newWorld(t, target)
+	proxy, through := target.Proxy(t, w.dsn)
+	return w, target.Connect(t, through), proxy
+}
+
 func TestAdd(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		for _, a := range adders(target) {
@@ -45,12 +53,10 @@ func TestConnectionDies(t *testing.T) {
 			} {
 				for _, how := range []string{"reset", "EOF"} {
 					t.Run(a.name+"/"+fault.name+"/"+how, func(t *testing.T) {
-						w := newWorld(t, target)
-						proxy, through := target.Proxy(t, w.dsn)
+						w, db, proxy := proxied(t, target)
 						if how == "EOF" {
 							proxy.EndWithEOF()
 						}
-						db := target.Connect(t, through)
 						f := fault.arm(proxy, faultproxy.Executes(a.text))
 						err := a.run(t.Context(), w, db)
 						f.Await(t)
@@ -79,9 +85,7 @@ func TestConnectionDiesBeforeCommit(t *testing.T) {
 			(*faultproxy.Proxy).LoseRequest, (*faultproxy.Proxy).LoseReply,
 		} {
 			t.Run("begin", func(t *testing.T) {
-				w := newWorld(t, target)
-				proxy, through := target.Proxy(t, w.dsn)
-				db := target.Connect(t, through)
+				w, db, proxy := proxied(t, target)
 				f := arm(proxy, faultproxy.Executes(begin))
 				require.NoError(t, commitAdder.run(t.Context(), w, db))
 				f.Await(t)
@@ -89,9 +93,7 @@ func TestConnectionDiesBeforeCommit(t *testing.T) {
 				requireClean(t, db)
 			})
 			t.Run("statement", func(t *testing.T) {
-				w := newWorld(t, target)
-				proxy, through := target.Proxy(t, w.dsn)
-				db := target.Connect(t, through)
+				w, db, proxy := proxied(t, target)
 				f := arm(proxy, faultproxy.Executes("UPDATE items"))
 				err := commitAdder.run(t.Context(), w, db)
 				f.Await(t)
@@ -101,9 +103,7 @@ func TestConnectionDiesBeforeCommit(t *testing.T) {
 				require.Zero(t, w.applied(t))
 			})
 			t.Run("rollback", func(t *testing.T) {
-				w := newWorld(t, target)
-				proxy, through := target.Proxy(t, w.dsn)
-				db := target.Connect(t, through)
+				w, db, proxy := proxied(t, target)
 				f := arm(proxy, faultproxy.Executes("ROLLBACK"))
 				err := rollBack(t.Context(), db)
 				f.Await(t)
@@ -113,9 +113,7 @@ func TestConnectionDiesBeforeCommit(t *testing.T) {
 				require.Zero(t, w.applied(t))
 			})
 			t.Run("read", func(t *testing.T) {
-				w := newWorld(t, target)
-				proxy, through := target.Proxy(t, w.dsn)
-				db := target.Connect(t, through)
+				_, db, proxy := proxied(t, target)
 				f := arm(proxy, faultproxy.Executes("SELECT stock"))
 				stock := -1
 				require.NoError(t, autocommit(t.Context(), db, func(c *txn.Conn) error {
@@ -140,20 +138,24 @@ func rollBack(ctx context.Context, db *sql.DB) error {
 	})
 }
 
+// cancelAt makes a call, cancels its context when the fault strikes, and returns where the call's error will be.
+func cancelAt(t *testing.T, f *faultproxy.Fault, call func(context.Context) error) <-chan error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { result <- call(ctx) }()
+	f.Await(t)
+	return result
+}
+
 // A server that does not answer COMMIT holds nobody up for longer than a second beyond the context's end, and nothing
 // stays behind when it answers at last.
 func TestCommitHangs(t *testing.T) {
 	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
-		w := newWorld(t, target)
-		proxy, through := target.Proxy(t, w.dsn)
-		db := target.Connect(t, through)
+		w, db, proxy := proxied(t, target)
 		f := proxy.HoldReply(faultproxy.Executes("COMMIT"))
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		result := make(chan error, 1)
-		go func() { result <- commitAdder.run(ctx, w, db) }()
-		f.Await(t)
-		cancel()
+		result := cancelAt(t, f, func(ctx context.Context) error { return commitAdder.run(ctx, w, db) })
 		select {
 		case err := <-result:
 			require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
@@ -169,16 +171,9 @@ func TestCommitHangs(t *testing.T) {
 
 func TestRollbackHangs(t *testing.T) {
 	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
-		w := newWorld(t, target)
-		proxy, through := target.Proxy(t, w.dsn)
-		db := target.Connect(t, through)
+		w, db, proxy := proxied(t, target)
 		f := proxy.HoldRequest(faultproxy.Executes("ROLLBACK"))
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		result := make(chan error, 1)
-		go func() { result <- rollBack(ctx, db) }()
-		f.Await(t)
-		cancel()
+		result := cancelAt(t, f, func(ctx context.Context) error { return rollBack(ctx, db) })
 		select {
 		case err := <-result:
 			require.ErrorIs(t, err, errCallback)
@@ -200,16 +195,9 @@ func TestStatementHangs(t *testing.T) {
 				continue
 			}
 			t.Run(a.name, func(t *testing.T) {
-				w := newWorld(t, target)
-				proxy, through := target.Proxy(t, w.dsn)
-				db := target.Connect(t, through)
+				w, db, proxy := proxied(t, target)
 				f := proxy.HoldReply(faultproxy.Executes(a.text))
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				result := make(chan error, 1)
-				go func() { result <- a.run(ctx, w, db) }()
-				f.Await(t)
-				cancel()
+				result := cancelAt(t, f, func(ctx context.Context) error { return a.run(ctx, w, db) })
 				var err error
 				select {
 				case err = <-result:
