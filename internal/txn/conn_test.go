@@ -92,13 +92,10 @@ func TestConnContextHasEnded(t *testing.T) {
 // A server that says something else than the context's error, because it was told to cancel, is definite, and the
 // context's error is there too.
 func TestConnCanceledByTheServer(t *testing.T) {
-	handle := func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		if c.Kind == fakedb.Exec {
-			<-ctx.Done()
-			return fakedb.Reply{}, &pgError{"ERROR", "57014"}
-		}
-		return fakedb.Reply{}, nil
-	}
+	handle := on(fakedb.Exec, func(ctx context.Context) error {
+		<-ctx.Done()
+		return &pgError{"ERROR", "57014"}
+	})
 	serve(t, handle, func(t *testing.T, _ *fakedb.Server, db *sql.DB) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -232,17 +229,7 @@ func TestConnCannotReconnect(t *testing.T) {
 
 // A connection that has stopped answering isn't handed to the next user.
 func TestConnHungProbe(t *testing.T) {
-	handle := func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		switch {
-		case c.Kind == fakedb.Exec:
-			return fakedb.Reply{}, errDriver
-		case c.Query == "SELECT 1":
-			<-ctx.Done()
-			return fakedb.Reply{}, ctx.Err()
-		}
-		return fakedb.Reply{}, nil
-	}
-	serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
+	serve(t, failingThenHung(fakedb.Exec, errDriver, "SELECT 1"), func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		c := acquire(t, db)
 		start := time.Now()
 		_, err := c.Exec(t.Context(), "UPDATE")

@@ -41,6 +41,32 @@ func serve(t *testing.T, handle fakedb.Handler, test func(t *testing.T, server *
 	})
 }
 
+// on has f answer the calls of a kind.
+func on(kind fakedb.Kind, f func(ctx context.Context) error) fakedb.Handler {
+	return func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		if c.Kind == kind {
+			return fakedb.Reply{}, f(ctx)
+		}
+		return fakedb.Reply{}, nil
+	}
+}
+
+// failing answers the calls of a kind with err.
+func failing(kind fakedb.Kind, err error) fakedb.Handler {
+	return on(kind, func(context.Context) error { return err })
+}
+
+// failingThenHung answers the calls of a kind with err, and the query not at all.
+func failingThenHung(kind fakedb.Kind, err error, query string) fakedb.Handler {
+	return func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		if c.Query == query {
+			<-ctx.Done()
+			return fakedb.Reply{}, ctx.Err()
+		}
+		return failing(kind, err)(ctx, c)
+	}
+}
+
 func insert(tx *sql.Tx) error {
 	_, err := tx.Exec("INSERT")
 	return err
@@ -171,23 +197,13 @@ func TestDoCallbackEndsTheTransaction(t *testing.T) {
 	}
 }
 
-// hang answers a kind of call when release is closed, as a server behind a broken network would.
-func hang(kind fakedb.Kind, release <-chan struct{}, err error) fakedb.Handler {
-	return func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		if c.Kind == kind {
-			<-release
-			return fakedb.Reply{}, err
-		}
-		return fakedb.Reply{}, nil
-	}
-}
-
 func TestDoHungCommit(t *testing.T) {
 	for _, late := range []error{nil, driver.ErrBadConn, errDriver, &pgError{"ERROR", "40001"}} {
-		var release chan struct{}
-		handle := func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-			return hang(fakedb.Commit, release, late)(ctx, c)
-		}
+		var release chan struct{} // made in the bubble
+		handle := on(fakedb.Commit, func(context.Context) error {
+			<-release
+			return late
+		})
 		serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 			release = make(chan struct{})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -210,13 +226,10 @@ func TestDoHungCommit(t *testing.T) {
 // An answer to COMMIT that comes after the context's end, but within the grace, is the outcome.
 func TestDoSlowCommit(t *testing.T) {
 	for _, late := range []error{nil, &pgError{"ERROR", "40001"}} {
-		handle := func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
-			if c.Kind == fakedb.Commit {
-				time.Sleep(1900 * time.Millisecond)
-				return fakedb.Reply{}, late
-			}
-			return fakedb.Reply{}, nil
-		}
+		handle := on(fakedb.Commit, func(context.Context) error {
+			time.Sleep(1900 * time.Millisecond) // of the bubble: the context's second, and not quite one more
+			return late
+		})
 		serve(t, handle, func(t *testing.T, _ *fakedb.Server, db *sql.DB) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
@@ -235,13 +248,10 @@ func TestDoSlowCommit(t *testing.T) {
 
 // A driver that watches the context of BEGIN, as pgx does, has a COMMIT cut short only when the grace is over.
 func TestDoCommitIsCutShortAfterTheGrace(t *testing.T) {
-	handle := func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		if c.Kind == fakedb.Commit {
-			<-ctx.Done()
-			return fakedb.Reply{}, driver.ErrBadConn
-		}
-		return fakedb.Reply{}, nil
-	}
+	handle := on(fakedb.Commit, func(ctx context.Context) error {
+		<-ctx.Done()
+		return driver.ErrBadConn
+	})
 	serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -255,10 +265,11 @@ func TestDoCommitIsCutShortAfterTheGrace(t *testing.T) {
 }
 
 func TestDoHungRollback(t *testing.T) {
-	var release chan struct{}
-	handle := func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		return hang(fakedb.Rollback, release, nil)(ctx, c)
-	}
+	var release chan struct{} // made in the bubble
+	handle := on(fakedb.Rollback, func(context.Context) error {
+		<-release
+		return nil
+	})
 	serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		release = make(chan struct{})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -276,13 +287,10 @@ func TestDoHungRollback(t *testing.T) {
 
 func TestDoContextEndsInBegin(t *testing.T) {
 	t.Run("the driver notices", func(t *testing.T) {
-		handle := func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-			if c.Kind == fakedb.Begin {
-				<-ctx.Done()
-				return fakedb.Reply{}, ctx.Err()
-			}
-			return fakedb.Reply{}, nil
-		}
+		handle := on(fakedb.Begin, func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
 		serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
@@ -294,12 +302,10 @@ func TestDoContextEndsInBegin(t *testing.T) {
 		})
 	})
 	t.Run("the driver does not", func(t *testing.T) {
-		handle := func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
-			if c.Kind == fakedb.Begin {
-				time.Sleep(2 * time.Second)
-			}
-			return fakedb.Reply{}, nil
-		}
+		handle := on(fakedb.Begin, func(context.Context) error {
+			time.Sleep(2 * time.Second) // of the bubble: a second longer than the context
+			return nil
+		})
 		serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
@@ -363,13 +369,7 @@ func TestDoAllIdleConnectionsAreDead(t *testing.T) {
 
 // A server that refuses every connection isn't asked for ever.
 func TestDoGivesUpOnBegin(t *testing.T) {
-	handle := func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		if c.Kind == fakedb.Begin {
-			return fakedb.Reply{}, driver.ErrBadConn
-		}
-		return fakedb.Reply{}, nil
-	}
-	serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
+	serve(t, failing(fakedb.Begin, driver.ErrBadConn), func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		err := txn.Do(t.Context(), db, nil, insert)
 		require.ErrorIs(t, err, driver.ErrBadConn)
 		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
@@ -382,13 +382,7 @@ func TestDoGivesUpOnBegin(t *testing.T) {
 // it is rolled back, not closed.
 func TestDoBusyCommitKeepsTheConnection(t *testing.T) {
 	busy := &pgError{"ERROR", "40001"}
-	handle := func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		if c.Kind == fakedb.Commit {
-			return fakedb.Reply{}, busy
-		}
-		return fakedb.Reply{}, nil
-	}
-	serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
+	serve(t, failing(fakedb.Commit, busy), func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		err := txn.Do(t.Context(), db, nil, insert)
 		require.ErrorIs(t, err, busy)
 		require.True(t, txn.Retryable(err))
@@ -402,13 +396,7 @@ func TestDoBusyCommitKeepsTheConnection(t *testing.T) {
 // because the connection still answers.
 func TestDoCommitTurnedIntoRollback(t *testing.T) {
 	errRolledBack := errors.New("commit unexpectedly resulted in rollback")
-	handle := func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		if c.Kind == fakedb.Commit {
-			return fakedb.Reply{}, errRolledBack
-		}
-		return fakedb.Reply{}, nil
-	}
-	serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
+	serve(t, failing(fakedb.Commit, errRolledBack), func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		err := txn.Do(t.Context(), db, nil, insert)
 		require.ErrorIs(t, err, errRolledBack)
 		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
@@ -417,17 +405,7 @@ func TestDoCommitTurnedIntoRollback(t *testing.T) {
 
 // A connection that does not answer after a failed COMMIT holds nobody up beyond the grace.
 func TestDoHungProbe(t *testing.T) {
-	handle := func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		switch {
-		case c.Kind == fakedb.Commit:
-			return fakedb.Reply{}, errDriver
-		case c.Query == "ROLLBACK":
-			<-ctx.Done()
-			return fakedb.Reply{}, ctx.Err()
-		}
-		return fakedb.Reply{}, nil
-	}
-	serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
+	serve(t, failingThenHung(fakedb.Commit, errDriver, "ROLLBACK"), func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		start := time.Now()
 		err := txn.Do(t.Context(), db, nil, insert)
 		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
@@ -440,17 +418,7 @@ func TestDoHungProbe(t *testing.T) {
 // What is undone behind a COMMIT may hang, and does not make its outcome unknown.
 func TestDoHungAfter(t *testing.T) {
 	for _, want := range []error{nil, errLost} {
-		handle := func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-			switch {
-			case c.Kind == fakedb.Commit:
-				return fakedb.Reply{}, want
-			case c.Query == "UNDO":
-				<-ctx.Done()
-				return fakedb.Reply{}, ctx.Err()
-			}
-			return fakedb.Reply{}, nil
-		}
-		serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
+		serve(t, failingThenHung(fakedb.Commit, want, "UNDO"), func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
 			start := time.Now()
@@ -465,7 +433,7 @@ func TestDoHungAfter(t *testing.T) {
 			} else {
 				require.ErrorIs(t, err, want)
 			}
-			time.Sleep(time.Second) // of the bubble
+			time.Sleep(time.Second) // of the bubble, in which UNDO is given up
 			synctest.Wait()
 			require.Zero(t, server.OpenConns(), "what could not be undone is not handed on")
 		})
