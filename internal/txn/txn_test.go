@@ -7,7 +7,6 @@ import (
 	"errors"
 	"runtime"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -16,61 +15,6 @@ import (
 	"github.com/nogap-go/nogap/internal/fakedb"
 	"github.com/nogap-go/nogap/internal/txn"
 )
-
-// serve runs a test in a bubble of its own time, with a pool on a recorded server that answers everything except what
-// handle takes over. In the end no goroutine and no connection may be left, and no transaction open in the pool.
-func serve(t *testing.T, handle fakedb.Handler, test func(t *testing.T, server *fakedb.Server, db *sql.DB)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		server := fakedb.Recorded(func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-			if handle != nil {
-				if r, err := handle(ctx, c); err != nil || r.Columns != nil || r.RowsAffected != 0 {
-					return r, err
-				}
-			}
-			return fakedb.Row(int64(1)), nil
-		})
-		db := server.DB()
-		defer db.Close()
-		test(t, server, db)
-		synctest.Wait()
-		require.Zero(t, db.Stats().InUse)
-		require.Zero(t, server.Dirty())
-		require.NoError(t, db.Close())
-		require.Zero(t, server.OpenConns())
-	})
-}
-
-// on has f answer the calls of a kind.
-func on(kind fakedb.Kind, f func(ctx context.Context) error) fakedb.Handler {
-	return func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		if c.Kind == kind {
-			return fakedb.Reply{}, f(ctx)
-		}
-		return fakedb.Reply{}, nil
-	}
-}
-
-// failing answers the calls of a kind with err.
-func failing(kind fakedb.Kind, err error) fakedb.Handler {
-	return on(kind, func(context.Context) error { return err })
-}
-
-// failingThenHung answers the calls of a kind with err, and the query not at all.
-func failingThenHung(kind fakedb.Kind, err error, query string) fakedb.Handler {
-	return func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		if c.Query == query {
-			<-ctx.Done()
-			return fakedb.Reply{}, ctx.Err()
-		}
-		return failing(kind, err)(ctx, c)
-	}
-}
-
-func insert(tx *sql.Tx) error {
-	_, err := tx.Exec("INSERT")
-	return err
-}
 
 func TestDo(t *testing.T) {
 	serve(t, nil, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
@@ -197,126 +141,6 @@ func TestDoCallbackEndsTheTransaction(t *testing.T) {
 	}
 }
 
-func TestDoHungCommit(t *testing.T) {
-	for _, late := range []error{nil, driver.ErrBadConn, errDriver, &pgError{"ERROR", "40001"}} {
-		var release chan struct{} // made in the bubble
-		handle := on(fakedb.Commit, func(context.Context) error {
-			<-release
-			return late
-		})
-		serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
-			release = make(chan struct{})
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			start := time.Now()
-			err := txn.Do(ctx, db, nil, insert)
-			require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.Equal(t, time.Minute+time.Second, time.Since(start))
-			require.Equal(t, 1, db.Stats().InUse, "the driver still has it")
-
-			close(release)
-			synctest.Wait()
-			require.Zero(t, db.Stats().InUse)
-			require.ErrorIs(t, txn.Do(t.Context(), db, nil, func(*sql.Tx) error { return errCallback }), errCallback)
-		})
-	}
-}
-
-// An answer to COMMIT that comes after the context's end, but within the grace, is the outcome.
-func TestDoSlowCommit(t *testing.T) {
-	for _, late := range []error{nil, &pgError{"ERROR", "40001"}} {
-		handle := on(fakedb.Commit, func(context.Context) error {
-			time.Sleep(1900 * time.Millisecond) // of the bubble: the context's second, and not quite one more
-			return late
-		})
-		serve(t, handle, func(t *testing.T, _ *fakedb.Server, db *sql.DB) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			err := txn.Do(ctx, db, nil, insert)
-			require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
-			if late == nil {
-				require.NoError(t, err)
-			} else {
-				require.ErrorIs(t, err, late)
-				require.ErrorIs(t, err, context.DeadlineExceeded)
-			}
-			require.Zero(t, db.Stats().InUse)
-		})
-	}
-}
-
-// A driver that watches the context of BEGIN, as pgx does, has a COMMIT cut short only when the grace is over.
-func TestDoCommitIsCutShortAfterTheGrace(t *testing.T) {
-	handle := on(fakedb.Commit, func(ctx context.Context) error {
-		<-ctx.Done()
-		return driver.ErrBadConn
-	})
-	serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		start := time.Now()
-		require.ErrorIs(t, txn.Do(ctx, db, nil, insert), nogap.ErrOutcomeUnknown)
-		require.Equal(t, 2*time.Second, time.Since(start))
-		synctest.Wait()
-		require.Zero(t, db.Stats().InUse)
-		require.Zero(t, server.OpenConns())
-	})
-}
-
-func TestDoHungRollback(t *testing.T) {
-	var release chan struct{} // made in the bubble
-	handle := on(fakedb.Rollback, func(context.Context) error {
-		<-release
-		return nil
-	})
-	serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
-		release = make(chan struct{})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		start := time.Now()
-		err := txn.Do(ctx, db, nil, func(*sql.Tx) error { return errCallback })
-		require.ErrorIs(t, err, errCallback)
-		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
-		require.Equal(t, time.Minute+time.Second, time.Since(start))
-		close(release)
-		synctest.Wait()
-		require.Zero(t, db.Stats().InUse)
-	})
-}
-
-func TestDoContextEndsInBegin(t *testing.T) {
-	t.Run("the driver notices", func(t *testing.T) {
-		handle := on(fakedb.Begin, func(ctx context.Context) error {
-			<-ctx.Done()
-			return ctx.Err()
-		})
-		serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			err := txn.Do(ctx, db, nil, insert)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
-			require.Equal(t, []string{"BEGIN"}, server.Log())
-			require.Zero(t, db.Stats().InUse)
-		})
-	})
-	t.Run("the driver does not", func(t *testing.T) {
-		handle := on(fakedb.Begin, func(context.Context) error {
-			time.Sleep(2 * time.Second) // of the bubble: a second longer than the context
-			return nil
-		})
-		serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			require.ErrorIs(t, txn.Do(ctx, db, nil, insert), context.DeadlineExceeded)
-			synctest.Wait()
-			require.NotContains(t, server.Log(), "INSERT")
-			require.Zero(t, db.Stats().InUse)
-		})
-	})
-}
-
 func TestDoContextHasEnded(t *testing.T) {
 	serve(t, nil, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -401,41 +225,4 @@ func TestDoCommitTurnedIntoRollback(t *testing.T) {
 		require.ErrorIs(t, err, errRolledBack)
 		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
 	})
-}
-
-// A connection that does not answer after a failed COMMIT holds nobody up beyond the grace.
-func TestDoHungProbe(t *testing.T) {
-	serve(t, failingThenHung(fakedb.Commit, errDriver, "ROLLBACK"), func(t *testing.T, server *fakedb.Server, db *sql.DB) {
-		start := time.Now()
-		err := txn.Do(t.Context(), db, nil, insert)
-		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
-		require.ErrorIs(t, err, errDriver)
-		require.Equal(t, 2*time.Second, time.Since(start))
-		require.Zero(t, server.OpenConns())
-	})
-}
-
-// What is undone behind a COMMIT may hang, and does not make its outcome unknown.
-func TestDoHungAfter(t *testing.T) {
-	for _, want := range []error{nil, errLost} {
-		serve(t, failingThenHung(fakedb.Commit, want, "UNDO"), func(t *testing.T, server *fakedb.Server, db *sql.DB) {
-			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-			defer cancel()
-			start := time.Now()
-			err := txn.DoWith(ctx, db, txn.Options{After: func(ctx context.Context, c *sql.Conn) error {
-				_, err := c.ExecContext(ctx, "UNDO")
-				return err
-			}}, insert)
-			require.Equal(t, 1500*time.Millisecond, time.Since(start))
-			require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
-			if want == nil {
-				require.NoError(t, err)
-			} else {
-				require.ErrorIs(t, err, want)
-			}
-			time.Sleep(time.Second) // of the bubble, in which UNDO is given up
-			synctest.Wait()
-			require.Zero(t, server.OpenConns(), "what could not be undone is not handed on")
-		})
-	}
 }
