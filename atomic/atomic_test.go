@@ -15,6 +15,14 @@ import (
 	"github.com/nogap-go/nogap/internal/fakedb"
 )
 
+// newStock returns a Counter of the column stock on PostgreSQL.
+func newStock[N any](t *testing.T, db *sql.DB) *atomic.Counter[N] {
+	t.Helper()
+	stock, err := atomic.NewCounter[N](db, "items", "stock", atomic.WithDialect(nogap.Postgres))
+	require.NoError(t, err)
+	return stock
+}
+
 func TestConstructorsRefuseBadInput(t *testing.T) {
 	db := instant(t)
 	counter := func(table, column string, opts ...atomic.Option) error {
@@ -60,9 +68,7 @@ func TestConstructorsRefuseBadInput(t *testing.T) {
 }
 
 func TestNilTransaction(t *testing.T) {
-	stock, err := atomic.NewCounter[int64](instant(t), "items", "stock", atomic.WithDialect(nogap.Postgres))
-	require.NoError(t, err)
-	_, err = stock.WithTx(nil).DecrementIfPositive(t.Context(), "sku-1")
+	_, err := newStock[int64](t, instant(t)).WithTx(nil).DecrementIfPositive(t.Context(), "sku-1")
 	require.ErrorContains(t, err, "transaction given to WithTx is nil")
 }
 
@@ -128,8 +134,7 @@ func (e pgError) SQLState() string { return string(e) }
 func TestWhatTheServerUndidIsTriedAgain(t *testing.T) {
 	for _, code := range []pgError{"40001", "40P01"} {
 		db, server := failing(t, code, code)
-		stock, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(nogap.Postgres))
-		require.NoError(t, err)
+		stock := newStock[int64](t, db)
 		left, err := stock.DecrementIfPositive(t.Context(), "sku-1")
 		require.NoError(t, err)
 		require.Equal(t, int64(4), left)
@@ -140,8 +145,7 @@ func TestWhatTheServerUndidIsTriedAgain(t *testing.T) {
 func TestAnUnknownOutcomeIsNeverTriedAgain(t *testing.T) {
 	for _, lost := range []error{io.ErrUnexpectedEOF, pgError("57P01"), pgError("40003"), errors.Join(pgError("40001"), pgError("08006"))} {
 		db, server := failing(t, lost)
-		stock, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(nogap.Postgres))
-		require.NoError(t, err)
+		stock := newStock[int64](t, db)
 		left, err := stock.DecrementIfPositive(t.Context(), "sku-1")
 		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown, lost)
 		require.ErrorIs(t, err, lost)
@@ -155,8 +159,7 @@ func TestAnUnknownOutcomeIsNeverTriedAgain(t *testing.T) {
 
 func TestInATransactionNothingIsTriedAgain(t *testing.T) {
 	db, server := failing(t, pgError("40001"))
-	stock, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(nogap.Postgres))
-	require.NoError(t, err)
+	stock := newStock[int64](t, db)
 	tx, err := db.BeginTx(t.Context(), nil)
 	require.NoError(t, err)
 	defer tx.Rollback()
@@ -182,8 +185,7 @@ func TestRefillBetweenRefusalAndCheck(t *testing.T) {
 		return fakedb.Row(int64(0)), nil
 	})
 	defer db.Close()
-	stock, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(nogap.Postgres))
-	require.NoError(t, err)
+	stock := newStock[int64](t, db)
 	left, err := stock.DecrementIfPositive(t.Context(), "sku-1")
 	require.NoError(t, err)
 	require.Zero(t, left)

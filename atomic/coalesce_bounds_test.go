@@ -15,9 +15,7 @@ func TestCoalesceBounds(t *testing.T) {
 	bubble("MaxBatch", t, func(t *testing.T) {
 		row := smallint(100)
 		crowd := gather(t, row, atomic.MaxBatch(4))
-		for range 10 {
-			crowd.call(t.Context(), takeOne)
-		}
+		crowd.more(10)
 		crowd.goOn()
 		require.Equal(t, []string{"SELECT", "UPDATE", "UPDATE", "UPDATE"}, row.statements())
 		require.Equal(t, result{value: 90}, crowd.answers[10].result)
@@ -25,9 +23,7 @@ func TestCoalesceBounds(t *testing.T) {
 	bubble("MaxWaiting", t, func(t *testing.T) {
 		row := smallint(100)
 		crowd := gather(t, row, atomic.MaxWaiting(2))
-		for range 4 {
-			crowd.call(t.Context(), takeOne)
-		}
+		crowd.more(4)
 		for _, a := range crowd.answers[3:] {
 			require.True(t, a.done.Load())
 			require.ErrorIs(t, a.err, atomic.ErrOverloaded)
@@ -42,12 +38,12 @@ func TestCoalesceBounds(t *testing.T) {
 		row.stock["sku-2"] = &one
 		hold := make(chan struct{})
 		row.before = func(_ context.Context, c fakedb.Call) error {
-			if c.Kind == fakedb.Query && c.Arg(0) == "sku-1" {
+			if c.Arg(0) == "sku-1" {
 				<-hold
 			}
 			return nil
 		}
-		c := coalesce(t, row)
+		c := coalesce[int64](t, row.handle)
 		go c.DecrementIfPositive(t.Context(), "sku-1")
 		synctest.Wait()
 		left, err := c.DecrementIfPositive(t.Context(), "sku-2")
@@ -62,9 +58,7 @@ func TestCoalesceClose(t *testing.T) {
 	bubble("while others wait", t, func(t *testing.T) {
 		row := smallint(100)
 		crowd := gather(t, row)
-		for range 3 {
-			crowd.call(t.Context(), takeOne)
-		}
+		crowd.more(3)
 		require.NoError(t, crowd.c.Close())
 		synctest.Wait()
 		for _, a := range crowd.answers[1:] {
@@ -83,9 +77,7 @@ func TestCoalesceClose(t *testing.T) {
 	bubble("at the moment at which the batch leaves", t, func(t *testing.T) {
 		row := smallint(100)
 		crowd := gather(t, row)
-		for range 3 {
-			crowd.call(t.Context(), takeOne)
-		}
+		crowd.more(3)
 		close(crowd.release)
 		require.NoError(t, crowd.c.Close())
 		synctest.Wait()

@@ -2,7 +2,6 @@ package atomic_test
 
 import (
 	"context"
-	"strings"
 	stdatomic "sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -79,17 +78,15 @@ func TestCoalesceContexts(t *testing.T) {
 	bubble("a batch under way is carried through", t, func(t *testing.T) {
 		row := smallint(10)
 		underWay, answer := make(chan struct{}), make(chan struct{})
-		row.before = func(ctx context.Context, c fakedb.Call) error {
-			if strings.HasPrefix(c.Query, "UPDATE") {
-				close(underWay)
-				select {
-				case <-answer:
-				case <-ctx.Done():
-					return ctx.Err()
-				}
+		row.beforeUpdates(func(ctx context.Context) error {
+			close(underWay)
+			select {
+			case <-answer:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
 			}
-			return nil
-		}
+		})
 		crowd := gather(t, row)
 		ctx, cancel := context.WithCancel(t.Context())
 		for range 3 {
@@ -111,19 +108,14 @@ func TestCoalesceContexts(t *testing.T) {
 	})
 	bubble("Timeout ends a batch", t, func(t *testing.T) {
 		row := smallint(10)
-		row.before = func(ctx context.Context, c fakedb.Call) error {
-			if strings.HasPrefix(c.Query, "UPDATE") {
-				<-ctx.Done()
-				return ctx.Err()
-			}
-			return nil
-		}
+		row.beforeUpdates(func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
 		crowd := gather(t, row, atomic.Timeout(time.Second))
-		for range 3 {
-			crowd.call(t.Context(), takeOne)
-		}
+		crowd.more(3)
 		close(crowd.release)
-		time.Sleep(time.Second - time.Millisecond)
+		time.Sleep(time.Second - time.Millisecond) // the Timeout is nearly over
 		synctest.Wait()
 		require.False(t, crowd.answers[3].done.Load())
 		time.Sleep(2 * time.Millisecond)
@@ -137,20 +129,18 @@ func TestCoalesceContexts(t *testing.T) {
 		row := smallint(10)
 		hang := make(chan struct{})
 		var hangs stdatomic.Bool
-		row.before = func(_ context.Context, c fakedb.Call) error {
-			if strings.HasPrefix(c.Query, "UPDATE") && !hangs.Swap(true) {
+		row.beforeUpdates(func(context.Context) error {
+			if !hangs.Swap(true) {
 				<-hang
 			}
 			return nil
-		}
+		})
 		crowd := gather(t, row, atomic.Timeout(time.Second))
-		for range 3 {
-			crowd.call(t.Context(), takeOne)
-		}
+		crowd.more(3)
 		close(crowd.release)
-		time.Sleep(time.Second + time.Millisecond)
+		time.Sleep(time.Second + time.Millisecond) // the Timeout is over
 		late := crowd.call(t.Context(), take(5))
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // the grace is over, too
 		synctest.Wait()
 		for _, a := range crowd.answers[2:4] {
 			require.True(t, a.done.Load())
@@ -174,18 +164,16 @@ func TestCoalesceContexts(t *testing.T) {
 		row := smallint(10)
 		hang := make(chan struct{})
 		var hangs stdatomic.Bool
-		row.before = func(ctx context.Context, c fakedb.Call) error {
-			if c.Kind == fakedb.Query && !hangs.Swap(true) {
+		row.before = func(context.Context, fakedb.Call) error {
+			if !hangs.Swap(true) {
 				<-hang
 			}
 			return nil
 		}
 		crowd := gather(t, row, atomic.Timeout(time.Minute))
 		close(crowd.release)
-		for range 3 {
-			crowd.call(t.Context(), takeOne)
-		}
-		time.Sleep(time.Minute - time.Second)
+		crowd.more(3)
+		time.Sleep(time.Minute - time.Second) // the Timeout is nearly over
 		require.Equal(t, 3, crowd.c.Waiting())
 		time.Sleep(2 * time.Second)
 		synctest.Wait()

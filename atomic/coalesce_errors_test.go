@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	stdatomic "sync/atomic"
 	"testing"
@@ -32,38 +31,17 @@ func TestCoalesceErrorsReachAll(t *testing.T) {
 		"missing row": {func(r *fakeRow) { delete(r.stock, "sku-1") }, sql.ErrNoRows, nogap.ErrOutcomeUnknown, "items.stock at [sku-1]"},
 		"NULL":        {func(r *fakeRow) { r.stock["sku-1"] = nil }, nil, sql.ErrNoRows, "NULL"},
 		"lost after it was sent": {func(r *fakeRow) {
-			r.before = func(_ context.Context, c fakedb.Call) error {
-				if strings.HasPrefix(c.Query, "UPDATE") {
-					return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, lost)
-				}
-				return nil
-			}
+			r.beforeUpdates(func(context.Context) error { return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, lost) })
 		}, nogap.ErrOutcomeUnknown, sql.ErrNoRows, "reset"},
 		"no connection": {func(r *fakeRow) {
-			r.before = func(_ context.Context, c fakedb.Call) error {
-				if c.Kind == fakedb.Query {
-					return driver.ErrBadConn
-				}
-				return nil
-			}
+			r.before = func(context.Context, fakedb.Call) error { return driver.ErrBadConn }
 		}, driver.ErrBadConn, sql.ErrNoRows, "sku-1"},
 	} {
 		bubble(name, t, func(t *testing.T) {
 			row := smallint(5)
-			var before func(context.Context, fakedb.Call) error
-			row.before = func(ctx context.Context, c fakedb.Call) error {
-				if before == nil {
-					return nil
-				}
-				return before(ctx, c)
-			}
 			crowd := gather(t, row)
-			for range 4 {
-				crowd.call(t.Context(), takeOne)
-			}
-			spoiled := &fakeRow{stock: row.stock}
-			test.spoil(spoiled)
-			before = spoiled.before
+			crowd.more(4)
+			test.spoil(row)
 			crowd.goOn()
 			for _, a := range crowd.answers[1:] {
 				require.Error(t, a.err)
@@ -83,18 +61,16 @@ func TestCoalesceUnknownOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		row := smallint(10)
 		fail := true
-		row.before = func(_ context.Context, c fakedb.Call) error {
-			if fail && strings.HasPrefix(c.Query, "UPDATE") {
+		row.beforeUpdates(func(context.Context) error {
+			if fail {
 				fail = false
 				row.set(7) // applied, and then the answer is lost
 				return io.ErrUnexpectedEOF
 			}
 			return nil
-		}
+		})
 		crowd := gather(t, row, atomic.MaxBatch(3))
-		for range 5 {
-			crowd.call(t.Context(), takeOne)
-		}
+		crowd.more(5)
 		crowd.goOn()
 		for _, a := range crowd.answers[1:4] {
 			require.ErrorIs(t, a.err, nogap.ErrOutcomeUnknown)
@@ -112,17 +88,14 @@ func TestCoalescePanics(t *testing.T) {
 			row := smallint(10)
 			var n stdatomic.Int64
 			hold := make(chan struct{})
-			row.before = func(_ context.Context, c fakedb.Call) error {
-				if c.Kind != fakedb.Query {
-					return nil
-				}
+			row.before = func(context.Context, fakedb.Call) error {
 				<-hold
 				if n.Add(1) == panicAt {
 					panic("the driver")
 				}
 				return nil
 			}
-			c := coalesce(t, row)
+			c := coalesce[int64](t, row.handle)
 			errs, panics := make([]error, 4), make([]any, 4)
 			var wg sync.WaitGroup
 			for i := range errs {

@@ -224,10 +224,7 @@ func inOneBatch(t *testing.T, row *fakeRow, s scenario) []result {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		statement := 0
-		row.before = func(ctx context.Context, c fakedb.Call) error {
-			if c.Kind != fakedb.Query {
-				return nil
-			}
+		row.before = func(context.Context, fakedb.Call) error {
 			<-release
 			if statement++; statement == s.when {
 				row.set(s.other)
@@ -241,7 +238,7 @@ func inOneBatch(t *testing.T, row *fakeRow, s scenario) []result {
 		if s.maxBatch > 0 {
 			opts = append(opts, atomic.MaxBatch(s.maxBatch))
 		}
-		c := coalesce(t, row, opts...)
+		c := coalesce[int64](t, row.handle, opts...)
 		for i, r := range s.requests {
 			go func() { results[i] = resultOf(r.call(context.Background(), c)) }()
 			synctest.Wait()

@@ -9,7 +9,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/internal/fakedb"
 )
@@ -18,9 +17,7 @@ func TestCoalesceBadInput(t *testing.T) {
 	row := smallint(5)
 	db := fakedb.Open(row.handle)
 	defer db.Close()
-	pg := atomic.WithDialect(nogap.Postgres)
-	counter, err := atomic.NewCounter[int64](db, "items", "stock", pg)
-	require.NoError(t, err)
+	counter := newStock[int64](t, db)
 	tx, err := db.Begin()
 	require.NoError(t, err)
 	defer tx.Rollback()
@@ -39,9 +36,7 @@ func TestCoalesceBadInput(t *testing.T) {
 		}
 		require.ErrorContains(t, c.Close(), want)
 	}
-	text, err := atomic.NewCounter[string](db, "items", "stock", pg)
-	require.NoError(t, err)
-	_, err = atomic.Coalesce(text).Decrement(t.Context(), "1", "sku-1")
+	_, err = atomic.Coalesce(newStock[string](t, db)).Decrement(t.Context(), "1", "sku-1")
 	require.ErrorContains(t, err, "no integers")
 
 	c := atomic.Coalesce(counter)
@@ -75,16 +70,12 @@ func TestCoalesceKeys(t *testing.T) {
 	} {
 		bubble(name, t, func(t *testing.T) {
 			hold := make(chan struct{})
-			db := fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+			c := coalesce[int64](t, func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 				if c.Kind == fakedb.Query {
 					<-hold
 				}
 				return fakedb.Row(int64(1)), nil
 			})
-			defer db.Close()
-			counter, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(nogap.Postgres))
-			require.NoError(t, err)
-			c := atomic.Coalesce(counter)
 			for _, key := range []any{test.a, test.b} {
 				go c.DecrementIfPositive(context.Background(), key)
 				synctest.Wait()
@@ -114,17 +105,11 @@ func inType[N int | int8 | uint8 | uint16 | uint64 | ~int32](t *testing.T) {
 		row := smallint(100)
 		row.low = 0
 		hold := make(chan struct{})
-		row.before = func(_ context.Context, c fakedb.Call) error {
-			if c.Kind == fakedb.Query {
-				<-hold
-			}
+		row.before = func(context.Context, fakedb.Call) error {
+			<-hold
 			return nil
 		}
-		db := fakedb.Open(row.handle)
-		defer db.Close()
-		counter, err := atomic.NewCounter[N](db, "items", "stock", atomic.WithDialect(nogap.Postgres))
-		require.NoError(t, err)
-		c := atomic.Coalesce(counter)
+		c := coalesce[N](t, row.handle)
 		defer c.Close()
 		var values [6]N
 		var errs [6]error

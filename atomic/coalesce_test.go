@@ -15,12 +15,10 @@ import (
 func TestCoalesceAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		row := smallint(2)
-		c := coalesce(t, row)
+		c := coalesce[int64](t, row.handle)
 		type whose struct{}
-		row.before = func(ctx context.Context, call fakedb.Call) error {
-			if call.Kind == fakedb.Query {
-				require.Equal(t, "mine", ctx.Value(whose{}))
-			}
+		row.before = func(ctx context.Context, _ fakedb.Call) error {
+			require.Equal(t, "mine", ctx.Value(whose{}))
 			return nil
 		}
 		ctx := context.WithValue(t.Context(), whose{}, "mine")
@@ -42,9 +40,7 @@ func TestCoalesceMerges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		row := smallint(100)
 		crowd := gather(t, row)
-		for range 9 {
-			crowd.call(t.Context(), takeOne)
-		}
+		crowd.more(9)
 		require.Equal(t, 9, crowd.c.Waiting())
 		crowd.goOn()
 		for i, a := range crowd.answers[1:] {
@@ -84,9 +80,7 @@ func TestCoalesceRefusesWithOneLook(t *testing.T) {
 	bubble("as it was", t, func(t *testing.T) {
 		row := smallint(0)
 		crowd := gather(t, row)
-		for range 5 {
-			crowd.call(t.Context(), takeOne)
-		}
+		crowd.more(5)
 		crowd.goOn()
 		for _, a := range crowd.answers[1:] {
 			require.ErrorIs(t, a.err, atomic.ErrInsufficient)
@@ -96,18 +90,14 @@ func TestCoalesceRefusesWithOneLook(t *testing.T) {
 	bubble("not any more", t, func(t *testing.T) {
 		row := smallint(0)
 		n := 0
-		row.before = func(_ context.Context, c fakedb.Call) error {
-			if c.Kind == fakedb.Query {
-				if n++; n == 2 {
-					row.set(3) // another process fills up before the batch leaves
-				}
+		row.before = func(context.Context, fakedb.Call) error {
+			if n++; n == 2 {
+				row.set(3) // another process fills up before the batch leaves
 			}
 			return nil
 		}
 		crowd := gather(t, row)
-		for range 5 {
-			crowd.call(t.Context(), takeOne)
-		}
+		crowd.more(5)
 		crowd.goOn()
 		for i, a := range crowd.answers[1:] {
 			if i < 3 {

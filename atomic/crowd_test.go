@@ -8,25 +8,22 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/internal/fakedb"
 )
 
-// coalesce returns a Coalescer of the column stock of a fakeRow.
-func coalesce(t *testing.T, row *fakeRow, opts ...atomic.CoalesceOption) *atomic.Coalescer[int64] {
+// coalesce returns a Coalescer of the column stock of a server, such as a fakeRow.
+func coalesce[N any](t *testing.T, server fakedb.Handler, opts ...atomic.CoalesceOption) *atomic.Coalescer[N] {
 	t.Helper()
-	db := fakedb.Open(row.handle)
+	db := fakedb.Open(server)
 	t.Cleanup(func() { db.Close() })
-	counter, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(nogap.Postgres))
-	require.NoError(t, err)
-	return atomic.Coalesce(counter, opts...)
+	return atomic.Coalesce(newStock[N](t, db), opts...)
 }
 
-// crowd is callers of one row, who make their calls one after the other, while the first statement is held up.
+// crowd is callers of one row, who make their calls one after the other, while the first statement is held up. The time
+// in which it lives is that of a bubble of synctest: there a sleep costs nothing, and is exact.
 type crowd struct {
 	t       *testing.T
-	row     *fakeRow
 	c       *atomic.Coalescer[int64]
 	release chan struct{} // lets the first statement go on
 	answers []*answer
@@ -38,25 +35,20 @@ type answer struct {
 	done stdatomic.Bool
 }
 
-// gather returns a crowd whose first caller's statement is under way. Run it in a bubble of synctest.
+// gather returns a crowd whose first caller's statement is under way.
 func gather(t *testing.T, row *fakeRow, opts ...atomic.CoalesceOption) *crowd {
 	t.Helper()
-	crowd := &crowd{t: t, row: row, release: make(chan struct{})}
-	before := row.before
-	row.before = func(ctx context.Context, c fakedb.Call) error {
-		if c.Kind == fakedb.Query {
+	crowd := &crowd{t: t, release: make(chan struct{})}
+	crowd.c = coalesce[int64](t, func(ctx context.Context, call fakedb.Call) (fakedb.Reply, error) {
+		if call.Kind == fakedb.Query {
 			select {
 			case <-crowd.release:
 			case <-ctx.Done():
-				return ctx.Err()
+				return fakedb.Reply{}, ctx.Err()
 			}
 		}
-		if before != nil {
-			return before(ctx, c)
-		}
-		return nil
-	}
-	crowd.c = coalesce(t, row, opts...)
+		return row.handle(ctx, call)
+	}, opts...)
 	crowd.call(t.Context(), request{op: 2, n: 0})
 	return crowd
 }
@@ -72,6 +64,13 @@ func (c *crowd) call(ctx context.Context, r request) *answer {
 	}()
 	synctest.Wait()
 	return a
+}
+
+// more has n more callers take one each.
+func (c *crowd) more(n int) {
+	for range n {
+		c.call(c.t.Context(), takeOne)
+	}
 }
 
 // goOn lets the statements go, and returns when all callers have their answers.

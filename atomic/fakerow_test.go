@@ -22,7 +22,7 @@ type fakeRow struct {
 	refuses   string                  // the SQLSTATE for what it does not let in
 	log       []string                // writes are "UPDATE", a look is "SELECT"
 
-	// before is called with each call; the row is not locked.
+	// before is called before each statement; the row is not locked.
 	before func(ctx context.Context, c fakedb.Call) error
 }
 
@@ -35,6 +35,16 @@ func (s sqlState) SQLState() string { return string(s) }
 func smallint(stock int64) *fakeRow {
 	return &fakeRow{
 		stock: map[driver.Value]*int64{"sku-1": &stock}, low: -1 << 15, high: 1<<15 - 1, refuses: "22003",
+	}
+}
+
+// beforeUpdates sets before to a function that is called before UPDATEs alone.
+func (f *fakeRow) beforeUpdates(call func(ctx context.Context) error) {
+	f.before = func(ctx context.Context, c fakedb.Call) error {
+		if strings.HasPrefix(c.Query, "UPDATE") {
+			return call(ctx)
+		}
+		return nil
 	}
 }
 
@@ -67,7 +77,7 @@ var (
 )
 
 func (f *fakeRow) handle(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-	if f.before != nil {
+	if f.before != nil && c.Kind == fakedb.Query {
 		if err := f.before(ctx, c); err != nil {
 			return fakedb.Reply{}, err
 		}
