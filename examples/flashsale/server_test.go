@@ -24,6 +24,24 @@ func newShop(t *testing.T, stock int) shop {
 	return s
 }
 
+// fraudURL returns the URL of a fraud service that objects to nothing.
+func fraudURL(t *testing.T) string {
+	fraud, err := startFraudService()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, fraud.stop()) })
+	return fraud.url
+}
+
+// newAPI returns the API of a shop that sells by the strategy.
+func newAPI(t *testing.T, shop shop, st strategy, fraudURL string) http.Handler {
+	seller, err := st.open(shop)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, closeSeller(seller)) })
+	client, closeIdle := newClient(1)
+	t.Cleanup(closeIdle)
+	return routes(shop, seller, fraudClient{client: client, url: fraudURL})
+}
+
 func answer(h http.Handler, method, path string) (status int, body string) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
@@ -31,19 +49,10 @@ func answer(h http.Handler, method, path string) (status int, body string) {
 }
 
 func TestAPI(t *testing.T) {
-	fraud, err := startFraudService()
-	require.NoError(t, err)
-	defer func() { require.NoError(t, fraud.stop()) }()
-	client, closeIdle := newClient(1)
-	defer closeIdle()
-
+	fraud := fraudURL(t)
 	for _, st := range strategies {
 		t.Run(st.name, func(t *testing.T) {
-			shop := newShop(t, 2)
-			seller, err := st.open(shop)
-			require.NoError(t, err)
-			defer func() { require.NoError(t, closeSeller(seller)) }()
-			api := routes(shop, seller, fraudClient{client: client, url: fraud.url})
+			api := newAPI(t, newShop(t, 2), st, fraud)
 			for _, step := range []struct {
 				method, path string
 				status       int
@@ -70,14 +79,10 @@ func TestAPI(t *testing.T) {
 func TestFraudCheckFails(t *testing.T) {
 	fraud := httptest.NewServer(http.NotFoundHandler())
 	defer fraud.Close()
-	client, closeIdle := newClient(1)
-	defer closeIdle()
 	for _, st := range strategies {
 		t.Run(st.name, func(t *testing.T) {
 			shop := newShop(t, 2)
-			seller, err := st.open(shop)
-			require.NoError(t, err)
-			status, body := answer(routes(shop, seller, fraudClient{client, fraud.URL}), "POST", "/items/1/purchase")
+			status, body := answer(newAPI(t, shop, st, fraud.URL), "POST", "/items/1/purchase")
 			require.Equal(t, http.StatusInternalServerError, status)
 			require.Contains(t, body, "fraud check: status 404")
 			left, err := shop.stock(t.Context(), item)
@@ -88,18 +93,13 @@ func TestFraudCheckFails(t *testing.T) {
 }
 
 func TestDatabaseErrorIsA500(t *testing.T) {
-	fraud, err := startFraudService()
-	require.NoError(t, err)
-	defer func() { require.NoError(t, fraud.stop()) }()
-	client, closeIdle := newClient(1)
-	defer closeIdle()
+	fraud := fraudURL(t)
 	for _, st := range strategies {
 		t.Run(st.name, func(t *testing.T) {
 			shop := newShop(t, 2)
-			seller, err := st.open(shop)
-			require.NoError(t, err)
+			api := newAPI(t, shop, st, fraud)
 			require.NoError(t, shop.dropTable(t.Context()))
-			status, body := answer(routes(shop, seller, fraudClient{client, fraud.url}), "POST", "/items/1/purchase")
+			status, body := answer(api, "POST", "/items/1/purchase")
 			require.Equal(t, http.StatusInternalServerError, status)
 			require.Contains(t, body, "no such table")
 		})
