@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
-	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/integration/matrix"
 )
 
@@ -34,8 +33,6 @@ func TestCoalescerKeys(t *testing.T) {
 			matrix.Each(t, func(t *testing.T, target matrix.Target) {
 				db := target.Open(t)
 				exec(t, db, "CREATE TABLE items (id "+keys.column+" PRIMARY KEY, stock BIGINT NOT NULL)")
-				stock, err := atomic.NewCounter[int64](db, "items", "stock")
-				require.NoError(t, err)
 				const start, callers = 1000, 20
 				first := "?"
 				if target.Dialect == nogap.Postgres {
@@ -45,7 +42,7 @@ func TestCoalescerKeys(t *testing.T) {
 					_, err := db.Exec(fmt.Sprintf("INSERT INTO items VALUES (%s, %d)", first, start), key)
 					require.NoError(t, err, "%v", key)
 				}
-				hot := atomic.Coalesce(stock)
+				hot := coalescer(t, db)
 				for i, key := range keys.values {
 					together(callers, func(int) {
 						_, err := hot.Decrement(context.Background(), int64(i+1), key)
