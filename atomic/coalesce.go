@@ -256,7 +256,7 @@ func (c *Coalescer[N]) failed(key Key, err error) error {
 	return fail(fmt.Errorf("%s.%s at %v: %w", c.counter.name, c.counter.column.column, []any(key), err))
 }
 
-// A CoalesceOption changes the bounds of a Coalescer.
+// A CoalesceOption changes the bounds of a Coalescer. Of two of a kind the last one counts.
 type CoalesceOption interface {
 	applyCoalesce(*coalesceOptions) error
 }
@@ -308,9 +308,9 @@ func atLeastOne(option string, n int) error {
 
 func newCoalesceOptions(opts []CoalesceOption) (coalesceOptions, error) {
 	o := coalesceOptions{maxBatch: 1000, maxWaiting: 10_000, timeout: 5 * time.Second}
-	for _, opt := range opts {
+	for i, opt := range opts {
 		if opt == nil {
-			return o, errors.New("an option is nil")
+			return o, fmt.Errorf("option %d is nil", i)
 		}
 		if err := opt.applyCoalesce(&o); err != nil {
 			return o, err

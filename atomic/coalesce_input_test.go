@@ -28,7 +28,7 @@ func TestCoalesceBadInput(t *testing.T) {
 		"MaxBatch is 0, less than 1":    atomic.Coalesce(counter, atomic.MaxBatch(0)),
 		"MaxWaiting is -1, less than 1": atomic.Coalesce(counter, atomic.MaxWaiting(-1)),
 		"Timeout is 0s":                 atomic.Coalesce(counter, atomic.Timeout(0)),
-		"an option is nil":              atomic.Coalesce(counter, nil),
+		"option 0 is nil":               atomic.Coalesce(counter, nil),
 	} {
 		for _, op := range []byte{0, 1, 2, 3} {
 			_, err := request{op: op, n: 1, limit: 9}.call(t.Context(), c)

@@ -7,7 +7,7 @@ import (
 	"github.com/nogap-go/nogap/internal/dialect"
 )
 
-// Option changes what a constructor assumes.
+// Option changes what a constructor assumes. A bad one is the constructor's error; of two of a kind the last one counts.
 type Option interface {
 	apply(*options) error
 }
@@ -47,9 +47,9 @@ func WithDialect(d nogap.Dialect) Option {
 
 func newOptions(opts []Option) (options, error) {
 	var o options
-	for _, opt := range opts {
+	for i, opt := range opts {
 		if opt == nil {
-			return o, fmt.Errorf("an option is nil")
+			return o, fmt.Errorf("option %d is nil", i)
 		}
 		if err := opt.apply(&o); err != nil {
 			return o, err

@@ -144,7 +144,7 @@ func TestNewTableErrors(t *testing.T) {
 		"bad lock":            {newTable[Item](db, "items", optimistic.LockAfter(0)), "LockAfter(0)"},
 		"bad attempts":        {newTable[Item](db, "items", optimistic.MaxAttempts(0)), "MaxAttempts(0)"},
 		"bad backoff":         {newTable[Item](db, "items", optimistic.Backoff(nil)), "Backoff(nil)"},
-		"nil option":          {newTable[Item](db, "items", nil), "option is nil"},
+		"nil option":          {newTable[Item](db, "items", nil), "option 0 is nil"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := tt.make()

@@ -10,7 +10,7 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// Option changes what NewTable assumes. A bad one is NewTable's error.
+// Option changes what NewTable assumes. A bad one is NewTable's error; of two of a kind the last one counts.
 type Option interface {
 	applyTable(*options) error
 }
@@ -116,9 +116,9 @@ func defaultPolicy() policy {
 
 func newPolicy(opts []RetryOption) (policy, error) {
 	p := defaultPolicy()
-	for _, opt := range opts {
+	for i, opt := range opts {
 		if opt == nil {
-			return p, errors.New("optimistic: an option is nil")
+			return p, fmt.Errorf("optimistic: option %d is nil", i)
 		}
 		if err := opt.applyPolicy(&p); err != nil {
 			return p, fmt.Errorf("optimistic: %w", err)
@@ -131,9 +131,9 @@ func newOptions(opts []Option) (options, error) {
 	o := options{policy: defaultPolicy()}
 	o.key, _ = dialect.Columns("id")
 	o.version, _ = dialect.Column("version")
-	for _, opt := range opts {
+	for i, opt := range opts {
 		if opt == nil {
-			return o, errors.New("an option is nil")
+			return o, fmt.Errorf("option %d is nil", i)
 		}
 		if err := opt.applyTable(&o); err != nil {
 			return o, err

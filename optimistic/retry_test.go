@@ -146,7 +146,7 @@ func TestRetryOnVersionConflictBadInput(t *testing.T) {
 		"MaxAttempts(0)":  optimistic.MaxAttempts(0),
 		"MaxAttempts(-1)": optimistic.MaxAttempts(-1),
 		"Backoff(nil)":    optimistic.Backoff(nil),
-		"option is nil":   nil,
+		"option 0 is nil": nil,
 	} {
 		require.ErrorContains(t, optimistic.RetryOnVersionConflict(t.Context(), run, opt), want)
 	}
