@@ -293,7 +293,7 @@ func Timeout(d time.Duration) CoalesceOption {
 	return coalesceOptionFunc(func(o *coalesceOptions) error {
 		o.timeout = d
 		if d <= 0 {
-			return fmt.Errorf("Timeout is %v, which is no time", d)
+			return fmt.Errorf("Timeout(%v) is not positive", d)
 		}
 		return nil
 	})
@@ -301,7 +301,7 @@ func Timeout(d time.Duration) CoalesceOption {
 
 func atLeastOne(option string, n int) error {
 	if n < 1 {
-		return fmt.Errorf("%s is %d, less than 1", option, n)
+		return fmt.Errorf("%s(%d) is less than 1", option, n)
 	}
 	return nil
 }

@@ -25,9 +25,9 @@ func TestCoalesceBadInput(t *testing.T) {
 	for want, c := range map[string]*atomic.Coalescer[int64]{
 		"the Counter is nil":            atomic.Coalesce[int64](nil),
 		"part of a transaction":         atomic.Coalesce(counter.WithTx(tx)),
-		"MaxBatch is 0, less than 1":    atomic.Coalesce(counter, atomic.MaxBatch(0)),
-		"MaxWaiting is -1, less than 1": atomic.Coalesce(counter, atomic.MaxWaiting(-1)),
-		"Timeout is 0s":                 atomic.Coalesce(counter, atomic.Timeout(0)),
+		"MaxBatch(0) is less than 1":    atomic.Coalesce(counter, atomic.MaxBatch(0)),
+		"MaxWaiting(-1) is less than 1": atomic.Coalesce(counter, atomic.MaxWaiting(-1)),
+		"Timeout(0s) is not positive":   atomic.Coalesce(counter, atomic.Timeout(0)),
 		"option 0 is nil":               atomic.Coalesce(counter, nil),
 	} {
 		for _, op := range []byte{0, 1, 2, 3} {

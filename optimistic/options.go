@@ -64,7 +64,7 @@ func WithKey(columns ...string) Option {
 func MaxAttempts(n int) RetryOption {
 	return policyOption(func(p *policy) error {
 		if n < 1 {
-			return fmt.Errorf("MaxAttempts(%d): at least one attempt is needed", n)
+			return fmt.Errorf("MaxAttempts(%d) is less than 1", n)
 		}
 		p.attempts = n
 		return nil
@@ -93,7 +93,7 @@ func Backoff(f func(lost int) time.Duration) RetryOption {
 func LockAfter(n int) Option {
 	return tableOption(func(o *options) error {
 		if n < 1 {
-			return fmt.Errorf("LockAfter(%d): at least one attempt without a lock is needed", n)
+			return fmt.Errorf("LockAfter(%d) is less than 1", n)
 		}
 		o.lockAfter = n
 		return nil

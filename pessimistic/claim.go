@@ -104,7 +104,7 @@ func (q Queue) parse() (p queue, err error) {
 		return queue{}, err
 	}
 	if q.Limit < 1 {
-		return queue{}, fmt.Errorf("the queue's Limit %d is less than one", q.Limit)
+		return queue{}, fmt.Errorf("the queue's Limit %d is less than 1", q.Limit)
 	}
 	if q.Where == "" && len(q.Args) > 0 {
 		return queue{}, errors.New("there are Args, but no Where to use them")

@@ -135,7 +135,7 @@ func Isolation(level sql.IsolationLevel) Option {
 func MaxAttempts(n int) Option {
 	return option{attemptsOption, func(c *config) error {
 		if n < 1 {
-			return fmt.Errorf("MaxAttempts(%d) is less than one", n)
+			return fmt.Errorf("MaxAttempts(%d) is less than 1", n)
 		}
 		c.policy.MaxAttempts = n
 		return nil
