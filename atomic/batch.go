@@ -91,25 +91,25 @@ const maxMisses = 3
 var errMissed = errors.New("the row keeps changing")
 
 // settle answers the first calls, as many as go into one statement, and returns how many. It keeps m up to date.
-func (c *Coalescer[N]) settle(ctx context.Context, calls []*call, m *memory) (answered int) {
+func (c *Coalescer[N]) settle(ctx context.Context, key Key, calls []*call, m *memory) (answered int) {
 	q, err := c.statements(ctx)
 	if err != nil {
 		return answer(calls, err)
 	}
 	var p plan
 	err = c.counter.statement(ctx, func(r txn.Runner) (err error) {
-		p, err = c.try(ctx, r, q, calls, m)
+		p, err = c.try(ctx, r, q, key, calls, m)
 		return err
 	})
 	if errors.Is(err, errMissed) {
 		err = c.counter.transaction(ctx, func(r txn.Runner) (err error) {
-			p, err = c.tryLocked(ctx, r, q, calls, m)
+			p, err = c.tryLocked(ctx, r, q, key, calls, m)
 			return err
 		})
 	}
 	switch {
 	case err == nil && p.calls == 0:
-		return c.oneByOne(ctx, calls[:1], m)
+		return c.oneByOne(ctx, key, calls[:1], m)
 	case err == nil:
 		return answer(calls[:p.calls], nil)
 	}
@@ -118,7 +118,7 @@ func (c *Coalescer[N]) settle(ctx context.Context, calls []*call, m *memory) (an
 	case p.calls == 0:
 		return answer(calls, err)
 	case refusedByServer(err):
-		return c.oneByOne(ctx, calls[:p.calls], m)
+		return c.oneByOne(ctx, key, calls[:p.calls], m)
 	case errors.Is(err, nogap.ErrOutcomeUnknown):
 		return answer(calls[:p.calls], err)
 	}
@@ -127,7 +127,9 @@ func (c *Coalescer[N]) settle(ctx context.Context, calls []*call, m *memory) (an
 
 // try plans on what the row held last, and carries that out in one statement if it holds that still, or anything for
 // which the plan is right. Otherwise it looks and plans again.
-func (c *Coalescer[N]) try(ctx context.Context, r txn.Runner, q *batchSQL, calls []*call, m *memory) (p plan, err error) {
+func (c *Coalescer[N]) try(
+	ctx context.Context, r txn.Runner, q *batchSQL, key Key, calls []*call, m *memory,
+) (p plan, err error) {
 	known, fresh, misses := *m, false, 0
 	if !m.known {
 		known = q.suppose(calls)
@@ -139,7 +141,7 @@ func (c *Coalescer[N]) try(ctx context.Context, r txn.Runner, q *batchSQL, calls
 			return p, nil
 		}
 		if p.by != 0 {
-			done, err := c.carryOut(ctx, r, q, p, calls, m)
+			done, err := c.carryOut(ctx, r, q, key, p, calls, m)
 			if done || err != nil {
 				return p, err
 			}
@@ -147,7 +149,7 @@ func (c *Coalescer[N]) try(ctx context.Context, r txn.Runner, q *batchSQL, calls
 				return p, errMissed
 			}
 		}
-		if err := c.look(ctx, r, q.read, calls[0].key, m); err != nil {
+		if err := c.look(ctx, r, q.read, key, m); err != nil {
 			return p, err
 		}
 		known, fresh = *m, true
@@ -156,21 +158,21 @@ func (c *Coalescer[N]) try(ctx context.Context, r txn.Runner, q *batchSQL, calls
 
 // tryLocked does the same in a transaction that keeps others away from the row.
 func (c *Coalescer[N]) tryLocked(
-	ctx context.Context, r txn.Runner, q *batchSQL, calls []*call, m *memory,
+	ctx context.Context, r txn.Runner, q *batchSQL, key Key, calls []*call, m *memory,
 ) (p plan, err error) {
 	if q.writeLock != "" {
 		if _, err := r.Exec(ctx, q.writeLock); err != nil {
 			return p, err
 		}
 	}
-	if err := c.look(ctx, r, q.readLock, calls[0].key, m); err != nil {
+	if err := c.look(ctx, r, q.readLock, key, m); err != nil {
 		return p, err
 	}
 	p = q.plan(calls, *m)
 	if p.by == 0 {
 		return p, nil
 	}
-	done, err := c.carryOut(ctx, r, q, p, calls, m)
+	done, err := c.carryOut(ctx, r, q, key, p, calls, m)
 	if err == nil && !done {
 		err = errMissed
 	}
@@ -194,13 +196,13 @@ func (c *Coalescer[N]) look(ctx context.Context, r txn.Runner, query dialect.Sta
 // carryOut makes the change of a plan if it is right for what the row holds. The calls' levels are then those that the
 // row really passed.
 func (c *Coalescer[N]) carryOut(
-	ctx context.Context, r txn.Runner, q *batchSQL, p plan, calls []*call, m *memory,
+	ctx context.Context, r txn.Runner, q *batchSQL, key Key, p plan, calls []*call, m *memory,
 ) (done bool, err error) {
 	g := &q.add
 	if p.down {
 		g = &q.take
 	}
-	args := values(calls[0].key, q.param(q.zero+level(p.by)), q.param(p.from.low), q.param(p.from.high))
+	args := values(key, q.param(q.zero+level(p.by)), q.param(p.from.low), q.param(p.from.high))
 	value, done, err := update[N](ctx, r, &c.counter.column, g, args)
 	if err != nil || !done {
 		return false, err
@@ -227,10 +229,10 @@ func refusedByServer(err error) bool {
 }
 
 // oneByOne makes the calls on the Counter.
-func (c *Coalescer[N]) oneByOne(ctx context.Context, calls []*call, m *memory) (answered int) {
+func (c *Coalescer[N]) oneByOne(ctx context.Context, key Key, calls []*call, m *memory) (answered int) {
 	for _, own := range calls {
 		own.alone = true
-		value, err := c.single(ctx, own.wish, own.key)
+		value, err := c.single(ctx, own.wish, key)
 		own.level, own.err = levelOf(value), err
 		if err == nil || errors.As(err, new(*RefusedError)) {
 			m.learn(own.level)

@@ -40,24 +40,27 @@ var (
 //
 // A caller whose context ends before its batch leaves gets the context's error and has taken nothing. One whose batch is
 // under way waits for the real outcome, for as long as Timeout allows the batch, and gets that in place of the context's
-// error. A batch that Timeout ended fails with context.DeadlineExceeded; if the driver does not come back even then, only
-// the caller in whose goroutine it was sent goes on waiting for it. nogap.ErrOutcomeUnknown reaches every caller of
-// the batch that it befell, and nothing is sent again. If a driver panics, so does the caller in whose goroutine the
-// batch was sent; the others get nogap.ErrOutcomeUnknown.
+// error. A batch that Timeout ended fails with context.DeadlineExceeded. If the outcome of a batch is unknown, all its
+// callers get nogap.ErrOutcomeUnknown, and nothing is sent again.
+//
+// If a driver does not return within another second, the callers get nogap.ErrOutcomeUnknown as well, and the row goes
+// on; only the caller in whose goroutine the batch was sent goes on waiting, and holds its connection. If a driver
+// panics, so does that caller; the others get nogap.ErrOutcomeUnknown.
 //
 // # Cost
 //
-// There is no background goroutine. The first caller for a row makes its call on the Counter, at once, under its own
-// context. When it is done, the first of those that wait by then sends the batch of all. Nothing is kept for a row that
-// nobody wants. A row has one statement under way at a time, so however many callers it has, it takes one connection,
-// and rows share a small pool evenly. Only if a caller without a deadline hangs, the row goes on without it, after
-// Timeout.
+// There is no background goroutine. A caller that finds nobody at its row makes its call on the Counter, at once and under
+// its own context; only where callers have just been crowding, it first lets those join it who are ready to. When it is
+// done, the first of those that wait by then sends the batch of all. Nothing is kept for a row that nobody wants. A row
+// has one statement under way at a time, so however many callers it has, it takes one connection, and rows share a small
+// pool evenly. Only if a caller that makes its call on the Counter hangs, the row goes on without it, after Timeout.
 //
-// On MySQL and MariaDB a batch takes one round trip: its amounts, and keys that are integers or consist of ASCII letters,
-// digits and -_.:/@, stand in the text of its statement, and so in whatever logs or traces that. Other keys are passed as
-// arguments, for which the driver needs two round trips unless its interpolateParams is set.
+// On MySQL and MariaDB the values of a batch stand in the text of its statement, and so in whatever logs or traces that,
+// if its key consists of integers and of text of ASCII letters, digits and -_.:/@ alone. Then it usually takes one round
+// trip. With any other key all values are arguments, which costs the driver a second one unless its interpolateParams is
+// set.
 //
-// Key values that database/sql does not take by itself, but the driver does, are not merged.
+// Calls with key values that only the driver understands, and not database/sql, are not merged.
 //
 // A Coalescer is safe for concurrent use. One per column and process merges most.
 type Coalescer[N any] struct {
@@ -129,14 +132,14 @@ func (c *Coalescer[N]) do(ctx context.Context, w wish, key Key) (value N, err er
 	}
 	var space [64]byte
 	name, exact := rowkey.Append(space[:0], key)
-	if !exact || len(key) != len(c.counter.key) || w.n < zeroOf[N]() {
+	if !exact || w.n < zeroOf[N]() || c.counter.checkKey(key) != nil {
 		// A key that can't be compared, or an input for the Counter to refuse.
 		if c.lines.isClosed() {
 			return value, c.failed(key, ErrClosed)
 		}
 		return c.single(ctx, w, key)
 	}
-	own := &call{wish: w, key: key, done: ctx.Done()}
+	own := &call{wish: w, done: ctx.Done()}
 	first, crowded, err := c.lines.enter(name, own)
 	if err != nil {
 		return value, c.failed(key, err)
@@ -159,21 +162,22 @@ func (c *Coalescer[N]) do(ctx context.Context, w wish, key Key) (value N, err er
 		if crowded {
 			c.lines.gather(own)
 		}
-		if err := c.lead(ctx, own, first); err != nil {
+		if err := c.lead(ctx, own, key, first); err != nil {
 			return value, c.failed(key, err)
 		}
 	}
-	return c.outcome(own)
+	return c.outcome(own, key)
 }
 
 // grace is how long a driver may go on after the end of a batch's context. Some don't heed it while they connect.
 const grace = time.Second
 
-var errAbandoned = fmt.Errorf("%w: the driver does not come back with the batch: %w",
+var errAbandoned = fmt.Errorf("%w: the driver did not return in time: %w",
 	nogap.ErrOutcomeUnknown, context.DeadlineExceeded)
 
-// lead sends the batch of all who wait, on behalf of the first of them. The error is that of a caller who gave up before.
-func (c *Coalescer[N]) lead(ctx context.Context, own *call, first bool) error {
+// lead sends the batch of all who wait, on behalf of the first of them. The key is that one's, who waits for lead: the
+// others have the same, but once they are abandoned they may change it. The error is that of a caller who gave up before.
+func (c *Coalescer[N]) lead(ctx context.Context, own *call, key Key, first bool) error {
 	if ctx.Err() != nil && c.lines.leave(own) {
 		return ctx.Err()
 	}
@@ -183,19 +187,21 @@ func (c *Coalescer[N]) lead(ctx context.Context, own *call, first bool) error {
 	}
 	if first && len(calls) == 1 {
 		defer func() { c.lines.pass(t, m) }() // also if the driver panics
-		c.oneByOne(ctx, calls, &m)
+		c.oneByOne(ctx, key, calls, &m)
 		return nil
 	}
 	// The context that ends the batch is nobody's own.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.options.timeout)
 	defer cancel()
 	b := &batch{calls: calls, leader: own}
-	overdue := time.AfterFunc(c.options.timeout+grace, func() {
-		b.abandon()
-		c.lines.pass(t, memory{})
+	keep := context.AfterFunc(ctx, func() {
+		time.AfterFunc(grace, func() {
+			b.abandon()
+			c.lines.pass(t, memory{})
+		})
 	})
 	defer func() {
-		overdue.Stop()
+		keep()
 		for _, left := range calls[b.settled:] { // none, unless the driver panicked
 			left.err = fmt.Errorf("%w: the goroutine that sent the batch panicked", nogap.ErrOutcomeUnknown)
 		}
@@ -205,7 +211,7 @@ func (c *Coalescer[N]) lead(ctx context.Context, own *call, first bool) error {
 	}()
 	for b.settled < len(calls) {
 		b.tell()
-		b.settled += c.settle(ctx, calls[b.settled:], &m)
+		b.settled += c.settle(ctx, key, calls[b.settled:], &m)
 	}
 	return nil
 }
@@ -230,16 +236,16 @@ func (c *Coalescer[N]) single(ctx context.Context, w wish, key Key) (value N, er
 }
 
 // outcome returns what the call's own caller is told.
-func (c *Coalescer[N]) outcome(own *call) (value N, err error) {
+func (c *Coalescer[N]) outcome(own *call, key Key) (value N, err error) {
 	if own.err != nil && !own.alone {
-		return value, c.failed(own.key, own.err)
+		return value, c.failed(key, own.err)
 	}
 	var refused *RefusedError
 	if own.err != nil && !errors.As(own.err, &refused) {
 		return value, own.err
 	}
 	if value, err = fromLevel[N](own.level); err != nil {
-		return value, c.failed(own.key, fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err))
+		return value, c.failed(key, fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err))
 	}
 	if own.granted || own.alone {
 		return value, own.err
@@ -248,7 +254,7 @@ func (c *Coalescer[N]) outcome(own *call) (value N, err error) {
 	if own.op == take {
 		refusal = ErrInsufficient
 	}
-	return value, c.counter.refused(&guard{refusal: refusal}, values(own.key), value)
+	return value, c.counter.refused(&guard{refusal: refusal}, values(key), value)
 }
 
 // failed gives an error the row that it is about.
@@ -287,8 +293,8 @@ func MaxWaiting(n int) CoalesceOption {
 	})
 }
 
-// Timeout bounds how long a batch takes, waiting for a connection included: 5 seconds unless set. The caller that finds
-// nobody at its row has its own context's time.
+// Timeout bounds how long a batch takes, waiting for a connection included: 5 seconds unless set. A caller that makes its
+// call on the Counter, since it found nobody at its row, has its own context's time.
 func Timeout(d time.Duration) CoalesceOption {
 	return coalesceOptionFunc(func(o *coalesceOptions) error {
 		o.timeout = d

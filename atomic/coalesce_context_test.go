@@ -2,6 +2,8 @@ package atomic_test
 
 import (
 	"context"
+	"math"
+	"runtime"
 	stdatomic "sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -159,6 +161,47 @@ func TestCoalesceContexts(t *testing.T) {
 		}
 		require.Equal(t, int64(2), row.get())
 		require.Zero(t, crowd.c.Rows())
+	})
+	bubble("a caller who is told so may change its key", t, func(t *testing.T) {
+		row := smallint(10)
+		hang := make(chan struct{})
+		row.beforeUpdates(func(context.Context) error {
+			<-hang
+			return sqlState("23514") // as if one by one were worth a try
+		})
+		crowd := gather(t, row, atomic.Timeout(time.Second))
+		crowd.more(1)
+		key := []any{"sku-1"}
+		go func() {
+			_, err := crowd.c.DecrementIfPositive(context.Background(), key...)
+			require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+			close(hang)
+			for range 1000 { // for the race detector, which sees it if anybody reads
+				key[0] = "sku-2"
+				runtime.Gosched()
+			}
+		}()
+		synctest.Wait()
+		close(crowd.release)
+		time.Sleep(time.Minute)
+		require.Zero(t, crowd.c.Rows())
+		require.Equal(t, int64(10), row.get())
+	})
+	bubble("a Timeout without end", t, func(t *testing.T) {
+		row := smallint(10)
+		row.beforeUpdates(func(context.Context) error {
+			time.Sleep(time.Millisecond)
+			return nil
+		})
+		crowd := gather(t, row, atomic.Timeout(math.MaxInt64))
+		crowd.more(3)
+		close(crowd.release)
+		time.Sleep(time.Second)
+		for _, a := range crowd.answers {
+			require.True(t, a.done.Load())
+			require.NoError(t, a.err)
+		}
+		require.Equal(t, int64(7), row.get())
 	})
 	bubble("the row goes on without a first caller who hangs", t, func(t *testing.T) {
 		row := smallint(10)

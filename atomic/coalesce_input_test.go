@@ -2,6 +2,7 @@ package atomic_test
 
 import (
 	"context"
+	"database/sql"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -46,6 +47,10 @@ func TestCoalesceBadInput(t *testing.T) {
 	}
 	_, err = c.DecrementIfPositive(t.Context())
 	require.ErrorContains(t, err, "has 1 values")
+	for _, null := range []any{nil, (*string)(nil), sql.NullString{}} {
+		_, err = c.DecrementIfPositive(t.Context(), null)
+		require.ErrorContains(t, err, "items.id is NULL")
+	}
 	require.Empty(t, row.statements())
 	require.Zero(t, c.Rows())
 }

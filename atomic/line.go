@@ -10,7 +10,6 @@ import (
 // call is one caller's part in a batch. Its outcome is the leader's to set until wake.
 type call struct {
 	wish
-	key  Key
 	done <-chan struct{} // closed when the caller gives up
 
 	granted bool
@@ -109,7 +108,7 @@ func (q *lines) enter(name []byte, c *call) (first, crowded bool, err error) {
 
 // gather lets others run who are ready to, before the caller whose turn it is takes the batch, as long as some of them
 // come to the row. So those who have just got their answers, and call again, form one batch and not two that take turns.
-// Without them it lasts a few microseconds, and never long.
+// Without them it lasts a few microseconds, or one round of the scheduler if the processors are busy.
 func (q *lines) gather(leader *call) {
 	const fruitless, limit = 8, 20 * time.Microsecond
 	begin := time.Now()

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/rowkey"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -107,7 +108,7 @@ func (t *table) checkKey(key Key) error {
 		return fmt.Errorf("a key of %s has %d values (%s), got %d", t.name, len(t.key), names(t.key), len(key))
 	}
 	for i, v := range key {
-		if v == nil {
+		if rowkey.IsNull(v) {
 			return fmt.Errorf("%s.%s is NULL, which equals nothing", t.name, t.key[i])
 		}
 	}

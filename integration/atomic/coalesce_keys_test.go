@@ -6,11 +6,13 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/integration/matrix"
 )
 
@@ -57,5 +59,32 @@ func TestCoalescerKeys(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A value beyond the signed integers comes back as it is also from a DECIMAL column and a server that is not strict, which
+// would round a signed difference down without a word.
+func TestCoalescerUnsignedDecimal(t *testing.T) {
+	for _, target := range append(matrix.MariaDB(), matrix.MySQL()...) {
+		for _, key := range []string{"literal", "not a literal"} {
+			t.Run(target.Name+"/"+key, func(t *testing.T) {
+				db := target.Connect(t, target.DSN(t)+"&sql_mode=%27%27")
+				exec(t, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, stock DECIMAL(20,0) UNSIGNED NOT NULL)")
+				const start uint64 = math.MaxInt64 + 1000
+				exec(t, db, "INSERT INTO items VALUES (?, ?)", key, start)
+				hot := atomic.Coalesce(newStock[uint64](t, db))
+				left := make([]uint64, 50)
+				together(len(left), func(i int) {
+					var err error
+					if left[i], err = hot.Decrement(context.Background(), 1, key); err != nil {
+						t.Error(err)
+					}
+				})
+				slices.Sort(left)
+				for i, v := range left {
+					require.Equal(t, start-uint64(len(left)-i), v)
+				}
+			})
+		}
 	}
 }

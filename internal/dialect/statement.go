@@ -110,8 +110,8 @@ func (st Statement) Bind(values []any) (text string, args []any) {
 	return string(append(b, st.between[len(args)]...)), nil
 }
 
-// appendLiteral writes a value as SQL, if it means the same there in every sql_mode and character set: an integer, or
-// text of plain characters.
+// appendLiteral writes a value as SQL, if it means there what it means as an argument, in every sql_mode and every
+// character set of a client: an integer, or text of plain characters.
 func appendLiteral(b []byte, value any) ([]byte, bool) {
 	if _, converts := value.(driver.Valuer); converts {
 		return b, false
@@ -120,7 +120,8 @@ func appendLiteral(b []byte, value any) ([]byte, bool) {
 	case v.CanInt():
 		return strconv.AppendInt(b, v.Int(), 10), true
 	case v.CanUint():
-		return strconv.AppendUint(b, v.Uint(), 10), true
+		// Without the cast a number of less than 2^63 is a signed one.
+		return append(strconv.AppendUint(append(b, "CAST("...), v.Uint(), 10), " AS UNSIGNED)"...), true
 	case v.Kind() == reflect.String && isPlain(v.String()):
 		return append(append(append(b, '\''), v.String()...), '\''), true
 	}
