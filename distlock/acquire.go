@@ -66,6 +66,10 @@ func (l *Locker) contend(ctx context.Context, lease *Lease, yield bool) (*hold, 
 		w.yield(ctx)
 	}
 	for {
+		// What a last try got it would have to give back, and its keys would look like a holder's to the others.
+		if reason = l.ended(ctx); reason != nil {
+			break
+		}
 		var h *hold
 		if h, failure = l.attempt(ctx, lease.name); failure == nil {
 			if w != nil {
