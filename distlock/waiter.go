@@ -97,7 +97,7 @@ func (w *waiter) join(ctx context.Context) (left time.Duration, ok bool) {
 			}
 			left, err := n.join(ctx, w.key, w.locker.process, first, queueTTL)
 			if w.left.Load() { // while we were on our way in
-				n.leave(ctx, w.key, w.locker.process)
+				w.resign(ctx, n)
 			}
 			return left, err
 		})
@@ -159,14 +159,27 @@ func (w *waiter) leave(acquired bool) {
 	r := newRound(context.Background(), queueing, 1, w.locker.config.nodeTimeout)
 	defer r.end()
 	ask(r, n, func(ctx context.Context) (struct{}, error) {
-		if w.hinted {
+		switch {
+		case w.hinted:
 			n.wakeNext(ctx, w.key)
 			return struct{}{}, nil
+		case acquired:
+			_, err := n.leave(ctx, w.key, w.locker.process)
+			return struct{}{}, err
 		}
-		// If somebody took us off the queue just now, its hint is on its way and Locker.deliver passes it on.
-		_, err := n.leave(ctx, w.key, w.locker.process)
-		return struct{}{}, err
+		return struct{}{}, w.resign(ctx, n)
 	})
+}
+
+// resign takes this process out of the queue, or wakes the next one if somebody has just taken it out to wake it. The hint
+// to us is on its way then. It is not to be relied on: while the caller still has its turn in this process, Locker.deliver
+// takes that caller for one that gets the lock.
+func (w *waiter) resign(ctx context.Context, n *node) error {
+	removed, err := n.leave(ctx, w.key, w.locker.process)
+	if err == nil && !removed {
+		n.wakeNext(ctx, w.key)
+	}
+	return err
 }
 
 // queueNodes returns the nodes in the order in which processes look for the queue of a lock, so that locks are spread

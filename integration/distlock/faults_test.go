@@ -192,9 +192,8 @@ func TestCancelledWaiters(t *testing.T) {
 		}), "only the holder's own keys are left")
 
 		// One waiter gives up at the moment when the lock is released; the other must get it soon, not by the timer.
-		slow := 0
 		first, second := newLocker(t, addrs, distlock.Prefix(unique(t))), newLocker(t, addrs, distlock.Prefix(unique(t)))
-		for range 10 {
+		for range 20 {
 			ctx, cancel := context.WithCancel(t.Context())
 			gone := make(chan struct{})
 			go func() {
@@ -217,16 +216,13 @@ func TestCancelledWaiters(t *testing.T) {
 			require.NoError(t, lease.Unlock(t.Context()))
 			start := time.Now()
 			theirs := <-got
-			if time.Since(start) > 300*time.Millisecond {
-				slow++
-			}
+			require.Less(t, time.Since(start), 500*time.Millisecond, "the timer takes 750 ms: the hint was swallowed")
 			require.NoError(t, theirs.Unlock(t.Context()))
 			<-gone
 			cancel()
 			lease, err = holder.Lock(t.Context(), "a")
 			require.NoError(t, err)
 		}
-		require.LessOrEqual(t, slow, 5, "hints were swallowed")
 		require.NoError(t, lease.Unlock(t.Context()))
 		requireNoKeys(t, unique(t), 2*time.Second, addrs...)
 	})
