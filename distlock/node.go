@@ -39,7 +39,10 @@ const maxLate = 32
 func (l *Locker) newNode(index int, client redis.UniversalClient) *node {
 	n := &node{index: index, addr: address(client), client: client, timeout: l.config.nodeTimeout, tasks: l.tasks}
 	if c, ok := client.(*redis.Client); ok {
-		n.client, n.prompt = c.WithTimeout(n.timeout), true // with the same pool of connections
+		n.prompt = true
+		if !c.Options().ContextTimeoutEnabled { // or else the deadline of the round's context is all it needs
+			n.client = c.WithTimeout(n.timeout) // with the same pool of connections, but without hooks
+		}
 	}
 	n.inbox = &inbox{
 		client: client, process: l.process, tasks: l.tasks, ready: make(chan struct{}),

@@ -21,17 +21,26 @@ import (
 // slack is what a busy machine may add to a time.
 const slack = 150 * time.Millisecond
 
-// kinds are clients that keep to a timeout by themselves and clients that have to be left behind.
-var kinds = map[string]func(redis.UniversalClient) redis.UniversalClient{
-	"Client":  func(c redis.UniversalClient) redis.UniversalClient { return c },
-	"Wrapped": func(c redis.UniversalClient) redis.UniversalClient { return struct{ redis.UniversalClient }{c} },
+// kinds are clients that keep to a timeout by themselves, with a copy of the client or with the deadline of a context, and
+// clients that have to be left behind.
+var kinds = map[string]func(*redis.Options) redis.UniversalClient{
+	"Client": func(o *redis.Options) redis.UniversalClient { return redis.NewClient(o) },
+	"Deadline": func(o *redis.Options) redis.UniversalClient {
+		o.ContextTimeoutEnabled = true
+		return redis.NewClient(o)
+	},
+	"Wrapped": func(o *redis.Options) redis.UniversalClient {
+		return struct{ redis.UniversalClient }{redis.NewClient(o)}
+	},
 }
 
 func newKind(t *testing.T, kind string, addrs []string, opts ...distlock.Option) *distlock.Locker {
 	t.Helper()
-	clients := connect(t, addrs...)
-	for i := range clients {
-		clients[i] = kinds[kind](clients[i])
+	var clients []redis.UniversalClient
+	for _, addr := range addrs {
+		client := kinds[kind](&redis.Options{Addr: addr})
+		t.Cleanup(func() { client.Close() })
+		clients = append(clients, client)
 	}
 	locks, err := distlock.New(clients, opts...)
 	require.NoError(t, err)
@@ -81,7 +90,7 @@ func TestStoppedNodes(t *testing.T) {
 			require.Len(t, failure.Nodes, 3)
 			for _, n := range failure.Nodes {
 				require.Less(t, n.Node, 3)
-				if kind == "Client" {
+				if kind != "Wrapped" {
 					require.Equal(t, nodes[n.Node].Addr, n.Addr)
 				}
 				require.False(t, n.Held)
