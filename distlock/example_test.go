@@ -1,0 +1,218 @@
+package distlock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/distlock"
+)
+
+var ctx = context.Background()
+
+func Example() {
+	a, b, c := newRedis("a:6379"), newRedis("b:6379"), newRedis("c:6379") // your clients of three independent servers
+	db := newDB()                                                         // your *sql.DB, with the table of fence.Schema()
+
+	locks, err := distlock.New([]redis.UniversalClient{a, b, c})
+	if err != nil {
+		panic(err)
+	}
+	defer locks.Close()
+	fence, err := distlock.NewFence(db, "lock_fences")
+	if err != nil {
+		panic(err)
+	}
+
+	err = locks.WithLock(ctx, "report", func(ctx context.Context, lease *distlock.Lease) error {
+		token, err := fence.Mint(ctx, lease)
+		if err != nil {
+			return err
+		}
+		// The work goes here. ctx ends if the lock is lost meanwhile.
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		if err := fence.Guard(ctx, tx, token); err != nil {
+			return err // ErrFenced: a later holder exists
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE reports SET total = $1 WHERE day = $2", 7, "Monday"); err != nil {
+			return err
+		}
+		return tx.Commit()
+	})
+	fmt.Println(err)
+	// Output:
+	// UPDATE reports SET total = $1 WHERE day = $2
+	// <nil>
+}
+
+func ExampleLocker_WithLocks() {
+	locks, _ := distlock.New([]redis.UniversalClient{newRedis("redis:6379")})
+	defer locks.Close()
+
+	files := []string{"inbox", "archive"}
+	err := locks.WithLocks(ctx, files, func(ctx context.Context, leases []*distlock.Lease) error {
+		fmt.Println("moving from", leases[0].Name(), "to", leases[1].Name())
+		return ctx.Err() // it ends if one of the two is lost
+	})
+	fmt.Println(err)
+	// Output:
+	// moving from inbox to archive
+	// <nil>
+}
+
+func ExampleLocker_Lock() {
+	locks, _ := distlock.New([]redis.UniversalClient{newRedis("redis:6379")})
+	defer locks.Close()
+
+	// The context bounds how long to wait for the lock. How long it is held is up to Unlock.
+	waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	lease, err := locks.Lock(waiting, "item:42")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	work := func(ctx context.Context) error {
+		fmt.Println("working on", lease.Name())
+		return ctx.Err()
+	}
+	err = work(lease.Context())
+	fmt.Println(errors.Join(err, lease.Unlock(ctx)))
+	// Output:
+	// working on item:42
+	// <nil>
+}
+
+func ExampleLocker_TryLock() {
+	server := newRedis("redis:6379")
+	locks, _ := distlock.New([]redis.UniversalClient{server})
+	defer locks.Close()
+	replica, _ := distlock.New([]redis.UniversalClient{server}) // what another instance of the service has
+	defer replica.Close()
+
+	lease, err := locks.TryLock(ctx, "nightly")
+	fmt.Println("here:", err)
+	_, err = replica.TryLock(ctx, "nightly")
+	if errors.Is(err, distlock.ErrNotAcquired) {
+		fmt.Println("there: somebody else runs it")
+	}
+	fmt.Println("here:", lease.Unlock(ctx))
+	// Output:
+	// here: <nil>
+	// there: somebody else runs it
+	// here: <nil>
+}
+
+func ExampleLease_Context() {
+	server := newRedis("redis:6379")
+	locks, _ := distlock.New([]redis.UniversalClient{server}, distlock.TTL(300*time.Millisecond))
+	defer locks.Close()
+
+	err := locks.WithLock(ctx, "item:42", func(ctx context.Context, lease *distlock.Lease) error {
+		server.FlushAll(context.Background()) // somebody deletes all locks
+		<-ctx.Done()                          // the next extension finds out
+		return context.Cause(ctx)
+	})
+	fmt.Println(errors.Is(err, distlock.ErrLost))
+	// Output: true
+}
+
+func ExampleError() {
+	server := newRedis("redis:6379")
+	locks, _ := distlock.New([]redis.UniversalClient{server})
+	defer locks.Close()
+	others, _ := distlock.New([]redis.UniversalClient{server})
+	defer others.Close()
+	lease, _ := others.Lock(ctx, "item:42")
+	defer lease.Unlock(ctx)
+
+	_, err := locks.TryLock(ctx, "item:42")
+	fmt.Println(err)
+	var failure *distlock.Error
+	if errors.As(err, &failure) {
+		for _, node := range failure.Nodes {
+			fmt.Println(node.Addr, "is in order:", node.Held)
+		}
+	}
+	// Output:
+	// distlock: lock "item:42": lock not acquired: 1 of 1 nodes failed or refused: node 0 (redis:6379): held by somebody else
+	// redis:6379 is in order: true
+}
+
+func ExampleOnEvent() {
+	locks, _ := distlock.New([]redis.UniversalClient{newRedis("redis:6379")}, distlock.OnEvent(func(e distlock.Event) {
+		fmt.Println(e.Name, e.Kind, e.Err) // e.Duration is for a histogram
+	}))
+	defer locks.Close()
+
+	locks.WithLock(ctx, "item:42", func(context.Context, *distlock.Lease) error { return nil })
+	// Output:
+	// item:42 acquired <nil>
+	// item:42 released <nil>
+}
+
+func ExampleFence_Guard() {
+	server, db := newRedis("redis:6379"), newDB()
+	locks, _ := distlock.New([]redis.UniversalClient{server})
+	defer locks.Close()
+	fence, _ := distlock.NewFence(db, "lock_fences")
+
+	write := func(token distlock.Token) error {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		if err := fence.Guard(ctx, tx, token); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE items SET stock = stock - 1 WHERE id = 42"); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}
+
+	lease, _ := locks.Lock(ctx, "item:42")
+	defer lease.Unlock(ctx)
+	token, _ := fence.Mint(ctx, lease)
+
+	// This process is paused, Redis forgets the lock, and another process gets it.
+	server.FlushAll(ctx)
+	replica, _ := distlock.New([]redis.UniversalClient{server})
+	defer replica.Close()
+	later, _ := replica.Lock(ctx, "item:42")
+	defer later.Unlock(ctx)
+	newest, _ := fence.Mint(ctx, later)
+
+	fmt.Println("later holder:", write(newest))
+	err := write(token)
+	fmt.Println("earlier holder:", err)
+	fmt.Println(errors.Is(err, distlock.ErrFenced))
+	// Output:
+	// UPDATE items SET stock = stock - 1 WHERE id = 42
+	// later holder: <nil>
+	// earlier holder: distlock: fenced off, a later token exists: item:42#1
+	// true
+}
+
+func ExampleFence_Schema() {
+	fence, err := distlock.NewFence(newDB(), "app.lock_fences", distlock.WithDialect(nogap.MySQL))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(fence.Schema())
+	// Output:
+	// CREATE TABLE IF NOT EXISTS `app`.`lock_fences` (
+	// 	name VARBINARY(1000) NOT NULL PRIMARY KEY,
+	// 	token BIGINT NOT NULL,
+	// 	writes BIGINT NOT NULL
+	// )
+}

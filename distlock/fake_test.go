@@ -1,0 +1,104 @@
+package distlock_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nogap-go/nogap/internal/fakedb"
+)
+
+// fakeRedis is a Redis server in the place of a client's connections: a go-redis hook that answers the commands of a lock
+// that nobody waits for. How distlock works with real servers, the tests of the integration module show.
+type fakeRedis struct {
+	id string
+
+	mu   sync.Mutex
+	keys map[string]string
+}
+
+// newRedis returns a client of a new server. It heeds the deadlines of contexts, so that the Locker keeps its hook.
+func newRedis(addr string) *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
+	client.AddHook(&fakeRedis{id: addr, keys: make(map[string]string)})
+	return client
+}
+
+func (f *fakeRedis) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (f *fakeRedis) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (f *fakeRedis) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(_ context.Context, cmd redis.Cmder) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		switch cmd := cmd.(type) {
+		case *redis.BoolCmd: // SET key value EX seconds NX
+			key, value := cmd.Args()[1].(string), cmd.Args()[2].(string)
+			if _, held := f.keys[key]; !held {
+				f.keys[key] = value
+				cmd.SetVal(true)
+			}
+		case *redis.StringCmd:
+			if cmd.Name() == "info" {
+				cmd.SetVal("run_id:" + f.id + "\r\n")
+				return nil
+			}
+			value, held := f.keys[cmd.Args()[1].(string)] // GET key
+			if !held {
+				cmd.SetErr(redis.Nil)
+			}
+			cmd.SetVal(value)
+		case *redis.Cmd: // EVALSHA
+			cmd.SetVal(f.script(cmd.Args()[2].(int), cmd.Args()[3:]))
+		case *redis.StatusCmd: // FLUSHALL
+			clear(f.keys)
+			cmd.SetVal("OK")
+		default:
+			cmd.SetErr(fmt.Errorf("ERR unknown command %v", cmd.Args()))
+		}
+		return cmd.Err()
+	}
+}
+
+// script runs one of the scripts of distlock. Each looks first whether the lock has the holder's value. The one with a TTL
+// among its arguments extends the lock, the others delete it.
+func (f *fakeRedis) script(keys int, args []any) int64 {
+	lock, values := args[0].(string), args[keys:]
+	switch value, held := f.keys[lock]; {
+	case !held:
+		return -int64(keys - 1) // -1 from the script that releases the lock, and has two keys
+	case value != values[0]:
+		return 0
+	case len(values) == 1:
+		delete(f.keys, lock)
+	}
+	return 1
+}
+
+// newDB returns a PostgreSQL that keeps the tokens of a fence, and prints what else is written.
+func newDB() *sql.DB {
+	tokens := make(map[any]int64)
+	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		switch {
+		case c.Query == "SELECT version()":
+			return fakedb.Row("PostgreSQL 18.0"), nil
+		case strings.HasPrefix(c.Query, `INSERT INTO "lock_fences"`):
+			tokens[c.Arg(0)]++
+			return fakedb.Row(tokens[c.Arg(0)]), nil
+		case strings.HasPrefix(c.Query, `UPDATE "lock_fences"`):
+			if tokens[c.Arg(0)] != c.Arg(1) {
+				return fakedb.Reply{}, nil
+			}
+		case c.Kind == fakedb.Exec:
+			fmt.Println(c.Query)
+		}
+		return fakedb.Reply{RowsAffected: 1}, nil
+	})
+}
