@@ -186,6 +186,34 @@ func TestWaitIsBounded(t *testing.T) {
 	})
 }
 
+// The queue of a lock is a key, too, and must not be that of another lock, whatever people call theirs.
+func TestNameLikeAQueue(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		for _, name := range []string{"orders", "{shop}:orders"} {
+			here := newLocker(t, addrs, distlock.Prefix(unique(t)))
+			there := newLocker(t, addrs, distlock.Prefix(unique(t)))
+			lease, err := here.Lock(t.Context(), name)
+			require.NoError(t, err)
+			got := make(chan *distlock.Lease, 1)
+			go func() {
+				lease, err := there.Lock(context.Background(), name)
+				if err != nil {
+					t.Error(err)
+				}
+				got <- lease
+			}()
+			require.True(t, eventually(time.Second, func() bool { return queued(t, addrs, name) >= 1 }))
+
+			other, err := here.TryLock(t.Context(), name+":queue")
+			require.NoError(t, err)
+			require.NoError(t, lease.Unlock(t.Context()))
+			require.NoError(t, (<-got).Unlock(t.Context()))
+			require.NoError(t, other.Unlock(t.Context()))
+			requireNoKeys(t, unique(t), time.Second, addrs...)
+		}
+	})
+}
+
 // The goroutines of a process get the lock in the order in which they asked for it, and pass it on without Redis.
 func TestHandOverInOrder(t *testing.T) {
 	each(t, func(t *testing.T, addrs []string) {
