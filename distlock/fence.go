@@ -32,7 +32,7 @@ type fenceSQL struct {
 	returning   bool
 }
 
-// FenceOption changes how a Fence works. See NewFence.
+// FenceOption changes how a Fence works. See NewFence. Of an option that is given twice the last one counts.
 type FenceOption interface {
 	applyFence(*fenceConfig) error
 }
@@ -62,6 +62,10 @@ type Token struct {
 
 // String returns the token as "name#number".
 func (t Token) String() string { return fmt.Sprintf("%s#%d", t.Name, t.Number) }
+
+// maxName is how many bytes of a lock's name the table takes. Without a strict sql_mode MySQL and MariaDB would cut a longer
+// name off, and give locks that begin alike one row.
+const maxName = 1000
 
 // NewFence returns the Fence whose tokens are kept in the named table of db, which may be qualified by a schema. Schema
 // tells how to create it.
@@ -101,7 +105,7 @@ func (f *Fence) Schema() string {
 	}
 	name := "TEXT"
 	if server.IsMySQL() {
-		name = "VARBINARY(1000)" // text would compare names without regard to case and trailing spaces
+		name = fmt.Sprintf("VARBINARY(%d)", maxName) // text would compare without regard to case and trailing spaces
 	}
 	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s (
 	name %s NOT NULL PRIMARY KEY,
@@ -116,10 +120,13 @@ func (f *Fence) Schema() string {
 // It asks Redis before and after whether the lease is still held, and returns ErrLost if not: so a holder that comes too
 // late can't get a token that is newer than its successor's. If it returns nogap.ErrOutcomeUnknown, the number may have
 // been used up; to call Mint again is safe then, and after any other error. Tokens handed out earlier for the same lease
-// are refused afterwards.
+// are refused afterwards. A name of more than 1000 bytes gets no token.
 func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
 	if lease == nil {
 		return Token{}, errors.New("distlock: Mint: the lease is nil")
+	}
+	if n := len(lease.name); n > maxName {
+		return Token{}, fmt.Errorf("distlock: Mint: the name %.20q… has %d bytes, more than %d", lease.name, n, maxName)
 	}
 	if err := lease.confirm(ctx); err != nil {
 		return Token{}, err
@@ -178,7 +185,7 @@ type Tx interface {
 // Guard writes to the fence's table, because a Galera cluster certifies nothing else. It may fail like any write: with
 // a deadlock or a serialization failure, for example, after which the transaction is to be run again.
 func (f *Fence) Guard(ctx context.Context, tx Tx, token Token) error {
-	if token.Number <= 0 {
+	if token.Name == "" || token.Number <= 0 {
 		return fmt.Errorf("distlock: Guard: %v is not a token that Mint returned", token)
 	}
 	q, err := f.statements(ctx, tx)

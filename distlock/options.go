@@ -8,7 +8,7 @@ import (
 	"github.com/nogap-go/nogap/internal/backoff"
 )
 
-// Option changes how a Locker works. See New.
+// Option changes how a Locker works. See New. Of an option that is given twice the last one counts.
 type Option interface {
 	apply(*config) error
 }

@@ -47,8 +47,12 @@ func TestConfig(t *testing.T) {
 	require.Equal(t, 100*time.Millisecond, c.ttl, "Redis counts in milliseconds")
 	require.Equal(t, 25*time.Millisecond, c.nodeTimeout, "it fits the TTL")
 	require.Zero(t, c.handOver)
-	_, err = newConfig([]Option{TTL(time.Second), NodeTimeout(251 * time.Millisecond)})
-	require.ErrorContains(t, err, "more than a quarter of the TTL")
+	c, err = newConfig([]Option{TTL(time.Second), NodeTimeout(time.Second), Prefix("a"), Prefix(""), NodeTimeout(2 * time.Second),
+		TTL(8 * time.Second)})
+	require.NoError(t, err)
+	require.Equal(t, 8*time.Second, c.ttl, "the last one counts")
+	require.Equal(t, 2*time.Second, c.nodeTimeout)
+	require.Empty(t, c.prefix)
 }
 
 func TestError(t *testing.T) {

@@ -1,0 +1,156 @@
+package distlock_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/distlock"
+)
+
+// Bad input gets an error that names it, and nothing is held or written.
+
+func TestNewRefuses(t *testing.T) {
+	a, b, c := newRedis("a"), newRedis("b"), newRedis("c")
+	type clients = []redis.UniversalClient
+	type options = []distlock.Option
+	one := clients{a}
+	tests := map[string]struct {
+		clients clients
+		opts    options
+		want    string
+	}{
+		"no client":            {nil, nil, "no Redis client"},
+		"an empty list":        {clients{}, nil, "no Redis client"},
+		"a nil client":         {clients{a, nil, b}, nil, "client 1 is nil"},
+		"a nil pointer":        {clients{(*redis.Client)(nil)}, nil, "client 0 is nil"},
+		"a nil cluster":        {clients{a, b, (*redis.ClusterClient)(nil)}, nil, "client 2 is nil"},
+		"two clients":          {clients{a, b}, nil, "2 nodes stand no more failures than 1: give an odd number"},
+		"a client twice":       {clients{a, b, a}, nil, "clients 0 and 2 are the same: nodes must be independent"},
+		"a server twice":       {clients{a, b, newRedis("b")}, nil, "clients 1 (b) and 2 (b) lead to the same server"},
+		"no TTL":               {one, options{distlock.TTL(0)}, "TTL(0s) is less than 10ms"},
+		"negative TTL":         {one, options{distlock.TTL(-time.Second)}, "TTL(-1s) is less than 10ms"},
+		"short TTL":            {one, options{distlock.TTL(9 * time.Millisecond)}, "TTL(9ms) is less than 10ms"},
+		"no timeout":           {one, options{distlock.NodeTimeout(0)}, "NodeTimeout(0s) is not positive"},
+		"negative timeout":     {one, options{distlock.NodeTimeout(-1)}, "NodeTimeout(-1ns) is not positive"},
+		"long timeout":         {one, options{distlock.NodeTimeout(time.Minute)}, "NodeTimeout(1m0s) is more than a quarter"},
+		"no wait":              {one, options{distlock.WaitLimit(0)}, "WaitLimit(0s) is not positive"},
+		"negative wait":        {one, options{distlock.WaitLimit(-1)}, "WaitLimit(-1ns) is not positive"},
+		"negative handover":    {one, options{distlock.HandOver(-1)}, "HandOver(-1ns) is negative"},
+		"no backoff":           {one, options{distlock.Backoff(nil)}, "Backoff(nil)"},
+		"no function":          {one, options{distlock.OnEvent(nil)}, "OnEvent(nil)"},
+		"a nil option":         {one, options{distlock.TTL(time.Second), nil}, "option 1 is nil"},
+		"first bad, last good": {one, options{distlock.TTL(0), distlock.TTL(time.Second)}, "TTL(0s)"},
+		"a TTL too short for the timeout": {
+			one, options{distlock.NodeTimeout(251 * time.Millisecond), distlock.TTL(time.Second)},
+			"NodeTimeout(251ms) is more than a quarter of the TTL, 1s",
+		},
+	}
+	_, err := distlock.New(clients{a, b, c})
+	require.NoError(t, err)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			locks, err := distlock.New(tt.clients, tt.opts...)
+			require.ErrorContains(t, err, "distlock: "+tt.want)
+			require.Nil(t, locks)
+		})
+	}
+}
+
+func TestLockerRefuses(t *testing.T) {
+	locks, err := distlock.New([]redis.UniversalClient{newRedis("a")})
+	require.NoError(t, err)
+	one := func(context.Context, *distlock.Lease) error { panic("called") }
+	all := func(context.Context, []*distlock.Lease) error { panic("called") }
+	errOf := func(_ *distlock.Lease, err error) error { return err }
+	ctx := t.Context()
+	tests := map[string]struct {
+		err  error
+		want string
+	}{
+		"Lock, no name":         {errOf(locks.Lock(ctx, "")), "the name of the lock is empty"},
+		"TryLock, no name":      {errOf(locks.TryLock(ctx, "")), "the name of the lock is empty"},
+		"WithLock, no name":     {locks.WithLock(ctx, "", one), "the name of the lock is empty"},
+		"WithLock, no f":        {locks.WithLock(ctx, "a", nil), "the callback is nil"},
+		"WithLocks, no names":   {locks.WithLocks(ctx, nil, all), "WithLocks without a name"},
+		"WithLocks, empty name": {locks.WithLocks(ctx, []string{"a", ""}, all), "the name of the lock is empty"},
+		"WithLocks, no f":       {locks.WithLocks(ctx, []string{"a"}, nil), "the callback is nil"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			require.EqualError(t, tt.err, "distlock: "+tt.want)
+			require.NotErrorIs(t, tt.err, distlock.ErrNotAcquired, "to try again would not help")
+		})
+	}
+	lease, err := locks.TryLock(t.Context(), "a")
+	require.NoError(t, err, "something is still held")
+	require.NoError(t, lease.Unlock(t.Context()))
+}
+
+func TestNewFenceRefuses(t *testing.T) {
+	db := newDB()
+	t.Cleanup(func() { db.Close() })
+	type options = []distlock.FenceOption
+	tests := map[string]struct {
+		table string
+		opts  options
+		want  string
+	}{
+		"no table":        {"", nil, `table name ""`},
+		"a bad name":      {"lock_fences\x00", nil, `table name "lock_fences\x00"`},
+		"a part missing":  {"app.", nil, `table name "app."`},
+		"too many parts":  {"a.b.c.d", nil, `table name "a.b.c.d" has more than three parts`},
+		"no dialect":      {"lock_fences", options{distlock.WithDialect(0)}, "WithDialect(Dialect(0))"},
+		"unknown dialect": {"lock_fences", options{distlock.WithDialect(99)}, "Dialect(99)"},
+		"negative one":    {"lock_fences", options{distlock.WithDialect(-1)}, "Dialect(-1)"},
+		"a nil option":    {"lock_fences", options{distlock.WithDialect(nogap.MySQL), nil}, "option 1 is nil"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			fence, err := distlock.NewFence(db, tt.table, tt.opts...)
+			require.ErrorContains(t, err, "distlock: ")
+			require.ErrorContains(t, err, tt.want)
+			require.Nil(t, fence)
+		})
+	}
+	_, err := distlock.NewFence(nil, "lock_fences")
+	require.EqualError(t, err, "distlock: NewFence: the *sql.DB is nil")
+	fence, err := distlock.NewFence(db, "f", distlock.WithDialect(nogap.MySQL), distlock.WithDialect(nogap.Postgres))
+	require.NoError(t, err)
+	require.Contains(t, fence.Schema(), `"f"`, "the last one counts")
+}
+
+func TestFenceRefuses(t *testing.T) {
+	db := newDB()
+	t.Cleanup(func() { db.Close() })
+	fence, err := distlock.NewFence(db, "lock_fences")
+	require.NoError(t, err)
+	locks, err := distlock.New([]redis.UniversalClient{newRedis("a")})
+	require.NoError(t, err)
+
+	_, err = fence.Mint(t.Context(), nil)
+	require.EqualError(t, err, "distlock: Mint: the lease is nil")
+	for length, want := range map[int]string{1000: "", 1001: `"nnnnnnnnnnnnnnnnnnnn"… has 1001 bytes, more than 1000`} {
+		lease, err := locks.Lock(t.Context(), strings.Repeat("n", length))
+		require.NoError(t, err, "a lock needs no limit")
+		_, err = fence.Mint(t.Context(), lease)
+		if want == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, want)
+		}
+		require.NoError(t, lease.Unlock(t.Context()))
+	}
+
+	tx, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { tx.Rollback() })
+	for _, token := range []distlock.Token{{}, {Name: "a"}, {Name: "a", Number: -1}, {Number: 1}} {
+		require.ErrorContains(t, fence.Guard(t.Context(), tx, token), "is not a token that Mint returned", token)
+	}
+}
