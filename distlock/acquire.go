@@ -179,8 +179,8 @@ func (l *Locker) takePassed(name string) passed {
 	return p
 }
 
-// sweep gives back a lock that was passed on when nobody was left to take it. Whoever may have been the last to go looks
-// behind: the one who passed it on, and those who gave up.
+// sweep gives back a lock that was passed on when nobody was left to take it. Whoever may have been the last to go
+// looks behind: the one who passed it on, and those who gave up.
 func (l *Locker) sweep(name string) {
 	l.mu.Lock()
 	_, left := l.passed[name]

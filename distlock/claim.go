@@ -10,7 +10,7 @@ import (
 )
 
 // claim is what one node knows of one hold: redsync's Pool for it. It remembers whether the key was asked for and
-// granted there, and sees to it that the key is deleted in the end, also when the node answers after everybody has gone.
+// granted there, and sees to it that the key is deleted in the end, even if the node answers when everybody has gone.
 type claim struct {
 	node *node
 

@@ -22,8 +22,8 @@ func (c *conn) SetNX(key, value string, ttl time.Duration) (bool, error) {
 	return c.claim.take(c.round, key, value, ttl)
 }
 
-// Eval is called with redsync's two scripts, to delete the key and to extend it. Which one it is follows from the round.
-// Both are replaced: a deletion also finds the process to wake.
+// Eval is called with redsync's two scripts, to delete the key and to extend it. Which one it is follows from the
+// round. Both are replaced: a deletion also finds the process to wake.
 func (c *conn) Eval(_ *redis.Script, keysAndArgs ...any) (any, error) {
 	if len(keysAndArgs) < 2 {
 		return nil, errUnused

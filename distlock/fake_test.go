@@ -12,8 +12,8 @@ import (
 	"github.com/nogap-go/nogap/internal/fakedb"
 )
 
-// fakeRedis is a Redis server in the place of a client's connections: a go-redis hook that answers the commands of a lock
-// that nobody waits for. How distlock works with real servers, the tests of the integration module show.
+// fakeRedis is a Redis server in the place of a client's connections: a go-redis hook that answers the commands of a
+// lock that nobody waits for. How distlock works with real servers, the tests of the integration module show.
 type fakeRedis struct {
 	id string
 
@@ -67,8 +67,8 @@ func (f *fakeRedis) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// script runs one of the scripts of distlock. Each looks first whether the lock has the holder's value. The one with a TTL
-// among its arguments extends the lock, the others delete it.
+// script runs one of the scripts of distlock. Each looks first whether the lock has the holder's value. The one with a
+// TTL among its arguments extends the lock, the others delete it.
 func (f *fakeRedis) script(keys int, args []any) int64 {
 	lock, values := args[0].(string), args[keys:]
 	switch value, held := f.keys[lock]; {

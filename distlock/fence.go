@@ -14,9 +14,9 @@ import (
 )
 
 // Fence keeps the writes of a holder that has lost its lock, and does not know it yet, out of a database. The database
-// that is to be protected hands out a token for each holder, and refuses the writes of all tokens but the newest. See the
-// package documentation, and Martin Kleppmann, "How to do distributed locking", 2016, where fencing tokens for locks of
-// this kind are asked for.
+// that is to be protected hands out a token for each holder, and refuses the writes of all tokens but the newest. See
+// the package documentation, and Martin Kleppmann, "How to do distributed locking", 2016, where fencing tokens for
+// locks of this kind are asked for.
 //
 // Tokens are numbered per name of a lock in a table of the database, so they keep increasing when Redis loses its data.
 // Rows of the table must not be deleted. A Fence is safe for concurrent use.
@@ -32,7 +32,7 @@ type fenceSQL struct {
 	returning   bool
 }
 
-// FenceOption changes how a Fence works. See NewFence. Of an option that is given twice the last one counts.
+// FenceOption changes how a Fence works. See NewFence. Of two of a kind the last one counts.
 type FenceOption interface {
 	applyFence(*fenceConfig) error
 }
@@ -63,8 +63,8 @@ type Token struct {
 // String returns the token as "name#number".
 func (t Token) String() string { return fmt.Sprintf("%s#%d", t.Name, t.Number) }
 
-// maxName is how many bytes of a lock's name the table takes. Without a strict sql_mode MySQL and MariaDB would cut a longer
-// name off, and give locks that begin alike one row.
+// maxName is how many bytes of a lock's name the table takes. Without a strict sql_mode MySQL and MariaDB would cut a
+// longer name off, and give locks that begin alike one row.
 const maxName = 1000
 
 // NewFence returns the Fence whose tokens are kept in the named table of db, which may be qualified by a schema. Schema
@@ -94,8 +94,8 @@ func NewFence(db *sql.DB, table string, opts ...FenceOption) (*Fence, error) {
 }
 
 // Schema returns the CREATE TABLE statement of the fence's table in the dialect of its database, for a migration. The
-// table may exist. The database is asked for its dialect if nobody has yet; one that does not answer within five seconds
-// is taken for PostgreSQL.
+// table may exist. The database is asked for its dialect if nobody has yet; one that does not answer within five
+// seconds is taken for PostgreSQL.
 func (f *Fence) Schema() string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -114,13 +114,13 @@ func (f *Fence) Schema() string {
 )`, server.Quote(f.table), name)
 }
 
-// Mint returns the token of the lease's holder, which is greater than every token of the lock's name before. From now on
-// Guard refuses those.
+// Mint returns the token of the lease's holder, which is greater than every token of the lock's name before. From now
+// on Guard refuses those.
 //
-// It asks Redis before and after whether the lease is still held, and returns ErrLost if not: so a holder that comes too
-// late can't get a token that is newer than its successor's. If it returns nogap.ErrOutcomeUnknown, the number may have
-// been used up; to call Mint again is safe then, and after any other error. Tokens handed out earlier for the same lease
-// are refused afterwards. A name of more than 1000 bytes gets no token.
+// It asks Redis before and after whether the lease is still held, and returns ErrLost if not: so a holder that comes
+// too late can't get a token that is newer than its successor's. If it returns nogap.ErrOutcomeUnknown, the number may
+// have been used up; to call Mint again is safe then, and after any other error. Tokens handed out earlier for the same
+// lease are refused afterwards. A name of more than 1000 bytes gets no token.
 func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
 	if lease == nil {
 		return Token{}, errors.New("distlock: Mint: the lease is nil")

@@ -13,8 +13,8 @@ import (
 // errUnconfirmed is the reason of an Unlock that too few nodes have answered.
 var errUnconfirmed = errors.New("distlock: release not confirmed, the lock ends with its TTL at the latest")
 
-// hold is a lock that this process has in Redis. It serves one lease after the other while the goroutines of the process
-// pass the lock on. Its watchdog extends it until it is given back.
+// hold is a lock that this process has in Redis. It serves one lease after the other while the goroutines of the
+// process pass the lock on. Its watchdog extends it until it is given back.
 type hold struct {
 	locker *Locker
 	name   string
@@ -90,8 +90,8 @@ func (l *Locker) newMutex(key string, claims []claim) mutex {
 	return redsync.New(pools...).NewMutex(key, l.mutexOptions...)
 }
 
-// watch is the watchdog. Its timer stands for whatever comes first: the next renewal, or the time at which the lease can't
-// be trusted any more. It runs on the monotonic clock and fires at once when a stopped process goes on after that time.
+// watch is the watchdog. Its timer stands for whatever comes first: the next renewal, or the time at which the lease
+// can't be trusted any more. It runs on the monotonic clock, and fires at once when a stopped process goes on too late.
 func (h *hold) watch() {
 	h.lock()
 	left := h.left(time.Now())

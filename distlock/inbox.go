@@ -27,8 +27,8 @@ type inbox struct {
 	ready chan struct{} // closed when the node has confirmed the subscription for the first time
 }
 
-// open starts the subscription, if need be, and waits until the node has confirmed it or ctx ends: a message sent before
-// would not arrive.
+// open starts the subscription, if need be, and waits until the node has confirmed it or ctx ends: a message sent
+// before would not arrive.
 func (b *inbox) open(ctx context.Context) error {
 	b.once.Do(func() { b.tasks.run(b.listen) })
 	select {

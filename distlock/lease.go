@@ -37,9 +37,9 @@ func (l *Lease) start(h *hold) {
 // Name returns the name of the lock.
 func (l *Lease) Name() string { return l.name }
 
-// Context returns a context that is cancelled with the cause ErrLost as soon as the lease can't be trusted any more, and
-// in any case before Until. Unlock cancels it too, with the cause context.Canceled. Work under the lock should use it,
-// directly or as the parent of its own.
+// Context returns a context that is cancelled with the cause ErrLost as soon as the lease can't be trusted any more,
+// and in any case before Until. Unlock cancels it too, with the cause context.Canceled. Work under the lock should use
+// it, directly or as the parent of its own.
 //
 // It has the values of the context given to Lock or TryLock, but does not end with that: a caller may bound the time it
 // waits for the lock. In WithLock and WithLocks it does.
@@ -55,8 +55,8 @@ func (l *Lease) Until() time.Time {
 	return l.hold.until
 }
 
-// Unlock gives the lock back and lets the next one in. It does so even if ctx has ended, which gives it values only, and
-// takes no longer than NodeTimeout.
+// Unlock gives the lock back and lets the next one in. It does so even if ctx has ended, which gives it values only,
+// and takes no longer than NodeTimeout.
 //
 // It returns ErrLost if the lease had been lost, or was unlocked before: then the work may have overlapped with that of
 // another holder. It never touches a lock that somebody else has acquired since. If it returns any other error, too few

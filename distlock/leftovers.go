@@ -8,8 +8,8 @@ import (
 	"github.com/nogap-go/nogap/internal/backoff"
 )
 
-// leftovers are the keys that a node may have set, or may yet set, for attempts that have failed: it did not answer, and
-// a command that was sent is run even if the client has gone away. They are deleted as soon as the node answers again.
+// leftovers are the keys that a node may have set, or may yet set, for attempts that have failed. It did not answer,
+// and a command that was sent is run even if the client has gone away. They are deleted once the node answers again.
 type leftovers struct {
 	node *node
 

@@ -24,8 +24,8 @@ var (
 	errNoCallback = errors.New("distlock: the callback is nil")
 )
 
-// Locker acquires locks. It is made by New and is safe for concurrent use. A process needs one for a set of nodes, and no
-// more: goroutines that share a Locker wait for each other in the process and pass locks on directly.
+// Locker acquires locks. It is made by New and is safe for concurrent use. A process needs one for a set of nodes, and
+// no more: goroutines that share a Locker wait for each other in the process and pass locks on directly.
 type Locker struct {
 	config       config
 	nodes        []*node
@@ -48,14 +48,14 @@ type passed struct {
 	woke bool  // the duty to let the process go first that was woken
 }
 
-// New returns a Locker for locks that are kept on the given Redis servers: one, or an odd number of independent ones, in
-// which case a lock is held while a majority of them has it. Replicas of each other are not independent. A client may be a
-// *redis.Client, a *redis.ClusterClient, a *redis.Ring or anything else with that interface; the caller closes it, after
-// the Locker.
+// New returns a Locker for locks that are kept on the given Redis servers: one, or an odd number of independent ones,
+// in which case a lock is held while a majority of them has it. Replicas of each other are not independent. A client
+// may be a *redis.Client, a *redis.ClusterClient, a *redis.Ring or anything else with that interface; the caller closes
+// it, after the Locker.
 //
-// The hooks of a *redis.Client, such as those of a tracer, see the commands of the locks only if its ContextTimeoutEnabled
-// is set. Without it the commands are sent by the client's WithTimeout, which in go-redis has the same connections but no
-// hooks. Other kinds of clients keep theirs.
+// The hooks of a *redis.Client, such as those of a tracer, see the commands of the locks only if its
+// ContextTimeoutEnabled is set. Without it the commands are sent by the client's WithTimeout, which in go-redis has the
+// same connections but no hooks. Other kinds of clients keep theirs.
 //
 // New returns an error if there is no client, a nil one or an even number of them, which would stand no more failures
 // than one fewer, if an option is invalid, or if two clients are seen to lead to one server. To see that, it asks each
@@ -153,9 +153,9 @@ func (l *Locker) quorum() int { return len(l.nodes)/2 + 1 }
 // margin is how long before the end of a lease its holder is told to stop.
 func (l *Locker) margin() time.Duration { return max(l.config.ttl/100, 2*time.Millisecond) }
 
-// Close makes every caller that waits for a lock return ErrClosed, and later ones too, ends the subscriptions, and waits
-// for clean-up in the background, for NodeTimeout at most. Leases that are held stay held and extended, and can be
-// unlocked as before. It always returns nil. The clients stay open.
+// Close makes every caller that waits for a lock return ErrClosed, and later ones too, ends the subscriptions, and
+// waits for clean-up in the background, for NodeTimeout at most. Leases that are held stay held and extended, and can
+// be unlocked as before. It always returns nil. The clients stay open.
 func (l *Locker) Close() error {
 	l.close()
 	l.tasks.wait(l.config.nodeTimeout)
@@ -165,9 +165,9 @@ func (l *Locker) Close() error {
 // Lock waits for the lock and returns the lease of it. Callers of one process are served in the order of their calls; a
 // process that waits is woken when the lock is released.
 //
-// It returns ErrNotAcquired if ctx ends (then wrapped together with ctx's error), if WaitLimit is over, or if for a whole
-// TTL no majority of the nodes was in order; the *Error says what each node answered. Nothing is left behind then: on
-// nodes that hang, clean-up goes on in the background.
+// It returns ErrNotAcquired if ctx ends (then wrapped together with ctx's error), if WaitLimit is over, or if for a
+// whole TTL no majority of the nodes was in order; the *Error says what each node answered. Nothing is left behind
+// then: on nodes that hang, clean-up goes on in the background.
 //
 // A lock can't be acquired twice: a goroutine that holds it and calls Lock waits for itself. Names are any text but the
 // empty one; on a Redis Cluster, a name with a closing brace needs a {hash tag}.
@@ -175,8 +175,8 @@ func (l *Locker) Lock(ctx context.Context, name string) (*Lease, error) {
 	return l.lock(ctx, name, context.WithoutCancel(ctx))
 }
 
-// TryLock acquires the lock if it is free, and returns ErrNotAcquired otherwise. It takes no longer than NodeTimeout, or
-// twice that when the attempt has to be cleaned up.
+// TryLock acquires the lock if it is free, and returns ErrNotAcquired otherwise. It takes no longer than NodeTimeout,
+// or twice that when the attempt has to be cleaned up.
 func (l *Locker) TryLock(ctx context.Context, name string) (*Lease, error) {
 	if err := l.check(ctx, name); err != nil {
 		return nil, err

@@ -14,8 +14,8 @@ import (
 // timeouts and retries allow, 20 seconds by default in go-redis, and does not stop when its context ends. So a command
 // runs on a goroutine of its own, for which nobody waits longer than the round that it belongs to.
 //
-// That costs a switch between goroutines, a tenth of an uncontended lock on a fast network. A *redis.Client does without
-// it while its node answers in time: it can be told to keep to NodeTimeout itself.
+// That costs a switch between goroutines, a tenth of an uncontended lock on a fast network. A *redis.Client does
+// without it while its node answers in time: it can be told to keep to NodeTimeout itself.
 type node struct {
 	index     int
 	addr      string
@@ -173,8 +173,9 @@ func (n *node) drop(ctx context.Context, key, value string) error {
 	return dropScript.Run(ctx, n.client, []string{key}, value).Err()
 }
 
-// join puts this process into the lock's queue, at the head if it is to be first. It returns how long the lock has left on this node; a negative time
-// means that nobody holds it here.
+// join puts this process into the lock's queue: at the end, or at the head if it is to be first. If it is there
+// already, it keeps its place. join returns how long the lock has left on this node, or a negative time if nobody holds
+// it here. A queue that nobody joins again within keep is forgotten.
 func (n *node) join(ctx context.Context, key, process string, first bool, keep time.Duration) (time.Duration, error) {
 	push := "RPUSH"
 	if first {

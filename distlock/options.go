@@ -8,7 +8,7 @@ import (
 	"github.com/nogap-go/nogap/internal/backoff"
 )
 
-// Option changes how a Locker works. See New. Of an option that is given twice the last one counts.
+// Option changes how a Locker works. See New. Of two of a kind the last one counts.
 type Option interface {
 	apply(*config) error
 }
@@ -101,8 +101,8 @@ func WaitLimit(d time.Duration) Option {
 	})
 }
 
-// HandOver sets for how long the goroutines of this process may pass a lock on among themselves, without touching Redis,
-// before other processes get their turn: 50 ms unless said otherwise. Zero releases the lock after each holder.
+// HandOver sets for how long the goroutines of this process may pass a lock on among themselves, without touching
+// Redis, before other processes get their turn: 50 ms unless said otherwise. Zero releases the lock after each holder.
 func HandOver(d time.Duration) Option {
 	return option(func(c *config) error {
 		if d < 0 {

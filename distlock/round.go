@@ -17,8 +17,8 @@ type round struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	refs   atomic.Int32
-	// giveUp is closed when the caller wants to go; nil if it has to stay. hasty is set if that may be before NodeTimeout
-	// is over.
+	// giveUp is closed when the caller wants to go; nil if it has to stay. hasty is set if that may be before
+	// NodeTimeout is over.
 	giveUp <-chan struct{}
 	hasty  bool
 	// decided is closed when enough nodes have said yes, or so many have not that it can't be enough any more.
@@ -52,8 +52,8 @@ func newRound(ctx context.Context, kind roundKind, total int, timeout time.Durat
 	return r
 }
 
-// context returns the context to call redsync with. It does not end, since the round bounds the time itself. That it has
-// a deadline spares the timer that redsync would set up otherwise.
+// context returns the context to call redsync with. It does not end, since the round bounds the time itself. That it
+// has a deadline spares the timer that redsync would set up otherwise.
 func (r *round) context() context.Context { return roundContext{r} }
 
 type roundContext struct{ round *round }

@@ -24,9 +24,9 @@ var (
 )
 
 // queueKey returns the key of the list of processes that wait for a lock. It hashes to the same slot of a Redis Cluster
-// as the lock's key, because the scripts use both: it has the same hash tag, or the whole key as its tag. Only a key with
-// a closing brace but no tag has no such name. It begins with the tag, not with the Prefix of the locks, so that no lock
-// has this key, whatever its name is.
+// as the lock's key, because the scripts use both: it has the same hash tag, or the whole key as its tag. Only a key
+// with a closing brace but no tag has no such name. It begins with the tag and not with the Prefix of the locks, so
+// that no lock has this key, whatever its name is.
 func queueKey(key string) string {
 	if open := strings.IndexByte(key, '{'); open >= 0 {
 		if length := strings.IndexByte(key[open+1:], '}'); length > 0 {

@@ -52,8 +52,8 @@ func (s *single) UnlockContext(ctx context.Context) (bool, error) {
 
 func (s *single) Until() time.Time { return s.until }
 
-// renewed notes a TTL that began at start or later, less redsync's allowance for clocks that drift. It reports false if it
-// is over already.
+// renewed notes a TTL that began at start or later, less redsync's allowance for clocks that drift. It reports false if
+// it is over already.
 func (s *single) renewed(start time.Time) bool {
 	until := start.Add(s.ttl - s.ttl/100)
 	if !time.Now().Before(until) {

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// slotPart returns what Redis Cluster hashes of a key: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
+// slotPart returns what Redis Cluster hashes of a key:
+// https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
 func slotPart(key string) string {
 	if _, after, found := strings.Cut(key, "{"); found {
 		if tag, _, found := strings.Cut(after, "}"); found && tag != "" {

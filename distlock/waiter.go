@@ -10,32 +10,31 @@ import (
 )
 
 const (
-	// maxWait is how long a process waits for a hint before it tries by itself: what a lost one costs at most. It is
-	// shortened at random, so that processes don't try in step.
+	// maxWait is how long a process waits for a hint before it tries by itself. So it is what a lost hint costs at
+	// most. It is shortened at random, so that processes don't try in step.
 	maxWait = time.Second
-	// yieldWait is how long a process that was just woken may take to get the lock, before the one that woke it looks
-	// whether it has.
+	// yieldWait is how long a process that was just woken has to get the lock, before the one that woke it looks again.
 	yieldWait = 25 * time.Millisecond
-	// queueTTL is how long a queue lives that nobody refreshes. A live waiter does every maxWait.
+	// queueTTL is how long a queue lives that nobody refreshes. A live waiter does so every maxWait.
 	queueTTL = 10 * maxWait
 )
 
-// waiters are the locks that this process waits for at the nodes. There is one waiter per lock, the caller whose turn it
-// is in the process.
+// waiters are the locks that this process waits for at the nodes. A lock has one waiter: the caller whose turn it is in
+// the process.
 type waiters struct {
 	mu    sync.Mutex
 	byKey map[string]*waiter
 }
 
-// waiter is a process's place in the queue of a lock. The queue is kept on one node, the first that answers in an order
-// that depends on the lock; a release looks at all of them.
+// waiter is a process's place in the queue of a lock. The queue is kept on one node: the first that answers, in an
+// order that depends on the lock. A release looks for it on all nodes.
 type waiter struct {
 	locker *Locker
 	key    string
-	hint   chan struct{}
-	joined *node // nil if in no queue
-	hinted bool  // taken off the queue by the one who woke us
-	left   atomic.Bool
+	hint   chan struct{} // gets a value when the process is woken
+	joined *node         // where the queue is; nil if in none
+	hinted bool          // woken, and so taken off the queue, since the last join
+	left   atomic.Bool   // the caller is gone, or about to go
 }
 
 func (ws *waiters) add(l *Locker, key string) *waiter {
@@ -79,9 +78,11 @@ func (w *waiter) wake() {
 	}
 }
 
-// join takes a place in the queue, or keeps the one it has: at the end, or at the head if it was its turn and somebody was
-// faster. It returns how long the lock has left on that node; a
-// negative time means that nobody holds it there. It reports false if there is no queue to be had.
+// join takes a place in the queue, or keeps the one it has. The place is at the end; it is at the head if this process
+// was woken, and somebody else was faster.
+//
+// left is how long the lock has left on the node with the queue; it is negative if nobody holds it there. ok is false
+// if no node could be asked.
 func (w *waiter) join(ctx context.Context) (left time.Duration, ok bool) {
 	first := w.hinted
 	w.hinted = false
@@ -113,8 +114,8 @@ func (w *waiter) join(ctx context.Context) (left time.Duration, ok bool) {
 	return 0, false
 }
 
-// yield takes a place in the queue and lets the process go first that was woken when this one released the lock. It
-// returns when this one is woken in its turn, or when a try is due.
+// yield lets another process go first: the one that was woken when this one released the lock. Meanwhile this one takes
+// a place in the queue. yield returns when this one is woken in its turn, or when a try is due.
 func (w *waiter) yield(ctx context.Context) {
 	if _, queued := w.join(ctx); !queued {
 		return
@@ -123,7 +124,8 @@ func (w *waiter) yield(ctx context.Context) {
 	if w.hinted || w.locker.ended(ctx) != nil {
 		return
 	}
-	// To try now would be to push in, at the moment of the next release if it comes to that.
+	// If somebody holds the lock by now, wait for that one too. A try might come at the moment of its release, and push
+	// in ahead of those who queue.
 	if left, queued := w.join(ctx); queued && left >= 0 {
 		w.wait(ctx, pollWait(left))
 	}
@@ -142,8 +144,8 @@ func (w *waiter) wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// leave gives the place in the queue up. A caller that leaves without the lock passes on the hint that it got: the lock
-// may be free, and nobody else knows.
+// leave gives the place in the queue up. A caller that leaves without the lock passes on the hint that it got, since
+// the lock may be free and nobody else knows.
 func (w *waiter) leave(acquired bool) {
 	w.left.Store(true)
 	w.locker.waiters.remove(w)
@@ -171,9 +173,11 @@ func (w *waiter) leave(acquired bool) {
 	})
 }
 
-// resign takes this process out of the queue, or wakes the next one if somebody has just taken it out to wake it. The hint
-// to us is on its way then. It is not to be relied on: while the caller still has its turn in this process, Locker.deliver
-// takes that caller for one that gets the lock.
+// resign takes this process out of the queue. If somebody was faster and took it out to wake it, resign wakes the next
+// process instead.
+//
+// The hint to this process, which is still on its way then, can't be relied on for that: while the caller has its turn
+// in the process, Locker.deliver takes it for one that is about to get the lock.
 func (w *waiter) resign(ctx context.Context, n *node) error {
 	removed, err := n.leave(ctx, w.key, w.locker.process)
 	if err == nil && !removed {
@@ -182,8 +186,8 @@ func (w *waiter) resign(ctx context.Context, n *node) error {
 	return err
 }
 
-// queueNodes returns the nodes in the order in which processes look for the queue of a lock, so that locks are spread
-// over them. Processes have different seeds, so the order comes from a hash without one.
+// queueNodes returns the nodes in the order in which processes look for the queue of a lock. Different locks begin with
+// different nodes, to spread the work. All processes must agree on the order, so it comes from a hash without a seed.
 func (l *Locker) queueNodes(key string) []*node {
 	if len(l.nodes) == 1 {
 		return l.nodes
@@ -196,8 +200,9 @@ func (l *Locker) queueNodes(key string) []*node {
 	return append(l.nodes[first:len(l.nodes):len(l.nodes)], l.nodes[:first]...)
 }
 
-// deliver is called with each hint that arrives. One that nobody waits for any more goes to the next process, unless this
-// one has the lock itself.
+// deliver is called with each hint that arrives. If nobody here waits for the lock any more, it goes to the next
+// process. But if a caller has the turn, that one has the lock, or is about to try: nobody else needs to be woken
+// before it is done.
 func (l *Locker) deliver(n *node, key string) {
 	if l.waiters.tell(key) {
 		return
@@ -212,8 +217,8 @@ func (l *Locker) deliver(n *node, key string) {
 	}
 }
 
-// pollWait returns how long to wait for a hint while somebody holds the lock: no longer than its key lives, in case the
-// holder has died.
+// pollWait returns how long to wait for a hint while somebody holds the lock. It is no longer than the lock's key
+// lives, in case the holder has died.
 func pollWait(left time.Duration) time.Duration {
 	d := maxWait - rand.N(maxWait/4)
 	if left >= 0 {

@@ -152,7 +152,7 @@ func TestAttackUnlockWithCancelledContext(t *testing.T) {
 	})
 }
 
-// Bug: the client repeats a SET NX whose reply it has lost, sees its own key and reports that somebody else has the lock.
+// Bug: the client repeats a SET NX whose reply it has lost, sees its own key and takes it for somebody else's.
 func TestAttackRetriedSet(t *testing.T) {
 	node := servers.StartRedis(t, 1)[0]
 	proxy := faultproxy.New(t, node.Addr, faultproxy.Redis)

@@ -21,8 +21,8 @@ import (
 // slack is what a busy machine may add to a time.
 const slack = 150 * time.Millisecond
 
-// kinds are clients that keep to a timeout by themselves, with a copy of the client or with the deadline of a context, and
-// clients that have to be left behind.
+// kinds are clients that keep to a timeout by themselves, with a copy of the client or with the deadline of a context,
+// and clients that have to be left behind.
 var kinds = map[string]func(*redis.Options) redis.UniversalClient{
 	"Client": func(o *redis.Options) redis.UniversalClient { return redis.NewClient(o) },
 	"Deadline": func(o *redis.Options) redis.UniversalClient {
@@ -48,8 +48,8 @@ func newKind(t *testing.T, kind string, addrs []string, opts ...distlock.Option)
 	return locks
 }
 
-// With one or two of five nodes stopped, locks cost at most NodeTimeout once and nothing afterwards, although the clients
-// have go-redis's own timeouts. With three nothing is granted, and the error says why.
+// With one or two of five nodes stopped, locks cost at most NodeTimeout once and nothing afterwards, although the
+// clients have go-redis's own timeouts. With three nothing is granted, and the error says why.
 func TestStoppedNodes(t *testing.T) {
 	const nodeTimeout = 200 * time.Millisecond
 	for kind := range kinds {
@@ -121,8 +121,8 @@ func TestStoppedNodes(t *testing.T) {
 	}
 }
 
-// A stopped node has commands in its socket that nobody waits for any more, and runs them when it goes on. What they leave
-// must be gone soon.
+// A stopped node has commands in its socket that nobody waits for any more, and runs them when it goes on. What they
+// leave must be gone soon.
 func TestLateWritesAreCleanedUp(t *testing.T) {
 	for kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -285,8 +285,8 @@ func TestLostWakeUp(t *testing.T) {
 	})
 }
 
-// Nodes that crash come back empty. As long as a majority has the lock it is held; without one its holder is told before
-// the lease's time is over.
+// Nodes that crash come back empty. As long as a majority has the lock it is held; without one its holder is told
+// before the lease's time is over.
 func TestRestartedNodes(t *testing.T) {
 	nodes := servers.StartRedis(t, 5)
 	var lost []distlock.Event
@@ -329,8 +329,8 @@ func TestRestartedNodes(t *testing.T) {
 	requireNoKeys(t, "", time.Second, addrs(nodes)...)
 }
 
-// The holder is cut off from all nodes: its context is cancelled before its time is over, and once it is, others get the
-// lock. It can do no harm when the connection is back.
+// The holder is cut off from all nodes: its context is cancelled before its time is over, and once it is, others get
+// the lock. It can do no harm when the connection is back.
 func TestPartitionedHolder(t *testing.T) {
 	for _, n := range []int{1, 5} {
 		t.Run(fmt.Sprintf("nodes=%d", n), func(t *testing.T) {

@@ -275,7 +275,8 @@ func TestFenceOnGalera(t *testing.T) {
 			require.Greater(t, token.Number, last)
 			last = token.Number
 
-			// A transaction of this holder is guarded on one node; the next token is minted on the other before it commits.
+			// A transaction of this holder is guarded on one node. Before it commits, the next token is minted on the
+			// other.
 			tx, err := nodes[i%2].BeginTx(ctx, nil)
 			require.NoError(t, err)
 			defer tx.Rollback()

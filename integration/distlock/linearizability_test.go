@@ -44,8 +44,8 @@ type state struct {
 	token  int64
 }
 
-// fencedMutex is the model: one holder at a time; a token is minted by the holder only and is greater than all before; a
-// write is applied exactly if its token is the newest.
+// fencedMutex is the model: one holder at a time; a token is minted by the holder only and is greater than all before;
+// a write is applied exactly if its token is the newest.
 var fencedMutex = (&porcupine.NondeterministicModel{
 	Init: func() []any { return []any{state{}} },
 	Step: func(before, input, _ any) []any {
@@ -312,8 +312,8 @@ func TestLinearizable(t *testing.T) {
 	require.True(t, check(t, history, filepath.Join(os.TempDir(), "distlock-history.html")), "not linearizable")
 }
 
-// The checker must see the faults of a lock as people write it: its TTL is shorter than some work, nothing extends it, and
-// it is deleted without a look.
+// The checker must see the faults of a lock as people write it: its TTL is shorter than some work, nothing extends it,
+// and it is deleted without a look.
 func TestCheckerSeesABrokenLock(t *testing.T) {
 	client := connect(t, servers.Redis(t, 1)...)[0]
 	key := unique(t) + "a"
