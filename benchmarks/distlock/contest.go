@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"sort"
@@ -177,7 +178,7 @@ func child() error {
 	return json.NewEncoder(os.Stdout).Encode(rep)
 }
 
-// alternate has one goroutine lock and unlock with each rival in turn, block by block, so that what else happens on the
+// alternate has one goroutine lock and unlock with each rival, block by block in random order, so that what else happens on the
 // machine hits all alike. It returns the rates.
 func alternate(list []rival, addrs []string, d time.Duration) ([]float64, error) {
 	const block = 50
@@ -193,10 +194,10 @@ func alternate(list []rival, addrs []string, d time.Duration) ([]float64, error)
 	}
 	spent := make([][]time.Duration, len(list))
 	for end := time.Now().Add(d); time.Now().Before(end) || len(spent[0]) < 10; {
-		for i, lock := range locks {
+		for _, i := range rand.Perm(len(locks)) { // whoever comes next pays for what one leaves to the background
 			start := time.Now()
 			for range block {
-				unlock, err := lock(ctx, "alone")
+				unlock, err := locks[i](ctx, "alone")
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", list[i].name, err)
 				}
