@@ -17,40 +17,54 @@ import (
 // change is one write of a row: what it is guarded with, and what it writes.
 type change struct {
 	table *table
-	key   []any
-	// old is the version in the guard, as the statement is given it, and seen as the item holds it.
-	old  any
+	// args are the values of the swap: first what is written, then the guard.
+	args []any
+	// guard is the key and, last, the old version.
+	guard []any
+	// seen is the old version as the item holds it.
 	seen any
-	data []any
 	// next is the version that is written; after a swap it is what the database has.
 	next reflect.Value
 }
+
+func (c *change) key() []any {
+	n := len(c.table.mapping.key)
+	return c.guard[:n:n]
+}
+
+func (c *change) setOld(version any) { c.guard[len(c.guard)-1] = version }
 
 var errStale = errors.New("the guard matched no row")
 
 // newChange takes the guard from an item.
 func (t *table) newChange(item reflect.Value) (*change, error) {
 	m := t.mapping
-	key := make([]any, 0, len(m.key)+1)
-	for _, column := range m.key {
-		key = append(key, kept(column.value(item)))
+	c := &change{table: t, seen: kept(m.version.value(item))}
+	written := len(m.data)
+	if t.kind != xmin {
+		written++ // the next version
 	}
-	if err := m.checkKey(key); err != nil {
+	c.args = make([]any, written+len(m.key)+1)
+	c.guard = c.args[written:]
+	for i, column := range m.key {
+		c.guard[i] = kept(column.value(item))
+	}
+	if err := m.checkKey(c.key()); err != nil {
 		return nil, err
 	}
-	seen := kept(m.version.value(item))
-	old, err := t.kind.read(seen)
+	old, err := t.kind.read(c.seen)
 	if err != nil {
 		return nil, fmt.Errorf("version: %w", err)
 	}
-	c := &change{table: t, key: key, seen: seen, old: seen}
 	if t.kind == xmin {
-		c.old = old // a number, whatever the field is
+		c.setOld(old) // a number, whatever the field is
 		return c, nil
 	}
+	c.setOld(c.seen)
 	if c.next, err = t.kind.next(m.version.typ, old); err != nil {
-		return nil, fmt.Errorf("version %v: %w", seen, err)
+		return nil, fmt.Errorf("version %v: %w", c.seen, err)
 	}
+	c.args[written-1] = c.next.Interface()
 	return c, nil
 }
 
@@ -58,13 +72,12 @@ func (t *table) newChange(item reflect.Value) (*change, error) {
 func (c *change) take(item reflect.Value) error {
 	m := c.table.mapping
 	for i, column := range m.key {
-		if is := column.value(item); !equal(is, c.key[i]) {
-			return fmt.Errorf("the callback changed the key column %q from %v to %v", column.name, c.key[i], is)
+		if is := column.value(item); !equal(is, c.guard[i]) {
+			return fmt.Errorf("the callback changed the key column %q from %v to %v", column.name, c.guard[i], is)
 		}
 	}
-	c.data = make([]any, 0, len(m.all)+1)
-	for _, column := range m.data {
-		c.data = append(c.data, column.value(item))
+	for i, column := range m.data {
+		c.args[i] = column.value(item)
 	}
 	return nil
 }
@@ -84,11 +97,7 @@ func (c *change) swap(ctx context.Context, r txn.Runner, s *statements) error {
 }
 
 func (c *change) swapOnce(ctx context.Context, r txn.Runner, s *statements) error {
-	args := c.data
-	if c.table.kind != xmin {
-		args = append(args, c.next.Interface())
-	}
-	args = s.swap.Args(append(append(args, c.key...), c.old))
+	args := s.swap.Args(c.args)
 	if !s.returning {
 		return matched(r.Exec(ctx, s.swap.Text, args...))
 	}
@@ -109,7 +118,7 @@ func (c *change) remove(ctx context.Context, r txn.Runner, s *statements) error 
 }
 
 func (c *change) removeOnce(ctx context.Context, r txn.Runner, s *statements) error {
-	return matched(r.Exec(ctx, s.remove.Text, s.remove.Args(append(c.key, c.old))...))
+	return matched(r.Exec(ctx, s.remove.Text, s.remove.Args(c.guard)...))
 }
 
 func matched(res sql.Result, err error) error {
@@ -140,7 +149,7 @@ func (c *change) guarded(
 // and a default such as CURRENT_TIMESTAMP, another driver or another time zone spells the same time in another way.
 func (c *change) respell(ctx context.Context, r txn.Runner, s *statements) bool {
 	there, text := reflect.New(c.table.mapping.version.typ), ""
-	if r.Read(ctx, s.spelling.Text, s.spelling.Args(c.key), there.Interface(), &text) != nil {
+	if r.Read(ctx, s.spelling.Text, s.spelling.Args(c.key()), there.Interface(), &text) != nil {
 		return false
 	}
 	found, _ := c.table.kind.read(there.Elem().Interface())
@@ -148,7 +157,7 @@ func (c *change) respell(ctx context.Context, r txn.Runner, s *statements) bool 
 	if !same(found, seen) {
 		return false
 	}
-	c.old = text
+	c.setOld(text)
 	return true
 }
 
@@ -173,13 +182,13 @@ func (c *change) store(item reflect.Value) {
 // peek reads the version that the row has now.
 func (c *change) peek(ctx context.Context, r reader, statement dialect.Statement) (reflect.Value, error) {
 	there := reflect.New(c.table.mapping.version.typ)
-	err := r.Read(ctx, statement.Text, statement.Args(c.key), there.Interface())
+	err := r.Read(ctx, statement.Text, statement.Args(c.key()), there.Interface())
 	if errors.Is(err, sql.ErrNoRows) {
-		err = noRow(c.key)
+		err = noRow(c.key())
 	}
 	return there.Elem(), err
 }
 
 func (c *change) conflict(attempts int) *ConflictError {
-	return &ConflictError{Table: c.table.name.String(), Key: c.key, Version: c.seen, Attempts: attempts}
+	return &ConflictError{Table: c.table.name.String(), Key: c.key(), Version: c.seen, Attempts: attempts}
 }

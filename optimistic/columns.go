@@ -105,11 +105,17 @@ func isValue(t reflect.Type) bool {
 
 // target is where the column of a row is scanned to. Embedded pointers on the way are allocated.
 func (c column) target(item reflect.Value) any {
+	if len(c.index) == 1 {
+		return item.Field(c.index[0]).Addr().Interface()
+	}
 	return reflectx.FieldByIndexes(item, c.index).Addr().Interface()
 }
 
 // value is what the column's field holds: nil, which is NULL, behind an embedded pointer that is nil.
 func (c column) value(item reflect.Value) any {
+	if len(c.index) == 1 {
+		return item.Field(c.index[0]).Interface()
+	}
 	f, err := item.FieldByIndexErr(c.index)
 	if err != nil {
 		return nil

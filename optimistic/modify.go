@@ -152,11 +152,11 @@ func (m *modification[T]) finish(ctx context.Context, c *change, n int, err erro
 	if c == nil {
 		return err
 	}
-	if err = c.settle(ctx, err); errors.Is(err, errStale) {
-		return c.conflict(n) // or the row is gone: the next load tells
-	}
-	if err == nil {
+	switch err = c.settle(ctx, err); {
+	case err == nil:
 		c.store(reflect.ValueOf(m.item).Elem())
+	case errors.Is(err, errStale):
+		return c.conflict(n) // or the row is gone: the next load tells
 	}
 	return err
 }
