@@ -86,7 +86,7 @@ func (t *Table[T]) WithTx(tx *sql.Tx) *Table[T] {
 	return &Table[T]{table: t.table, tx: tx, inTx: true}
 }
 
-// Get reads the row with these key values. No such row is sql.ErrNoRows, wrapped.
+// Get reads the row with these key values. No such row is sql.ErrNoRows, wrapped; more than one is an error, too.
 func (t *Table[T]) Get(ctx context.Context, key ...any) (*T, error) {
 	if err := t.mapping.checkKey(key); err != nil {
 		return nil, t.fail(err)
@@ -213,7 +213,7 @@ type reader interface {
 type pool struct{ *sql.DB }
 
 func (p pool) Read(ctx context.Context, query string, args []any, dest ...any) error {
-	return txn.JoinContext(ctx, p.QueryRowContext(ctx, query, args...).Scan(dest...))
+	return txn.ReadRow(ctx, p.DB, query, args, dest...)
 }
 
 // statements returns the table's SQL, which is made when the first call knows the server.
@@ -252,11 +252,11 @@ func load[T any](ctx context.Context, t *table, r reader, statement dialect.Stat
 		dest[i] = c.target(row)
 	}
 	err := r.Read(ctx, statement.Text, statement.Args(key), dest...)
-	if errors.Is(err, sql.ErrNoRows) {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return nil, noRow(key)
-	}
-	if err != nil {
-		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("key %v: %w", key, err)
 	}
 	return item, nil
 }

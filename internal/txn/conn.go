@@ -135,7 +135,7 @@ func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := c.QueryRowContext(ctx, query, args...).Scan(dest...)
+		err := ReadRow(ctx, c.Conn, query, args, dest...)
 		if err == nil || !c.lost(ctx, err) || !t.again(c.db) {
 			return JoinContext(ctx, err)
 		}
@@ -215,6 +215,30 @@ func (c *Conn) answers(ctx context.Context) bool {
 	return true
 }
 
+// ReadRow runs one statement and stores its row in dest. Unlike sql.Row it says so if there is more than one row; none is
+// sql.ErrNoRows.
+func ReadRow(ctx context.Context, q queryer, query string, args []any, dest ...any) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return JoinContext(ctx, err)
+	}
+	found, scanErr, err := scanOne(rows, dest)
+	switch {
+	case err != nil:
+		return JoinContext(ctx, err)
+	case scanErr != nil:
+		return scanErr
+	case !found:
+		return sql.ErrNoRows
+	}
+	return nil
+}
+
+// queryer is a *sql.DB, a *sql.Conn or a *sql.Tx.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // scanOne stores the one row in dest and reads on to the end: until then the server may still report that the statement
 // failed, in a deferred constraint for example.
 func scanOne(rows *sql.Rows, dest []any) (found bool, scanErr, err error) {
@@ -234,7 +258,7 @@ func scanOne(rows *sql.Rows, dest []any) (found bool, scanErr, err error) {
 	return found, scanErr, rows.Err()
 }
 
-var errManyRows = errors.New("it is more than one row: the key is not unique")
+var errManyRows = errors.New("more than one row has the key, which must be unique")
 
 // unknown marks err as one after which the write may have been applied.
 func unknown(ctx context.Context, err error) error {

@@ -17,20 +17,7 @@ func (t inTx) Exec(ctx context.Context, query string, args ...any) (sql.Result, 
 }
 
 func (t inTx) QueryRow(ctx context.Context, query string, args []any, dest ...any) error {
-	rows, err := t.QueryContext(ctx, query, args...)
-	if err != nil {
-		return JoinContext(ctx, err)
-	}
-	found, scanErr, err := scanOne(rows, dest)
-	switch {
-	case err != nil:
-		return JoinContext(ctx, err)
-	case scanErr != nil:
-		return scanErr
-	case !found:
-		return sql.ErrNoRows
-	}
-	return nil
+	return ReadRow(ctx, t.Tx, query, args, dest...)
 }
 
 func (t inTx) Read(ctx context.Context, query string, args []any, dest ...any) error {
