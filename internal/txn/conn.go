@@ -268,8 +268,15 @@ func unknown(ctx context.Context, err error) error {
 // JoinContext adds the error of a context that has ended to err, which often is just what the end of the context led
 // to: a closed connection, a cancelled statement, a transaction that is over. So errors.Is(err, ctx.Err()) holds.
 func JoinContext(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() == nil || errors.Is(err, ctx.Err()) {
+	if err == nil {
+		return nil
+	}
+	over := ctx.Err()
+	if deadline, ok := ctx.Deadline(); over == nil && ok && !time.Now().Before(deadline) {
+		over = context.DeadlineExceeded // a connection that has the same deadline may be faster than the context's timer
+	}
+	if over == nil || errors.Is(err, over) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", ctx.Err(), err)
+	return fmt.Errorf("%w: %w", over, err)
 }

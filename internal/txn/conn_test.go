@@ -326,4 +326,18 @@ func TestJoinContext(t *testing.T) {
 	err := txn.JoinContext(ended, errOther)
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, errOther)
+
+	// The deadline of a connection may be noticed before the same one of the context.
+	err = txn.JoinContext(lateContext{live, time.Now().Add(-time.Nanosecond)}, errOther)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, errOther)
+	require.True(t, txn.JoinContext(lateContext{live, time.Now().Add(time.Hour)}, errOther) == errOther)
 }
+
+// lateContext has a deadline and has not found out yet whether it is over.
+type lateContext struct {
+	context.Context
+	deadline time.Time
+}
+
+func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
