@@ -9,7 +9,6 @@ import (
 
 	"github.com/jmoiron/sqlx/reflectx"
 
-	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -34,7 +33,10 @@ func (c *change) key() []any {
 
 func (c *change) setOld(version any) { c.guard[len(c.guard)-1] = version }
 
-var errStale = errors.New("the guard matched no row")
+var (
+	errStale     = errors.New("the guard matched no row")
+	errNotUnique = errors.New("rows have the key, which must be unique")
+)
 
 // newChange takes the guard from an item.
 func (t *table) newChange(item reflect.Value) (*change, error) {
@@ -62,7 +64,7 @@ func (t *table) newChange(item reflect.Value) (*change, error) {
 	}
 	c.setOld(c.seen)
 	if c.next, err = t.kind.next(m.version.typ, old); err != nil {
-		return nil, fmt.Errorf("version %v: %w", c.seen, err)
+		return nil, fmt.Errorf("version %v: %w", shown(c.seen), err)
 	}
 	c.args[written-1] = c.next.Interface()
 	return c, nil
@@ -73,7 +75,7 @@ func (c *change) take(item reflect.Value) error {
 	m := c.table.mapping
 	for i, column := range m.key {
 		if is := column.value(item); !equal(is, c.guard[i]) {
-			return fmt.Errorf("the callback changed the key column %q from %v to %v", column.name, c.guard[i], is)
+			return fmt.Errorf("the callback changed the key column %q from %v to %v", column.name, shown(c.guard[i]), shown(is))
 		}
 	}
 	for i, column := range m.data {
@@ -129,7 +131,7 @@ func matched(res sql.Result, err error) error {
 	case err != nil || n == 1:
 		return err
 	case n > 1:
-		return fmt.Errorf("%w: %d rows have the key, which must be unique", nogap.ErrOutcomeUnknown, n)
+		return fmt.Errorf("%d %w", n, errNotUnique)
 	}
 	return errStale
 }
@@ -152,9 +154,7 @@ func (c *change) respell(ctx context.Context, r txn.Runner, s *statements) bool 
 	if r.Read(ctx, s.spelling.Text, s.spelling.Args(c.key()), there.Interface(), &text) != nil {
 		return false
 	}
-	found, _ := c.table.kind.read(there.Elem().Interface())
-	seen, _ := c.table.kind.read(c.seen)
-	if !same(found, seen) {
+	if !c.isOld(there.Elem()) {
 		return false
 	}
 	c.setOld(text)
@@ -164,14 +164,24 @@ func (c *change) respell(ctx context.Context, r txn.Runner, s *statements) bool 
 // lost says what a write that matched no row, as its caller's attempt number n, has lost to: the row is gone, or it has
 // another version.
 func (c *change) lost(ctx context.Context, r txn.Runner, s *statements, n int) error {
-	_, err := c.peek(ctx, r, s.peekLatest)
+	there, err := c.peek(ctx, r, s.peekLatest)
 	switch {
+	case err == nil && c.isOld(there):
+		return fmt.Errorf("the row with key %v still has version %v: a trigger, a rule or a policy of the server held the "+
+			"write back", c.key(), shown(c.seen))
 	case err == nil:
 		return c.conflict(n)
 	case errors.Is(err, sql.ErrNoRows):
 		return err
 	}
 	return fmt.Errorf("%w; whether the row is still there could not be read: %w", c.conflict(n), err)
+}
+
+// isOld reports whether the row has the old version still.
+func (c *change) isOld(there reflect.Value) bool {
+	found, err := c.table.kind.read(there.Interface())
+	seen, err2 := c.table.kind.read(c.seen)
+	return err == nil && err2 == nil && same(found, seen)
 }
 
 // store gives the item the version that its row has now.

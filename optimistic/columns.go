@@ -125,11 +125,32 @@ func (c column) value(item reflect.Value) any {
 
 // kept makes a value independent of the struct that it is from, which a callback goes on to change.
 func kept(v any) any {
-	bytes, ok := v.([]byte)
-	if !ok {
+	switch v := v.(type) {
+	case int64, string: // the usual ones, without the cost of reflection
 		return v
+	case []byte:
+		return slices.Clone(v)
 	}
-	return slices.Clone(bytes)
+	switch r := reflect.ValueOf(v); {
+	case r.Kind() == reflect.Pointer && !r.IsNil():
+		p := reflect.New(r.Type().Elem())
+		p.Elem().Set(r.Elem())
+		if inner := kept(p.Elem().Interface()); inner != nil {
+			p.Elem().Set(reflect.ValueOf(inner))
+		}
+		return p.Interface()
+	case r.Kind() == reflect.Slice && !r.IsNil():
+		return reflect.AppendSlice(reflect.MakeSlice(r.Type(), 0, r.Len()), r).Interface()
+	}
+	return v
+}
+
+// shown is a value as an error shows it: as the driver is given it, and so without pointers.
+func shown(v any) any {
+	if value, err := driver.DefaultParameterConverter.ConvertValue(v); err == nil {
+		return value
+	}
+	return v
 }
 
 // checkKey says what is wrong with key values that the caller gave.
