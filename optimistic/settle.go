@@ -16,7 +16,7 @@ const settleTime = time.Second
 // somebody else's. And only its presence does: a server that still shows the old version may yet carry out what it has
 // been sent, and one that shows a third may have carried it out before.
 func (c *change) settle(ctx context.Context, err error) error {
-	if c.table.kind != token || !errors.Is(err, nogap.ErrOutcomeUnknown) {
+	if c.table.kind != token || !errors.Is(err, nogap.ErrOutcomeUnknown) || errors.Is(err, errNotUnique) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"sync/atomic"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -41,7 +42,7 @@ type table struct {
 //
 // The fields of T are mapped to columns as sqlx does it: by their db tags, else by their names in lower case, those of
 // embedded structs included; db:"-" leaves a field out. Columns that T does not have are left alone by Update. T must have
-// the key and the version column.
+// the key and the version column, and none that the server generates, since Update writes them all.
 func NewTable[T any](db *sql.DB, name string, opts ...Option) (*Table[T], error) {
 	t, err := newTable(db, name, reflect.TypeFor[T](), opts)
 	if err != nil {
@@ -171,7 +172,11 @@ func (t *Table[T]) run(ctx context.Context, f func(txn.Runner, *statements) erro
 		}
 		return with(ctx, t.table, r, f)
 	}
-	return txn.With(ctx, t.db, func(c *txn.Conn) error { return with(ctx, t.table, txn.Runner(c), f) })
+	err := txn.With(ctx, t.db, func(c *txn.Conn) error { return with(ctx, t.table, txn.Runner(c), f) })
+	if errors.Is(err, errNotUnique) { // and there is no transaction to roll back
+		err = fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err)
+	}
+	return err
 }
 
 // read calls f with what reads.

@@ -1,0 +1,64 @@
+//go:build unix
+
+package optimistic_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/matrix"
+	"github.com/nogap-go/nogap/optimistic"
+)
+
+// TestHeldBack: a write that the server holds back without a word is not a conflict.
+func TestHeldBack(t *testing.T) {
+	type row struct {
+		ID      int64 `db:"id"`
+		Stock   int64 `db:"stock"`
+		Version int64 `db:"version"`
+	}
+	matrix.Run(t, matrix.Postgres(), func(t *testing.T, target matrix.Target) {
+		db := numbered(t, target)
+		exec(t, db, "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+		exec(t, db, "CREATE TRIGGER nothing BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION nothing()")
+		items, err := optimistic.NewTable[row](db, "items", optimistic.MaxAttempts(2))
+		require.NoError(t, err)
+		const want = "the row with key [1] still has version 7: a trigger, a rule or a policy of the server held the write back"
+		err = items.Update(t.Context(), &row{ID: 1, Version: 7})
+		require.ErrorContains(t, err, want)
+		require.NotErrorIs(t, err, optimistic.ErrVersionConflict)
+		_, err = items.Modify(t.Context(), func(*row) error { return nil }, 1)
+		require.ErrorContains(t, err, want)
+		require.NotErrorIs(t, err, optimistic.ErrVersionConflict)
+	})
+}
+
+// TestTokenOfSeveralRows: that one of two rows has the token shows nothing about the other.
+func TestTokenOfSeveralRows(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		create(t, db, ", version VARCHAR(36) NOT NULL DEFAULT 'first'")
+		exec(t, db, "INSERT INTO items (shop, sku, stock) VALUES ('north', 2, 10)")
+		type row struct {
+			Shop    string `db:"shop"`
+			Stock   int64  `db:"stock"`
+			Version string `db:"version"`
+		}
+		items, err := optimistic.NewTable[row](db, "items", optimistic.WithKey("shop"))
+		require.NoError(t, err)
+
+		tx, err := db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		defer tx.Rollback()
+		err = items.WithTx(tx).Update(t.Context(), &row{"north", 5, "first"})
+		require.ErrorContains(t, err, "2 rows have the key, which must be unique")
+		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown, "the transaction can be rolled back")
+		require.NoError(t, tx.Rollback())
+
+		err = items.Update(t.Context(), &row{"north", 5, "first"})
+		require.ErrorContains(t, err, "2 rows have the key, which must be unique")
+		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+	})
+}
