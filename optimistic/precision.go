@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
@@ -18,8 +19,26 @@ func (t *table) checkKind(ctx context.Context, r reader, s dialect.Server) error
 	switch {
 	case t.kind == xmin && s.Product != dialect.PostgreSQL:
 		return fmt.Errorf("%v has no xmin", s)
-	case t.kind == timestamp && s.Dialect != nogap.SQLite:
+	case t.kind == timestamp && s.Dialect == nogap.SQLite:
+		return t.checkDriver(ctx, r, s)
+	case t.kind == timestamp:
 		return t.checkPrecision(ctx, r, s)
+	}
+	return nil
+}
+
+// checkDriver does the same for SQLite, which has no type for times: the driver writes them as text or numbers, and a
+// setting of its may leave the microseconds out.
+func (t *table) checkDriver(ctx context.Context, r reader, s dialect.Server) error {
+	statement := s.Compile("SELECT {1} = {2}")
+	now := time.Date(2001, 2, 3, 4, 5, 6, 7000, time.UTC)
+	var equal bool
+	err := r.Read(ctx, statement.Text, statement.Args([]any{now, now.Add(time.Microsecond)}), &equal)
+	if err == nil && equal {
+		err = fmt.Errorf("the driver writes times without microseconds: a timestamp is a version only with them")
+	}
+	if err != nil {
+		return fmt.Errorf("the version column %q: %w", t.mapping.version.name, err)
 	}
 	return nil
 }

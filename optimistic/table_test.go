@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"strconv"
 	"testing"
 	"time"
 
@@ -157,6 +158,23 @@ func TestLastVersion(t *testing.T) {
 	smalls, err := optimistic.NewTable[small](s.DB(), "items")
 	require.NoError(t, err)
 	require.ErrorContains(t, smalls.Update(t.Context(), &small{42, 127}), "highest")
+	require.Empty(t, s.statements())
+}
+
+// spelled is an integer that goes to the database in another way.
+type spelled int64
+
+func (v spelled) Value() (driver.Value, error) { return strconv.Itoa(int(v)), nil }
+
+func TestVersionThatDoesNotCount(t *testing.T) {
+	type row struct {
+		ID      int64   `db:"id"`
+		Version spelled `db:"version"`
+	}
+	s := newShop()
+	rows, err := optimistic.NewTable[row](s.DB(), "items")
+	require.NoError(t, err)
+	require.ErrorContains(t, rows.Update(t.Context(), &row{42, 7}), "its Value is a string")
 	require.Empty(t, s.statements())
 }
 

@@ -90,7 +90,8 @@ func (k kind) next(t reflect.Type, old driver.Value) (reflect.Value, error) {
 		if last, ok := old.(time.Time); ok {
 			// Clocks differ between machines and may be set back; the version of a row only ever grows. It stays in the
 			// time zone that the driver reads in: a column without one is compared by what the clock shows there.
-			if earliest := last.Add(time.Microsecond); now.Before(earliest) {
+			// One that has nanoseconds, which no server stores, is rounded up, as a server may have done.
+			if earliest := last.Add(2*time.Microsecond - 1).Truncate(time.Microsecond); now.Before(earliest) {
 				now = earliest
 			}
 			now = now.In(last.Location())
@@ -103,8 +104,11 @@ func (k kind) next(t reflect.Type, old driver.Value) (reflect.Value, error) {
 }
 
 func nextCount(t reflect.Type, old driver.Value) (reflect.Value, error) {
-	n, _ := old.(int64) // after NULL comes 1
-	if n == math.MaxInt64 {
+	n, ok := old.(int64) // after NULL comes 1
+	switch {
+	case !ok && old != nil:
+		return reflect.Value{}, fmt.Errorf("a version of type %v is to be an integer, and its Value is a %T", t, old)
+	case n == math.MaxInt64:
 		return reflect.Value{}, errLastVersion
 	}
 	if t == int64Type {

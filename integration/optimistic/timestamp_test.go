@@ -3,6 +3,7 @@
 package optimistic_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -66,6 +67,46 @@ func TestCoarseColumn(t *testing.T) {
 				require.ErrorContains(t, err, `"version"`, column)
 			}
 		}
+	})
+}
+
+// TestCoarseDriver: SQLite keeps what its driver writes, and a driver that leaves the microseconds out is refused.
+func TestCoarseDriver(t *testing.T) {
+	for _, target := range matrix.SQLite() {
+		setting := map[string]string{"sqlite": "&_time_format=datetime", "ncruces": "&_timefmt=sqlite"}[target.Driver]
+		if setting == "" {
+			continue // mattn's has none
+		}
+		t.Run(target.Name, func(t *testing.T) {
+			db := target.Connect(t, target.DSN(t)+setting)
+			create(t, db, ", version DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP")
+			items, err := optimistic.NewTable[timeRow](db, "items", optimistic.WithKey("shop", "sku"))
+			require.NoError(t, err)
+			_, err = items.Modify(t.Context(), func(*timeRow) error { return errors.New("called") }, "north", 1)
+			require.ErrorContains(t, err, `the version column "version": the driver writes times without microseconds`)
+		})
+	}
+}
+
+// TestNanoseconds: a version that somebody made up with nanoseconds has a successor that no server takes for the same.
+func TestNanoseconds(t *testing.T) {
+	columns := pick("TIMESTAMPTZ", "DATETIME(6)", "DATETIME")
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		exec(t, db, "CREATE TABLE items (shop VARCHAR(20), sku BIGINT, stock BIGINT NOT NULL, note VARCHAR(20), version "+
+			columns(target.Dialect)+" NOT NULL, PRIMARY KEY (shop, sku))")
+		items, err := optimistic.NewTable[timeRow](db, "items", optimistic.WithKey("shop", "sku"))
+		require.NoError(t, err)
+		future := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond).Add(900)
+		insert := "INSERT INTO items (shop, sku, stock, version) VALUES ('north', 1, 10, " + pick("$1", "?", "?")(target.Dialect) + ")"
+		_, err = db.Exec(insert, future)
+		require.NoError(t, err)
+		mine := timeRow{Item: &Item{Shop: "north", SKU: 1, Stock: 9}, Changed: future}
+		rivals := timeRow{Item: &Item{Shop: "north", SKU: 1, Stock: 8}, Changed: future}
+		if items.Update(t.Context(), &mine) != nil {
+			return // where a server cuts off what it can't keep, the row has another version from the beginning
+		}
+		require.ErrorIs(t, items.Update(t.Context(), &rivals), optimistic.ErrVersionConflict)
 	})
 }
 
