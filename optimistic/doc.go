@@ -37,8 +37,8 @@
 //   - An integer is incremented by each write.
 //   - A [time.Time] becomes the time of the write, or a microsecond more than the version before, whichever is later: two
 //     writes within one tick of the clock, or from machines whose clocks differ, still have different versions. The
-//     column must keep microseconds: TIMESTAMP or TIMESTAMPTZ on PostgreSQL, DATETIME(6) on MySQL and MariaDB. The first
-//     call fails if it keeps fewer.
+//     column must keep microseconds: TIMESTAMP or TIMESTAMPTZ on PostgreSQL, DATETIME(6) on MySQL and MariaDB. So must
+//     an SQLite driver, which has settings for how it writes times. The first call fails if one keeps fewer.
 //   - A string, a []byte or a UUID type with Scan and Value methods becomes a random token, a UUID of version 4: of 36
 //     characters in a string, for a column such as UUID, CHAR(36) or TEXT, and of 16 bytes in a []byte, for BYTEA,
 //     BINARY(16) or BLOB. It tells whose write it is from.
@@ -65,8 +65,12 @@
 // # Limits
 //
 // Everybody who writes the row must change its version, in SQL of their own too; only xmin changes by itself. A trigger
-// may set a timestamp on PostgreSQL and SQLite; any other version that a trigger sets makes the next Update of the same
-// struct a conflict, where Modify would have read the row again.
+// may set a timestamp on PostgreSQL; any other version that a trigger sets, and any on SQLite, makes the next Update of
+// the same struct a conflict, where Modify would have read the row again.
+//
+// A row that is deleted and inserted again with the same number has the same version: where that happens, use a token. On
+// MySQL and MariaDB the sql_mode must be strict, as it is by default: otherwise a number that does not fit its column is
+// cut to the highest one, and the version stands still.
 //
 // A version guards its row alone. A rule about several rows, such as a sum that must not pass a limit, needs one row that
 // every writer changes, or a transaction with isolation level SERIALIZABLE in RetryOnVersionConflict.

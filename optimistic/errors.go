@@ -12,15 +12,16 @@ import (
 // RetryOnVersionConflict returns it, wrapped or not, to be called again.
 var ErrVersionConflict = errors.New("optimistic: version conflict")
 
-// ErrRetriesExhausted says that every attempt was lost. It comes together with ErrVersionConflict, in one error that
-// also holds a *ConflictError with the number of attempts. Nothing was written.
+// ErrRetriesExhausted says that every attempt was lost. From Modify and RetryOnVersionConflict it comes together with
+// ErrVersionConflict, in one error that also holds a *ConflictError with the number of attempts; from Update and Delete,
+// which try again only after a deadlock or a serialization failure, with the server's error. Nothing was written.
 var ErrRetriesExhausted = txn.ErrRetriesExhausted
 
 // ConflictError says which row was written by somebody else. errors.Is finds ErrVersionConflict in it.
 type ConflictError struct {
-	Table    string // empty if RetryOnVersionConflict gave up: then look for another *ConflictError inside
+	Table    string // empty if RetryOnVersionConflict gave up, and fn's last error held no *ConflictError
 	Key      []any  // one value for each key column
-	Version  any    // the version that was read and is stale now, of the field's own type
+	Version  any    // the version that was read and is stale now, of the field's own type; nil if no guard failed
 	Attempts int    // how many swaps were lost, 1 for Update and Delete
 	cause    error  // what the last attempt failed with, on giving up
 }
@@ -28,11 +29,15 @@ type ConflictError struct {
 // Error returns a text such as "optimistic: version conflict: items [42] no longer has version 7 (attempt 1)".
 func (e *ConflictError) Error() string {
 	switch {
+	case e.cause != nil && !errors.As(e.cause, new(*ConflictError)):
+		row := ""
+		if e.Table != "" {
+			row = fmt.Sprintf(": %s %v", e.Table, e.Key)
+		}
+		return fmt.Sprintf("%v%s in each of %d attempts: %v", ErrVersionConflict, row, e.Attempts, e.cause)
 	case e.Table != "":
 		return fmt.Sprintf("%v: %s %v no longer has version %v (attempt %d)",
-			ErrVersionConflict, e.Table, e.Key, e.Version, e.Attempts)
-	case e.cause != nil:
-		return fmt.Sprintf("%v in each of %d attempts: %v", ErrVersionConflict, e.Attempts, e.cause)
+			ErrVersionConflict, e.Table, e.Key, shown(e.Version), e.Attempts)
 	}
 	return fmt.Sprintf("%v (attempt %d)", ErrVersionConflict, e.Attempts)
 }
@@ -45,11 +50,12 @@ func (e *ConflictError) Unwrap() []error {
 	return []error{ErrVersionConflict, e.cause}
 }
 
-// exhausted returns the error of a call that lost its last attempt with err.
-func exhausted(err error, attempts int) error {
-	gaveUp := &ConflictError{Attempts: attempts, cause: err}
+// exhausted returns the error of a call that lost its last attempt with err. gaveUp says which row it is about, if that
+// is known.
+func exhausted(gaveUp ConflictError, err error, attempts int) error {
+	gaveUp.Attempts, gaveUp.cause = attempts, err
 	if last := (*ConflictError)(nil); errors.As(err, &last) {
 		gaveUp.Table, gaveUp.Key, gaveUp.Version = last.Table, last.Key, last.Version
 	}
-	return fmt.Errorf("%w: %w", ErrRetriesExhausted, gaveUp)
+	return fmt.Errorf("%w: %w", ErrRetriesExhausted, &gaveUp)
 }

@@ -15,11 +15,13 @@ var errDeclined = errors.New("declined by the callback")
 
 // Modify loads the row with these key values, lets fn change it, and writes it back if nobody else wrote it in between.
 // If somebody did, it starts again with the row as it is then, until it wins, MaxAttempts is reached or ctx ends. It
-// returns the row as it was written.
+// returns the item as fn left it, with its new version; what the server makes of its values, by rounding or in a trigger,
+// Get tells.
 //
 // fn may be called several times, each time with a freshly loaded item, so it changes the item and nothing else. Its
 // error ends the call, comes back as it is, even if it is ErrVersionConflict, and leaves the row alone. The key is not
-// fn's to change, and what it does to the version is ignored. No connection is held while fn runs, except under LockAfter.
+// fn's to change, and what it does to the version is ignored. No connection is held while fn runs, except in a turn with
+// the lock of LockAfter, and with WithTx.
 //
 // While a row is contended, callers in this process queue for it in arrival order instead of losing against each other; a
 // caller that is too slow goes on beside the next. A call of Modify in fn would be made again with
@@ -69,7 +71,7 @@ func (m *modification[T]) untilWon(ctx context.Context) error {
 	if err := m.place.enter(ctx); err != nil {
 		return err
 	}
-	return m.policy.retry(ctx,
+	return m.policy.retry(ctx, ConflictError{Table: m.name.String(), Key: m.key},
 		func(n int) error {
 			if m.lockAfter > 0 && n > m.lockAfter {
 				return m.lockedAttempt(ctx, n)

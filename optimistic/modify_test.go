@@ -72,6 +72,21 @@ func TestModifyGivesUp(t *testing.T) {
 	require.Equal(t, Item{42, 302, 10}, s.item(42))
 }
 
+// What the server undoes each time is no less lost, and the error names the row as well.
+func TestModifyGivesUpToTheServer(t *testing.T) {
+	s := newShop()
+	s.before = func(c fakedb.Call) error {
+		if c.Kind == fakedb.Exec {
+			return serverError("40001")
+		}
+		return nil
+	}
+	_, err := openItems(t, s, optimistic.MaxAttempts(3), noWait).Modify(t.Context(), take, 42)
+	require.EqualError(t, err, "nogap: retries exhausted: optimistic: version conflict: items [42] in each of 3 attempts: SQLSTATE 40001")
+	require.ErrorIs(t, err, optimistic.ErrVersionConflict)
+	require.ErrorIs(t, err, serverError("40001"))
+}
+
 func TestModifyRowGone(t *testing.T) {
 	s := newShop()
 	items := openItems(t, s, optimistic.MaxAttempts(1))

@@ -36,7 +36,7 @@ func RetryOnVersionConflict(ctx context.Context, fn func(ctx context.Context) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return p.retry(ctx, func(int) error { return fn(ctx) }, p.wait)
+	return p.retry(ctx, ConflictError{}, func(int) error { return fn(ctx) }, p.wait)
 }
 
 // policy says how often an attempt is repeated, and how long to wait in between.
@@ -47,8 +47,11 @@ type policy struct {
 
 func (p policy) wait(ctx context.Context, lost int) error { return p.backoff.Wait(ctx, lost) }
 
-// retry calls attempt with the numbers from 1 until it is not lost to somebody else, and pause after every lost one.
-func (p policy) retry(ctx context.Context, attempt func(n int) error, pause func(ctx context.Context, lost int) error) error {
+// retry calls attempt with the numbers from 1 until it is not lost to somebody else, and pause after every lost one. When
+// it gives up, it says so of the row.
+func (p policy) retry(
+	ctx context.Context, row ConflictError, attempt func(n int) error, pause func(ctx context.Context, lost int) error,
+) error {
 	for n := 1; ; n++ {
 		err := attempt(n)
 		switch {
@@ -57,7 +60,7 @@ func (p policy) retry(ctx context.Context, attempt func(n int) error, pause func
 		case !isLost(err):
 			return txn.JoinContext(ctx, err)
 		case n == p.attempts:
-			return txn.JoinContext(ctx, exhausted(err, n))
+			return txn.JoinContext(ctx, exhausted(row, err, n))
 		}
 		if pause(ctx, n) != nil {
 			return txn.JoinContext(ctx, err)
