@@ -31,10 +31,12 @@ type waiters struct {
 type waiter struct {
 	locker *Locker
 	key    string
-	hint   chan struct{} // gets a value when the process is woken
-	joined *node         // where the queue is; nil if in none
-	hinted bool          // woken, and so taken off the queue, since the last join
-	left   atomic.Bool   // the caller is gone, or about to go
+	hint   chan struct{}   // gets a value when the process is woken
+	joined *node           // where the queue is; nil if in none
+	joins  <-chan struct{} // closed when the last join has ended, or NodeTimeout is over
+	hinted bool            // woken, and so taken off the queue, since the last join
+	placed atomic.Bool     // in the queue, unless somebody took us out
+	left   atomic.Bool     // the caller is gone, or about to go
 }
 
 func (ws *waiters) add(l *Locker, key string) *waiter {
@@ -92,13 +94,15 @@ func (w *waiter) join(ctx context.Context) (left time.Duration, ok bool) {
 		}
 		r := newRound(ctx, queueing, 1, w.locker.config.nodeTimeout)
 		r.until(ctx)
+		w.joins = r.ctx.Done()
 		left, err := ask(r, n, func(ctx context.Context) (time.Duration, error) {
 			if err := n.inbox.open(ctx); err != nil {
 				return 0, err
 			}
 			left, err := n.join(ctx, w.key, w.locker.process, first, queueTTL)
-			if w.left.Load() { // while we were on our way in
-				w.resign(ctx, n)
+			w.placed.Store(true) // perhaps, if there was an error
+			if w.left.Load() {   // while we were on our way in
+				w.resign(ctx, n, false)
 			}
 			return left, err
 		})
@@ -145,8 +149,12 @@ func (w *waiter) wait(ctx context.Context, d time.Duration) {
 }
 
 // leave gives the place in the queue up. A caller that leaves without the lock passes on the hint that it got, since
-// the lock may be free and nobody else knows.
+// the lock may be free and nobody else knows. It waits for a join that it has interrupted: what that one put into the
+// queue later, or took out again, would stand for the next caller of this process.
 func (w *waiter) leave(acquired bool) {
+	if w.joins != nil && !acquired {
+		<-w.joins
+	}
 	w.left.Store(true)
 	w.locker.waiters.remove(w)
 	select {
@@ -161,26 +169,23 @@ func (w *waiter) leave(acquired bool) {
 	r := newRound(context.Background(), queueing, 1, w.locker.config.nodeTimeout)
 	defer r.end()
 	ask(r, n, func(ctx context.Context) (struct{}, error) {
-		switch {
-		case w.hinted:
-			n.wakeNext(ctx, w.key)
-			return struct{}{}, nil
-		case acquired:
+		if acquired {
 			_, err := n.leave(ctx, w.key, w.locker.process)
 			return struct{}{}, err
 		}
-		return struct{}{}, w.resign(ctx, n)
+		return struct{}{}, w.resign(ctx, n, w.hinted)
 	})
 }
 
-// resign takes this process out of the queue. If somebody was faster and took it out to wake it, resign wakes the next
-// process instead.
+// resign takes this process out of the queue. If it has a hint to pass on, or somebody was faster and took it out to
+// wake it, resign wakes the next process instead.
 //
 // The hint to this process, which is still on its way then, can't be relied on for that: while the caller has its turn
 // in the process, Locker.deliver takes it for one that is about to get the lock.
-func (w *waiter) resign(ctx context.Context, n *node) error {
+func (w *waiter) resign(ctx context.Context, n *node, hinted bool) error {
+	placed := w.placed.Swap(false)
 	removed, err := n.leave(ctx, w.key, w.locker.process)
-	if err == nil && !removed {
+	if hinted || (err == nil && placed && !removed) {
 		n.wakeNext(ctx, w.key)
 	}
 	return err
