@@ -54,8 +54,9 @@ type passed struct {
 // it, after the Locker.
 //
 // The hooks of a *redis.Client, such as those of a tracer, see the commands of the locks only if its
-// ContextTimeoutEnabled is set. Without it the commands are sent by the client's WithTimeout, which in go-redis has the
-// same connections but no hooks. Other kinds of clients keep theirs.
+// ContextTimeoutEnabled is set, and neither its ReadTimeout nor its WriteTimeout is switched off. Otherwise the commands
+// are sent by the client's WithTimeout, which in go-redis has the same connections but no hooks. Other kinds of clients
+// keep theirs.
 //
 // New returns an error if there is no client, a nil one or an even number of them, which would stand no more failures
 // than one fewer, if an option is invalid, or if two clients are seen to lead to one server. To see that, it asks each

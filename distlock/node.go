@@ -40,7 +40,9 @@ func (l *Locker) newNode(index int, client redis.UniversalClient) *node {
 	n := &node{index: index, addr: address(client), client: client, timeout: l.config.nodeTimeout, tasks: l.tasks}
 	if c, ok := client.(*redis.Client); ok {
 		n.prompt = true
-		if !c.Options().ContextTimeoutEnabled { // or else the deadline of the round's context is all it needs
+		// The deadline of the round's context is all that a client needs which heeds it. One without a timeout of its
+		// own, which shows as a negative one, sets no deadline whatever the context says.
+		if o := c.Options(); !o.ContextTimeoutEnabled || o.ReadTimeout < 0 || o.WriteTimeout < 0 {
 			n.client = c.WithTimeout(n.timeout) // with the same pool of connections, but without hooks
 		}
 	}

@@ -121,6 +121,33 @@ func TestStoppedNodes(t *testing.T) {
 	}
 }
 
+// NodeTimeout also binds a client that is to set no deadline at all.
+func TestStoppedNodeOfAClientWithoutTimeouts(t *testing.T) {
+	node := servers.StartRedis(t, 1)[0]
+	client := redis.NewClient(&redis.Options{
+		Addr: node.Addr, ContextTimeoutEnabled: true, ReadTimeout: -2, WriteTimeout: -2, // -2 is go-redis's "no deadline"
+	})
+	t.Cleanup(func() { client.Close() })
+	locks, err := distlock.New([]redis.UniversalClient{client}, distlock.NodeTimeout(200*time.Millisecond))
+	require.NoError(t, err)
+	lease, err := locks.TryLock(t.Context(), "warm")
+	require.NoError(t, err)
+	require.NoError(t, lease.Unlock(t.Context()))
+
+	node.Pause(t)
+	tried := make(chan error, 1)
+	go func() {
+		_, err := locks.TryLock(context.Background(), "a")
+		tried <- err
+	}()
+	select {
+	case err := <-tried:
+		require.ErrorIs(t, err, distlock.ErrNotAcquired)
+	case <-time.After(5 * time.Second):
+		require.Fail(t, "it hangs")
+	}
+}
+
 // A stopped node has commands in its socket that nobody waits for any more, and runs them when it goes on. What they
 // leave must be gone soon.
 func TestLateWritesAreCleanedUp(t *testing.T) {
