@@ -43,7 +43,9 @@ func (l *Locker) newNode(index int, client redis.UniversalClient) *node {
 		// The deadline of the round's context is all that a client needs which heeds it. One without a timeout of its
 		// own, which shows as a negative one, sets no deadline whatever the context says.
 		if o := c.Options(); !o.ContextTimeoutEnabled || o.ReadTimeout < 0 || o.WriteTimeout < 0 {
-			n.client = c.WithTimeout(n.timeout) // with the same pool of connections, but without hooks
+			own := c.WithTimeout(n.timeout)            // with the same pool of connections, but without hooks
+			own.Options().ContextTimeoutEnabled = true // or each read has the whole time
+			n.client = own
 		}
 	}
 	n.inbox = &inbox{

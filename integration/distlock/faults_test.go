@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,6 +132,7 @@ func TestStoppedNodeOfAClientWithoutTimeouts(t *testing.T) {
 	t.Cleanup(func() { client.Close() })
 	locks, err := distlock.New([]redis.UniversalClient{client}, distlock.NodeTimeout(200*time.Millisecond))
 	require.NoError(t, err)
+	t.Cleanup(func() { locks.Close() })
 	lease, err := locks.TryLock(t.Context(), "warm")
 	require.NoError(t, err)
 	require.NoError(t, lease.Unlock(t.Context()))
@@ -146,6 +149,52 @@ func TestStoppedNodeOfAClientWithoutTimeouts(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		require.Fail(t, "it hangs")
 	}
+}
+
+// slowConn is a connection on which each answer takes a while.
+type slowConn struct {
+	net.Conn
+	delay    *atomic.Int64
+	deadline time.Time
+}
+
+func (c *slowConn) SetReadDeadline(t time.Time) error {
+	c.deadline = t
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *slowConn) Read(b []byte) (int, error) {
+	if delay := time.Duration(c.delay.Load()); delay > 0 {
+		time.Sleep(min(delay, time.Until(c.deadline)))
+	}
+	return c.Conn.Read(b)
+}
+
+// NodeTimeout is the time for an attempt, and not for each of the commands that it takes.
+func TestSlowNode(t *testing.T) {
+	const nodeTimeout = time.Second
+	addr := servers.Redis(t, 1)[0]
+	var delay atomic.Int64
+	client := redis.NewClient(&redis.Options{Addr: addr, Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return &slowConn{Conn: conn, delay: &delay}, err
+	}})
+	t.Cleanup(func() { client.Close() })
+	locks, err := distlock.New([]redis.UniversalClient{client}, distlock.Prefix(unique(t)), distlock.NodeTimeout(nodeTimeout))
+	require.NoError(t, err)
+	t.Cleanup(func() { locks.Close() })
+	lease, err := newLocker(t, []string{addr}, distlock.Prefix(unique(t))).Lock(t.Context(), "a")
+	require.NoError(t, err)
+	_, err = locks.TryLock(t.Context(), "a")
+	require.ErrorIs(t, err, distlock.ErrNotAcquired)
+
+	delay.Store(int64(nodeTimeout * 8 / 10))
+	start := time.Now()
+	_, err = locks.TryLock(t.Context(), "a") // SET, and GET
+	require.ErrorIs(t, err, distlock.ErrNotAcquired)
+	require.Less(t, time.Since(start), nodeTimeout+slack)
+	delay.Store(0)
+	require.NoError(t, lease.Unlock(t.Context()))
 }
 
 // A stopped node has commands in its socket that nobody waits for any more, and runs them when it goes on. What they
