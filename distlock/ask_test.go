@@ -197,3 +197,18 @@ func TestClaimThatIsGivenUp(t *testing.T) {
 		})
 	}
 }
+
+// A hook of the client that panics fails the command, and not the name of the lock for good.
+func TestAskSurvivesAPanic(t *testing.T) {
+	for _, prompt := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			n, r := newAsked(t, prompt)
+			_, err := ask(r, n, func(context.Context) (string, error) { panic("boom") })
+			require.EqualError(t, err, "the client panicked: boom")
+			require.False(t, n.late.Load())
+			require.Zero(t, n.inFlight.Load())
+			r.end()
+			require.Error(t, r.ctx.Err())
+		})
+	}
+}

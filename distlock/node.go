@@ -81,7 +81,7 @@ func address(client redis.UniversalClient) string {
 func ask[T any](r *round, n *node, f func(ctx context.Context) (T, error)) (T, error) {
 	late := n.late.Load()
 	if n.prompt && !late && !r.hasty {
-		value, err := f(r.ctx)
+		value, err := guarded(r.ctx, f)
 		return value, n.judge(r, err)
 	}
 	var enough <-chan struct{}
@@ -99,7 +99,7 @@ func ask[T any](r *round, n *node, f func(ctx context.Context) (T, error)) (T, e
 	n.inFlight.Add(1)
 	r.hold()
 	go func() {
-		value, err := f(r.ctx)
+		value, err := guarded(r.ctx, f)
 		err = n.judge(r, err)
 		n.inFlight.Add(-1)
 		r.release()
@@ -116,6 +116,17 @@ func ask[T any](r *round, n *node, f func(ctx context.Context) (T, error)) (T, e
 	case <-r.giveUp:
 		return *new(T), errInterrupt
 	}
+}
+
+// guarded turns a panic of the client, in a hook for example, into an error: it would leave the lock's turn taken for ever,
+// or end the process.
+func guarded[T any](ctx context.Context, f func(ctx context.Context) (T, error)) (value T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the client panicked: %v", p)
+		}
+	}()
+	return f(ctx)
 }
 
 // judge notes whether the node answered in time, and returns the error to report.

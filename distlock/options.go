@@ -136,7 +136,7 @@ func Backoff(f func(attempt int) time.Duration) Option {
 }
 
 // OnEvent sets a function that is told what happens to the locks, for logs and metrics. It runs on the goroutine to
-// which it happens, so it must return quickly, and is called concurrently.
+// which it happens, so it must return quickly, and is called concurrently. It must not panic: the lock would stay held.
 func OnEvent(f func(Event)) Option {
 	return option(func(c *config) error {
 		if f == nil {

@@ -3,6 +3,7 @@ package distlock_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,4 +154,34 @@ func TestFenceRefuses(t *testing.T) {
 	for _, token := range []distlock.Token{{}, {Name: "a"}, {Name: "a", Number: -1}, {Number: 1}} {
 		require.ErrorContains(t, fence.Guard(t.Context(), tx, token), "is not a token that Mint returned", token)
 	}
+}
+
+// panicOnce is a server whose hook panics when the first command passes.
+type panicOnce struct {
+	*fakeRedis
+	done atomic.Bool
+}
+
+func (p *panicOnce) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	serve := p.fakeRedis.ProcessHook(next)
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if !p.done.Swap(true) {
+			panic("boom")
+		}
+		return serve(ctx, cmd)
+	}
+}
+
+// The name of a lock is not blocked by a hook that has panicked once.
+func TestPanickingHook(t *testing.T) {
+	client := redis.NewClient(&redis.Options{ContextTimeoutEnabled: true})
+	client.AddHook(&panicOnce{fakeRedis: &fakeRedis{keys: make(map[string]string)}})
+	locks, err := distlock.New([]redis.UniversalClient{client})
+	require.NoError(t, err)
+	_, err = locks.TryLock(t.Context(), "a")
+	require.ErrorIs(t, err, distlock.ErrNotAcquired)
+	require.ErrorContains(t, err, "boom")
+	lease, err := locks.TryLock(t.Context(), "a")
+	require.NoError(t, err)
+	require.NoError(t, lease.Unlock(t.Context()))
 }
