@@ -3,6 +3,7 @@ package distlock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nogap-go/nogap/internal/keyqueue"
@@ -209,6 +210,9 @@ func (l *Locker) discard(p passed) {
 func (l *Locker) check(ctx context.Context, name string) error {
 	if name == "" {
 		return errors.New("distlock: the name of the lock is empty")
+	}
+	if l.slotted && !sameSlot(l.config.prefix+name) {
+		return fmt.Errorf("distlock: the name %q has a closing brace but no {hash tag}, which a Redis Cluster needs", name)
 	}
 	if err := l.ended(ctx); err != nil {
 		return l.notAcquired(name, nil, err)

@@ -29,6 +29,7 @@ var (
 type Locker struct {
 	config       config
 	nodes        []*node
+	slotted      bool // a client chooses the server by the key
 	mutexOptions []redsync.Option
 	process      string // what the other processes call this one
 	values       *values
@@ -56,7 +57,7 @@ type passed struct {
 // The hooks of a *redis.Client, such as those of a tracer, see the commands of the locks only if its
 // ContextTimeoutEnabled is set, and neither its ReadTimeout nor its WriteTimeout is switched off. Otherwise the commands
 // are sent by the client's WithTimeout, which in go-redis has the same connections but no hooks. Other kinds of clients
-// keep theirs.
+// keep theirs. A hook of a *redis.Client must heed the context that it gets: NodeTimeout can't interrupt it.
 //
 // New returns an error if there is no client, a nil one or an even number of them, which would stand no more failures
 // than one fewer, if an option is invalid, or if two clients are seen to lead to one server. To see that, it asks each
@@ -76,6 +77,10 @@ func New(clients []redis.UniversalClient, opts ...Option) (*Locker, error) {
 	l.tasks = &tasks{closing: closing}
 	for i, client := range clients {
 		l.nodes = append(l.nodes, l.newNode(i, client))
+		switch client.(type) {
+		case *redis.ClusterClient, *redis.Ring:
+			l.slotted = true
+		}
 	}
 	l.mutexOptions = []redsync.Option{
 		redsync.WithExpiry(c.ttl),
@@ -171,7 +176,8 @@ func (l *Locker) Close() error {
 // then: on nodes that hang, clean-up goes on in the background.
 //
 // A lock can't be acquired twice: a goroutine that holds it and calls Lock waits for itself. Names are any text but the
-// empty one; on a Redis Cluster, a name with a closing brace needs a {hash tag}.
+// empty one. On a Redis Cluster or a Ring, a name with a closing brace needs a hash tag, the first pair of braces with
+// text in between from the first opening brace on: {shop}:orders, and not {}x or a}. Others get an error.
 func (l *Locker) Lock(ctx context.Context, name string) (*Lease, error) {
 	return l.lock(ctx, name, context.WithoutCancel(ctx))
 }

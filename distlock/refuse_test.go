@@ -2,6 +2,7 @@ package distlock_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -91,6 +92,43 @@ func TestLockerRefuses(t *testing.T) {
 	lease, err := locks.TryLock(t.Context(), "a")
 	require.NoError(t, err, "something is still held")
 	require.NoError(t, lease.Unlock(t.Context()))
+}
+
+// On a Cluster or a Ring a lock and its queue must be in one slot, or the lock could be taken and not be released.
+func TestClusterRefusesNamesWithoutSlot(t *testing.T) {
+	clients := map[string]interface {
+		redis.UniversalClient
+		AddHook(redis.Hook)
+	}{
+		"Cluster": redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"a"}}),
+		"Ring":    redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"one": "a"}}),
+		"Client":  redis.NewClient(&redis.Options{Addr: "a", ContextTimeoutEnabled: true}),
+	}
+	for kind, client := range clients {
+		t.Run(kind, func(t *testing.T) {
+			defer client.Close()
+			client.AddHook(&fakeRedis{keys: make(map[string]string)})
+			for prefix, slotless := range map[string]bool{"lock:": true, "": true, "{shop}:": false} {
+				locks, err := distlock.New([]redis.UniversalClient{client}, distlock.Prefix(prefix))
+				require.NoError(t, err)
+				defer locks.Close()
+				for name, bad := range map[string]bool{
+					"}": true, "{}": true, "{}x": true, "{}{a}": true, "}{": true, "a}": true,
+					"{a}": false, "}{a}": false, "{": false, "a{b": false, `{"id":1}`: false,
+				} {
+					lease, err := locks.TryLock(t.Context(), name)
+					if bad && slotless && kind != "Client" {
+						require.EqualError(t, err, fmt.Sprintf(
+							"distlock: the name %q has a closing brace but no {hash tag}, which a Redis Cluster needs", name))
+						require.NotErrorIs(t, err, distlock.ErrNotAcquired, "to try again would not help")
+						continue
+					}
+					require.NoError(t, err, name)
+					require.NoError(t, lease.Unlock(t.Context()))
+				}
+			}
+		})
+	}
 }
 
 func TestNewFenceRefuses(t *testing.T) {

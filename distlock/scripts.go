@@ -26,12 +26,27 @@ var (
 // queueKey returns the key of the list of processes that wait for a lock. It hashes to the same slot of a Redis Cluster
 // as the lock's key, because the scripts use both: it has the same hash tag, or the whole key as its tag. Only a key
 // with a closing brace but no tag has no such name. It begins with the tag and not with the Prefix of the locks, so
-// that no lock has this key, whatever its name is.
+// that no lock has this key, unless the Prefix is empty or begins with a brace itself.
 func queueKey(key string) string {
-	if open := strings.IndexByte(key, '{'); open >= 0 {
-		if length := strings.IndexByte(key[open+1:], '}'); length > 0 {
-			return key[open:open+length+2] + ":queue:" + key
-		}
+	if tag, ok := hashTag(key); ok {
+		return tag + ":queue:" + key
 	}
 	return "{" + key + "}:queue"
+}
+
+// sameSlot reports whether queueKey finds a name in the slot of the key.
+func sameSlot(key string) bool {
+	_, ok := hashTag(key)
+	return ok || !strings.Contains(key, "}")
+}
+
+// hashTag returns the part of a key that decides on its slot, with its braces, if there is one:
+// https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags
+func hashTag(key string) (string, bool) {
+	if open := strings.IndexByte(key, '{'); open >= 0 {
+		if length := strings.IndexByte(key[open+1:], '}'); length > 0 {
+			return key[open : open+length+2], true
+		}
+	}
+	return "", false
 }

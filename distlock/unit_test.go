@@ -34,6 +34,11 @@ func TestQueueKeyIsInTheSlotOfItsLock(t *testing.T) {
 		require.False(t, strings.HasPrefix(queue, "lock:"), "it is a lock's key: %s", queue)
 		require.False(t, seen[queue], queue)
 		seen[queue] = true
+		require.True(t, sameSlot(key), key)
+	}
+	for _, key := range []string{"}", "{}", "{}x", "{}{a}", "}{", "lock:a}"} {
+		require.NotEqual(t, slotPart(key), slotPart(queueKey(key)), key)
+		require.False(t, sameSlot(key), key)
 	}
 }
 
