@@ -38,9 +38,10 @@ func (f *fakeRedis) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 	return func(_ context.Context, cmd redis.Cmder) error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		args := cmd.Args()
 		switch cmd := cmd.(type) {
 		case *redis.BoolCmd: // SET key value EX seconds NX
-			key, value := cmd.Args()[1].(string), cmd.Args()[2].(string)
+			key, value := args[1].(string), args[2].(string)
 			if _, held := f.keys[key]; !held {
 				f.keys[key] = value
 				cmd.SetVal(true)
@@ -50,18 +51,18 @@ func (f *fakeRedis) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 				cmd.SetVal("run_id:" + f.id + "\r\n")
 				return nil
 			}
-			value, held := f.keys[cmd.Args()[1].(string)] // GET key
+			value, held := f.keys[args[1].(string)] // GET key
 			if !held {
 				cmd.SetErr(redis.Nil)
 			}
 			cmd.SetVal(value)
-		case *redis.Cmd: // EVALSHA
-			cmd.SetVal(f.script(cmd.Args()[2].(int), cmd.Args()[3:]))
+		case interface{ SetVal(any) }: // EVALSHA
+			cmd.SetVal(f.script(args[2].(int), args[3:]))
 		case *redis.StatusCmd: // FLUSHALL
 			clear(f.keys)
 			cmd.SetVal("OK")
 		default:
-			cmd.SetErr(fmt.Errorf("ERR unknown command %v", cmd.Args()))
+			cmd.SetErr(fmt.Errorf("ERR unknown command %v", args))
 		}
 		return cmd.Err()
 	}

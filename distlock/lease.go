@@ -60,8 +60,8 @@ func (l *Lease) Until() time.Time {
 //
 // It returns ErrLost if the lease had been lost, or was unlocked before: then the work may have overlapped with that of
 // another holder. It never touches a lock that somebody else has acquired since. If it returns any other error, too few
-// nodes have answered, and those that did not are asked again in the background; the lock ends with its TTL at the
-// latest. In all cases the lease is over.
+// nodes have confirmed the release, perhaps because their answers were lost, and those that did not are asked again in
+// the background; the lock ends with its TTL at the latest. In all cases the lease is over.
 func (l *Lease) Unlock(ctx context.Context) error {
 	if l.over.Swap(true) {
 		return &Error{Op: "unlock", Name: l.name, Err: ErrLost, Cause: errUnlocked, Total: len(l.hold.claims)}

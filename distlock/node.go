@@ -169,8 +169,24 @@ func (n *node) take(ctx context.Context, key, value string, ttl time.Duration) (
 
 // give deletes the key if it still has the value. The status is redsync's: 1 deleted, 0 somebody else's, -1 not there.
 // next is the waiting process to wake, if there is one.
+//
+// If the answer is lost, give asks again. That the key is not ours then may be the work of the first try, so it counts
+// for nothing, and the error is that of the first try.
 func (n *node) give(ctx context.Context, key, value string) (status int64, next string, err error) {
-	reply, err := releaseScript.Run(ctx, n.client, []string{key, queueKey(key)}, value).Result()
+	status, next, err = n.release(ctx, once{n.client}, key, value)
+	if err == nil || ctx.Err() != nil {
+		return status, next, err
+	}
+	first := err
+	status, next, err = n.release(ctx, n.client, key, value)
+	if err == nil && status <= 0 && !answered(first) {
+		err = first
+	}
+	return status, next, err
+}
+
+func (n *node) release(ctx context.Context, client redis.Scripter, key, value string) (status int64, next string, err error) {
+	reply, err := releaseScript.Run(ctx, client, []string{key, queueKey(key)}, value).Result()
 	if err != nil {
 		return 0, "", err
 	}
