@@ -68,16 +68,16 @@ func (f *fakeRedis) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// script runs one of the scripts of distlock. Each looks first whether the lock has the holder's value. The one with a
-// TTL among its arguments extends the lock, the others delete it.
+// script runs one of the scripts of distlock. Each looks first whether the lock has the holder's value. The one that has
+// a TTL and no other key extends the lock, the others delete it.
 func (f *fakeRedis) script(keys int, args []any) int64 {
 	lock, values := args[0].(string), args[keys:]
 	switch value, held := f.keys[lock]; {
 	case !held:
-		return -int64(keys - 1) // -1 from the script that releases the lock, and has two keys
+		return -int64(keys / 2) // -1 from the script that releases the lock, and has three keys
 	case value != values[0]:
 		return 0
-	case len(values) == 1:
+	case keys > 1 || len(values) == 1:
 		delete(f.keys, lock)
 	}
 	return 1

@@ -170,8 +170,9 @@ func (n *node) take(ctx context.Context, key, value string, ttl time.Duration) (
 // give deletes the key if it still has the value. The status is redsync's: 1 deleted, 0 somebody else's, -1 not there.
 // next is the waiting process to wake, if there is one.
 //
-// If the answer is lost, give asks again. That the key is not ours then may be the work of the first try, so it counts
-// for nothing, and the error is that of the first try.
+// If the answer is lost, give asks again. If the first try has taken a process off the queue, the second one finds that
+// out. Otherwise, that the key is not ours may be the work of the first try, so it counts for nothing, and the error is
+// that of the first try.
 func (n *node) give(ctx context.Context, key, value string) (status int64, next string, err error) {
 	status, next, err = n.release(ctx, once{n.client}, key, value)
 	if err == nil || ctx.Err() != nil {
@@ -186,7 +187,8 @@ func (n *node) give(ctx context.Context, key, value string) (status int64, next 
 }
 
 func (n *node) release(ctx context.Context, client redis.Scripter, key, value string) (status int64, next string, err error) {
-	reply, err := releaseScript.Run(ctx, client, []string{key, queueKey(key)}, value).Result()
+	keys := []string{key, queueKey(key), wokenKey(key)}
+	reply, err := releaseScript.Run(ctx, client, keys, value, n.timeout.Milliseconds()+1).Result()
 	if err != nil {
 		return 0, "", err
 	}

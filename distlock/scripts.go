@@ -27,11 +27,16 @@ var (
 // as the lock's key, because the scripts use both: it has the same hash tag, or the whole key as its tag. Only a key
 // with a closing brace but no tag has no such name. It begins with the tag and not with the Prefix of the locks, so
 // that no lock has this key, unless the Prefix is empty or begins with a brace itself.
-func queueKey(key string) string {
+func queueKey(key string) string { return sibling(key, "queue") }
+
+// wokenKey returns the key under which a release notes whom it has taken off the queue. It is made like queueKey's.
+func wokenKey(key string) string { return sibling(key, "woken") }
+
+func sibling(key, role string) string {
 	if tag, ok := hashTag(key); ok {
-		return tag + ":queue:" + key
+		return tag + ":" + role + ":" + key
 	}
-	return "{" + key + "}:queue"
+	return "{" + key + "}:" + role
 }
 
 // sameSlot reports whether queueKey finds a name in the slot of the key.

@@ -29,11 +29,12 @@ func TestQueueKeyIsInTheSlotOfItsLock(t *testing.T) {
 		"lock:a", "lock:{user1}:cart", "lock:{user1}:cart:queue", "lock:{user1}", "{", "lock:{", "a{b", "名前", "lock: ",
 		`lock:{"id":1}`,
 	} {
-		queue := queueKey(key)
-		require.Equal(t, slotPart(key), slotPart(queue), key)
-		require.False(t, strings.HasPrefix(queue, "lock:"), "it is a lock's key: %s", queue)
-		require.False(t, seen[queue], queue)
-		seen[queue] = true
+		for _, other := range []string{queueKey(key), wokenKey(key)} {
+			require.Equal(t, slotPart(key), slotPart(other), key)
+			require.False(t, strings.HasPrefix(other, "lock:"), "it is a lock's key: %s", other)
+			require.False(t, seen[other], other)
+			seen[other] = true
+		}
 		require.True(t, sameSlot(key), key)
 	}
 	for _, key := range []string{"}", "{}", "{}x", "{}{a}", "}{", "lock:a}"} {

@@ -3,6 +3,7 @@
 package distlock_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 	"github.com/nogap-go/nogap/integration/servers"
 )
 
-// The answer to a release is lost. The lock is free then, so its holder is not told that it has lost it.
+// The answer to a release is lost. The lock is free then, so its holder is not told that it has lost it; and the process
+// that was to be woken is.
 func TestLostReleaseReply(t *testing.T) {
 	for kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
@@ -33,6 +35,32 @@ func TestLostReleaseReply(t *testing.T) {
 				require.ErrorContains(t, err, "release not confirmed")
 				require.NotErrorIs(t, err, distlock.ErrLost, "nobody else can have had it")
 				require.Empty(t, keys(t, node.Addr, unique(t)), "it is released")
+			}
+
+			waiter := newLocker(t, []string{node.Addr}, distlock.Prefix(unique(t)))
+			for range 5 {
+				lease, err := holder.Lock(t.Context(), "a")
+				require.NoError(t, err)
+				got := make(chan time.Time, 1)
+				go func() {
+					defer close(got)
+					lease, err := waiter.Lock(t.Context(), "a")
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					got <- time.Now()
+					lease.Unlock(context.Background())
+				}()
+				require.True(t, eventually(time.Second, func() bool { return queued(t, []string{node.Addr}, "a") == 1 }))
+				released := time.Now()
+				fault := proxy.LoseReply(faultproxy.Contains(":queue"))
+				err = lease.Unlock(t.Context())
+				fault.Await(t)
+				woken := (<-got).Sub(released)
+				require.NoError(t, err, "the process to wake is known, so the release has been seen")
+				require.Less(t, woken, 400*time.Millisecond, "the timer takes 700 ms: it was not woken")
+				<-got
 			}
 			requireNoKeys(t, unique(t), time.Second, node.Addr)
 		})
