@@ -27,8 +27,8 @@
 //     waited for once, and not again while a majority answers.
 //   - Unlock works when the caller's context has ended, and what a failed, cancelled or late attempt has left is
 //     cleaned up.
-//   - A release wakes the process that has waited longest. Nobody polls; should a message be lost, a process that waits
-//     tries by itself within a second, or when the TTL of a holder that died is over.
+//   - A release wakes the process that has waited longest. Should a message be lost, a waiting process tries by itself
+//     within a second, and earlier if the TTL of a holder that died ends before.
 //   - The goroutines of a process are served in the order of their calls. They pass the lock on without touching Redis,
 //     for HandOver at a time: then other processes get their turn. Each has a lease of its own.
 //
@@ -42,9 +42,9 @@
 //   - and the holder is not paused, by its system, its hypervisor or its garbage collector, between a look at its
 //     context and what it does next.
 //
-// The last cannot be had. A process that wakes up after its TTL learns of the loss at once, but it may be in the middle
-// of a write. So without the fence the lock makes double work rare. It does not make it impossible, and no lock with a
-// TTL can: see Martin Kleppmann, "How to do distributed locking", 2016.
+// Nobody can promise the last one. A process that wakes up after its TTL learns of the loss at once, but it may be in
+// the middle of a write. So without the fence the lock makes double work rare. It does not make it impossible, and no
+// lock with a TTL can: see Martin Kleppmann, "How to do distributed locking", 2016.
 //
 // # What is guaranteed with the fence
 //

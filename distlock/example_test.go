@@ -69,23 +69,26 @@ func ExampleLocker_WithLocks() {
 }
 
 func ExampleLocker_Lock() {
-	locks, _ := distlock.New([]redis.UniversalClient{newRedis("redis:6379")})
+	locks, err := distlock.New([]redis.UniversalClient{newRedis("redis:6379")})
+	if err != nil {
+		panic(err)
+	}
 	defer locks.Close()
 
-	// The context bounds how long to wait for the lock. How long it is held is up to Unlock.
-	waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	lease, err := locks.Lock(waiting, "item:42")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	work := func(ctx context.Context) error {
+	process := func(ctx context.Context, item string) (err error) {
+		// The context bounds how long to wait for the lock. How long it is held is up to Unlock.
+		waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		lease, err := locks.Lock(waiting, item)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, lease.Unlock(ctx)) }()
+
 		fmt.Println("working on", lease.Name())
-		return ctx.Err()
+		return lease.Context().Err() // the context to work with: it ends if the lock is lost
 	}
-	err = work(lease.Context())
-	fmt.Println(errors.Join(err, lease.Unlock(ctx)))
+	fmt.Println(process(ctx, "item:42"))
 	// Output:
 	// working on item:42
 	// <nil>
@@ -95,19 +98,21 @@ func ExampleLocker_TryLock() {
 	server := newRedis("redis:6379")
 	locks, _ := distlock.New([]redis.UniversalClient{server})
 	defer locks.Close()
-	replica, _ := distlock.New([]redis.UniversalClient{server}) // what another instance of the service has
-	defer replica.Close()
+	other, _ := distlock.New([]redis.UniversalClient{server}) // what another instance of the service has
+	defer other.Close()
 
 	lease, err := locks.TryLock(ctx, "nightly")
-	fmt.Println("here:", err)
-	_, err = replica.TryLock(ctx, "nightly")
-	if errors.Is(err, distlock.ErrNotAcquired) {
-		fmt.Println("there: somebody else runs it")
+	if err != nil {
+		fmt.Println("here:", err)
+		return
+	}
+	_, err = other.TryLock(ctx, "nightly")
+	if errors.Is(err, distlock.ErrNotAcquired) { // somebody else has it, or too few nodes answered: see Error
+		fmt.Println("there: not now")
 	}
 	fmt.Println("here:", lease.Unlock(ctx))
 	// Output:
-	// here: <nil>
-	// there: somebody else runs it
+	// there: not now
 	// here: <nil>
 }
 
@@ -160,6 +165,7 @@ func ExampleOnEvent() {
 }
 
 func ExampleFence_Guard() {
+	// Some errors are left out for brevity.
 	server, db := newRedis("redis:6379"), newDB()
 	locks, _ := distlock.New([]redis.UniversalClient{server})
 	defer locks.Close()
@@ -186,9 +192,9 @@ func ExampleFence_Guard() {
 
 	// This process is paused, Redis forgets the lock, and another process gets it.
 	server.FlushAll(ctx)
-	replica, _ := distlock.New([]redis.UniversalClient{server})
-	defer replica.Close()
-	later, _ := replica.Lock(ctx, "item:42")
+	other, _ := distlock.New([]redis.UniversalClient{server})
+	defer other.Close()
+	later, _ := other.Lock(ctx, "item:42")
 	defer later.Unlock(ctx)
 	newest, _ := fence.Mint(ctx, later)
 

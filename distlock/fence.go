@@ -32,7 +32,7 @@ type fenceSQL struct {
 	returning   bool
 }
 
-// FenceOption changes how a Fence works. See NewFence. Of two of a kind the last one counts.
+// FenceOption changes how a Fence works. See NewFence. If an option is given twice, the last one counts.
 type FenceOption interface {
 	applyFence(*fenceConfig) error
 }
@@ -120,7 +120,8 @@ func (f *Fence) Schema() string {
 // It asks Redis before and after whether the lease is still held, and returns ErrLost if not: so a holder that comes
 // too late can't get a token that is newer than its successor's. If it returns nogap.ErrOutcomeUnknown, the number may
 // have been used up; to call Mint again is safe then, and after any other error. Tokens handed out earlier for the same
-// lease are refused afterwards. A name of more than 1000 bytes gets no token.
+// lease are refused afterwards. A name of more than 1000 bytes gets no token. On PostgreSQL a name must be valid
+// UTF-8 without NUL.
 func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
 	if lease == nil {
 		return Token{}, errors.New("distlock: Mint: the lease is nil")

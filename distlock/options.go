@@ -8,7 +8,7 @@ import (
 	"github.com/nogap-go/nogap/internal/backoff"
 )
 
-// Option changes how a Locker works. See New. Of two of a kind the last one counts.
+// Option changes how a Locker works. See New. If an option is given twice, the last one counts.
 type Option interface {
 	apply(*config) error
 }
