@@ -180,15 +180,15 @@ func (n *node) give(ctx context.Context, key, value string) (status int64, next 
 	}
 	first := err
 	status, next, err = n.release(ctx, n.client, key, value)
-	if err == nil && status <= 0 && !answered(first) {
+	if status <= 0 && !answered(first) {
 		err = first
 	}
 	return status, next, err
 }
 
-func (n *node) release(ctx context.Context, client redis.Scripter, key, value string) (status int64, next string, err error) {
+func (n *node) release(ctx context.Context, via redis.Scripter, key, value string) (status int64, next string, err error) {
 	keys := []string{key, queueKey(key), wokenKey(key)}
-	reply, err := releaseScript.Run(ctx, client, keys, value, n.timeout.Milliseconds()+1).Result()
+	reply, err := releaseScript.Run(ctx, via, keys, value, n.timeout.Milliseconds()+1).Result()
 	if err != nil {
 		return 0, "", err
 	}
