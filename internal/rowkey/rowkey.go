@@ -21,7 +21,7 @@ import (
 // https://github.com/apple/foundationdb/blob/main/design/tuple.md
 //
 // If a value has a type that only its driver knows, such as pgx's [16]byte for a UUID, exact is false: the text shows it
-// as fmt does, and two rows may share it.
+// in Go's syntax, and two rows might share it.
 func Text(key []any) (text string, exact bool) {
 	b, exact := Append(nil, key)
 	return string(b), exact
@@ -41,7 +41,12 @@ func Append(b []byte, key []any) (_ []byte, exact bool) {
 // IsNull reports whether the driver would send NULL for the value, which equals nothing.
 func IsNull(v any) bool {
 	plain, err := driver.DefaultParameterConverter.ConvertValue(v)
-	return err == nil && plain == nil
+	if err != nil { // a type that only the driver knows
+		r := reflect.ValueOf(v)
+		return (r.Kind() == reflect.Slice || r.Kind() == reflect.Map) && r.IsNil()
+	}
+	b, isBytes := plain.([]byte)
+	return plain == nil || isBytes && b == nil
 }
 
 // The tags of the types, in the order of their values. A uint64 that is no int64 comes behind every int64.
@@ -64,7 +69,7 @@ func appendValue(b []byte, v any) (_ []byte, exact bool) {
 	}
 	plain, err := driver.DefaultParameterConverter.ConvertValue(v)
 	if err != nil {
-		return appendString(append(b, tagOther), fmt.Sprintf("%T %v", v, v)), false
+		return appendString(append(b, tagOther), fmt.Sprintf("%#v", v)), false
 	}
 	switch p := plain.(type) {
 	case nil:
@@ -88,7 +93,7 @@ func appendValue(b []byte, v any) (_ []byte, exact bool) {
 		b = appendInt(append(b, tagTime), p.Unix())
 		return appendInt(appendInt(b, int64(p.Nanosecond())), int64(offset)), true
 	}
-	return appendString(append(b, tagOther), fmt.Sprintf("%T %v", plain, plain)), false
+	return appendString(append(b, tagOther), fmt.Sprintf("%#v", plain)), false
 }
 
 func appendInt(b []byte, n int64) []byte {

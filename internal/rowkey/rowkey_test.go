@@ -51,6 +51,10 @@ func TestSameRow(t *testing.T) {
 func TestTypesOfTheDriversOwn(t *testing.T) {
 	text, exact := rowkey.Text([]any{1, [2]byte{3, 4}})
 	require.False(t, exact)
+	others, exact := rowkey.Text([]any{[]string{"a b"}})
+	require.False(t, exact)
+	another, _ := rowkey.Text([]any{[]string{"a", "b"}})
+	require.NotEqual(t, others, another)
 	other, _ := rowkey.Text([]any{1, [2]byte{3, 5}})
 	require.NotEqual(t, text, other)
 	again, _ := rowkey.Text([]any{1, [2]byte{3, 4}})

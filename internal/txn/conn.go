@@ -245,7 +245,7 @@ func scanOne(rows *sql.Rows, dest []any) (found bool, scanErr, err error) {
 	atEnd := false
 	defer func() {
 		if !atEnd { // Scan panicked; otherwise the last Next has closed the rows
-			rows.Close()
+			go rows.Close() // which waits for a lock of database/sql that the panic may have left held
 		}
 	}()
 	if found = rows.Next(); found {
