@@ -65,7 +65,7 @@ func (c *Coalescer[N]) statements(ctx context.Context) (*batchSQL, error) {
 func (c *column) buildBatch(s dialect.Server, sc scale) (*batchSQL, error) {
 	col, how := s.Quote(c.column), c.howToReturn(s)
 	param := func(i int) string { return c.number.param(s, len(c.key)+i) }
-	within := col + " >= " + param(2) + " AND " + col + " <= " + param(3)
+	within := c.held(s) + " >= " + param(2) + " AND " + c.held(s) + " <= " + param(3)
 	read := "SELECT " + col + " FROM " + s.Quote(c.name) + " WHERE " + s.Equals(c.key, 1)
 	lock, err := s.LockClause(dialect.ForUpdate, dialect.Wait)
 	q := &batchSQL{

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -89,9 +90,10 @@ func (c *column) build(s dialect.Server) *guards {
 	first := c.number.param(s, len(c.key)+1)
 	second := c.number.param(s, len(c.key)+2)
 	plus := col + " + " + first
+	held := c.held(s)
 
 	// c >= n, and not c - n >= 0, which is an error where the column is UNSIGNED.
-	enough := col + " >= " + first
+	enough := held + " >= " + first
 	fits := col + " IS NOT NULL"
 	if s.Dialect == nogap.SQLite {
 		// SQLite has no overflow: an integer that becomes too large turns into a rounded REAL.
@@ -101,12 +103,21 @@ func (c *column) build(s dialect.Server) *guards {
 	value := c.howToReturn(s)
 	return &guards{
 		server:  s,
-		takeOne: c.guard(s, col+" - 1", col+" >= 1", value, ErrInsufficient),
+		takeOne: c.guard(s, col+" - 1", held+" >= 1", value, ErrInsufficient),
 		take:    c.guard(s, col+" - "+first, enough, value, ErrInsufficient),
 		add:     c.guard(s, plus, fits, value, ErrLimit),
 		addUpTo: c.guard(s, plus, fits+" AND "+plus+" <= "+second, value, ErrLimit),
 		swap:    c.swap(s, col, first, second),
 	}
+}
+
+// held is the column's value in a comparison. SQLite compares a column of text with any number as text, so '5' with 10
+// as if it were more.
+func (c *column) held(s dialect.Server) string {
+	if s.Dialect == nogap.SQLite && c.number != verbatim {
+		return "(" + s.Quote(c.column) + " + 0)"
+	}
+	return s.Quote(c.column)
 }
 
 func (c *column) howToReturn(s dialect.Server) newValue {
@@ -148,8 +159,9 @@ func (c *column) guard(s dialect.Server, value, condition string, how newValue, 
 }
 
 func (c *column) swap(s dialect.Server, col, from, to string) guard {
-	g := c.guard(s, to, col+" = "+from, unasked, ErrMismatch)
-	g.check = c.check(s, col+" = "+from,
+	is := c.held(s) + " = " + from
+	g := c.guard(s, to, is, unasked, ErrMismatch)
+	g.check = c.check(s, is,
 		fmt.Sprintf("CASE WHEN %s = %s THEN %d ELSE %d END", col, to, noop, holds))
 	return g
 }
@@ -184,8 +196,10 @@ func guarded[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args
 			return value, c.explain(g, args, err)
 		case verdict == noop:
 			return current, nil
-		case verdict == refuses, turn == maxTurns:
+		case verdict == refuses:
 			return current, c.refused(g, args, current)
+		case turn == maxTurns:
+			return current, c.explain(g, args, errHeldBack)
 		}
 	}
 }
@@ -272,7 +286,11 @@ func verdict[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args
 	return value.V, verdict, err
 }
 
-var errNull = errors.New("the value is NULL")
+var (
+	errNull     = errors.New("the value is NULL")
+	errHeldBack = errors.New("nothing changed though there is nothing against it: others keep changing the row, or a trigger " +
+		"or a policy of the server held the change back, or it is too small for the column")
+)
 
 // explain gives an error the row that it is about, and the package's word for it.
 func (c *column) explain(g *guard, args []any, err error) error {
@@ -287,6 +305,6 @@ func (c *column) explain(g *guard, args []any, err error) error {
 
 func (c *column) refused(g *guard, args []any, current any) error {
 	return &RefusedError{
-		Err: g.refusal, Table: c.name.String(), Column: c.column.String(), Key: Key(args[:len(c.key):len(c.key)]), Current: current,
+		Err: g.refusal, Table: c.name.String(), Column: c.column.String(), Key: slices.Clone(Key(args[:len(c.key)])), Current: current,
 	}
 }

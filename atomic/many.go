@@ -18,6 +18,7 @@ type Item[N any] struct {
 // Transfer takes n from one row and adds it to another, both or neither. The error is ErrInsufficient if from has less
 // than n, ErrLimit if to cannot hold the sum, and sql.ErrNoRows, with the key in its text, if one of them is not there.
 // A transfer from a row to itself, its key spelt alike, changes nothing, but fails in the same way if n is not there.
+// n must not have more decimals than the column: a server that rounds does so twice, and the sum of the rows changes.
 //
 // Rows are locked in the order of their keys, whichever is from and whichever is to, so transfers in circles don't
 // deadlock among themselves; a deadlock with others is tried again. In the caller's own transaction a savepoint named

@@ -135,17 +135,20 @@ func (s *Set) add(ctx context.Context, r txn.Runner, q *setSQL, member []any) (b
 		}
 		return err == nil, err
 	}
-	_, err := r.Exec(ctx, q.add.Text, q.add.Args(member)...)
-	if err == nil || !sqlerr.Of(err).Has(sqlerr.Unique) {
-		return err == nil, err
-	}
-	// Another unique index may have refused the row.
-	var one int
-	switch read := r.Read(ctx, q.present.Text, q.present.Args(member), &one); {
-	case errors.Is(read, sql.ErrNoRows):
-		return false, err
-	default:
-		return false, read
+	for turn := 1; ; turn++ {
+		_, err := r.Exec(ctx, q.add.Text, q.add.Args(member)...)
+		if err == nil || !sqlerr.Of(err).Has(sqlerr.Unique) {
+			return err == nil, err
+		}
+		var one int
+		read := r.Read(ctx, q.present.Text, q.present.Args(member), &one)
+		if !errors.Is(read, sql.ErrNoRows) {
+			return false, read
+		}
+		if turn == maxTurns {
+			return false, err // another unique index refuses the row
+		}
+		// Else somebody may have removed the member in between.
 	}
 }
 

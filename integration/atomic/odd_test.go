@@ -1,0 +1,95 @@
+//go:build unix
+
+package atomic_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap/atomic"
+	"github.com/nogap-go/nogap/integration/matrix"
+)
+
+// SQLite has no decimals, so people keep money as text. It is compared as a number all the same.
+func TestCounterOfText(t *testing.T) {
+	matrix.Run(t, matrix.SQLite(), func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "VARCHAR(30)")
+		exec(t, db, "UPDATE items SET stock = '5' WHERE id = 'sku-1'")
+		for _, hot := range []bool{false, true} {
+			stock := newStock[int64](t, db)
+			decrement := stock.Decrement
+			if hot {
+				decrement = atomic.Coalesce(stock).Decrement
+			}
+			together(8, func(int) {
+				if _, err := decrement(context.Background(), 10, "sku-1"); err == nil {
+					t.Error("10 of 5 were granted")
+				}
+			})
+			_, err := decrement(t.Context(), 10, "sku-1")
+			require.ErrorIs(t, err, atomic.ErrInsufficient)
+		}
+		exec(t, db, "UPDATE items SET stock = '5.00' WHERE id = 'sku-1'")
+		_, err := newStock[string](t, db).Decrement(t.Context(), "10", "sku-1")
+		require.ErrorIs(t, err, atomic.ErrInsufficient)
+	})
+}
+
+// Drivers send NULL for a slice of bytes that is nil.
+func TestNilBytes(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		_, err := newStock[int64](t, db).Increment(t.Context(), 1, []byte(nil))
+		require.ErrorContains(t, err, "items.id is NULL")
+
+		bytes := "BLOB"
+		switch {
+		case mysqlLike(target):
+			bytes = "VARBINARY(20)"
+		case target.Driver == "pgx" || target.Driver == "postgres":
+			bytes = "BYTEA"
+		}
+		exec(t, db, "CREATE TABLE likes (post BIGINT, who "+bytes+", UNIQUE (post, who))")
+		likes, err := atomic.NewSet(db, "likes", "post", "who")
+		require.NoError(t, err)
+		_, err = likes.Add(t.Context(), 1, []byte(nil))
+		require.ErrorContains(t, err, "who is NULL")
+		require.Zero(t, value[int](t, db, "SELECT count(*) FROM likes"))
+	})
+}
+
+// A change that the server holds back without a word is not refused for want of stock.
+func TestCounterHeldBack(t *testing.T) {
+	matrix.Run(t, matrix.Postgres(), func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		exec(t, db, "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+		exec(t, db, "CREATE TRIGGER nothing BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION nothing()")
+		_, err := newStock[int64](t, db).Decrement(t.Context(), 1, "sku-1")
+		require.ErrorContains(t, err, "a trigger or a policy of the server held the change back")
+		require.NotErrorIs(t, err, atomic.ErrInsufficient)
+	})
+}
+
+// Whoever adds a member that comes and goes has added it, or finds it there.
+func TestSetThatComesAndGoes(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		exec(t, db, "CREATE TABLE likes (post BIGINT, who BIGINT, UNIQUE (post, who))")
+		likes, err := atomic.NewSet(db, "likes", "post", "who")
+		require.NoError(t, err)
+		together(8, func(i int) {
+			for range 50 {
+				change := likes.Add
+				if i%2 == 0 {
+					change = likes.Remove
+				}
+				if _, err := change(context.Background(), 1, 2); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	})
+}
