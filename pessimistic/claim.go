@@ -18,7 +18,8 @@ type Queue struct {
 	// Table is the table's name, which may be qualified by a schema.
 	Table string
 	// Where is the SQL condition of the rows that are still to be done, such as "done_at IS NULL"; every row if it is
-	// empty. It is sent as it is, so it must not hold anybody's input: that belongs in Args.
+	// empty. It is sent as it is, so it must not hold anybody's input: that belongs in Args. It must be decided by
+	// columns of the row itself: PostgreSQL looks again only at a row that has changed, not at other tables.
 	Where string
 	// Args are the values of the placeholders in Where, which are the database's own: $1, $2 … on PostgreSQL, ? on the
 	// others.
@@ -33,8 +34,8 @@ type Queue struct {
 }
 
 // Claim locks the next rows of a queue that nobody else has locked, and runs fn with them in the same transaction, which
-// it then commits. fn does the work and marks the rows as done, so that Queue.Where does not find them again, or deletes
-// them. A worker that fails, panics or dies gives its rows back by its rollback: each row is done once.
+// it then commits. fn does the work and marks the rows themselves as done, so that Queue.Where does not find them again,
+// or deletes them. A worker that fails, panics or dies gives its rows back by its rollback: each row is done once.
 //
 // Callers never wait for one another's rows and never get the same ones (SKIP LOCKED). On SQLite, which knows no locked
 // rows, one caller at a time claims anything; it is refused on servers without SKIP LOCKED, which are TiDB, MySQL before

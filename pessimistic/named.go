@@ -22,9 +22,9 @@ import (
 //
 // On PostgreSQL it is a transaction-level advisory lock on a 64-bit hash of the name, which also works behind PgBouncer.
 // In a transaction with REPEATABLE READ what fn reads could be older than the lock there, so that is an error; SERIALIZABLE
-// is safe if all callers with the name use it. On MySQL and MariaDB it is GET_LOCK on a hash of the name and of the current database. Galera does not carry
-// these locks to its other nodes, and CockroachDB ignores its advisory locks, so on both WithNamedLock is an error. On
-// SQLite it is the write lock of the whole database.
+// is safe if all callers with the name use it. On MySQL and MariaDB it is GET_LOCK on a hash of the name and of the
+// current database. Galera does not carry these locks to its other nodes, and CockroachDB ignores its advisory locks, so
+// on both WithNamedLock is an error. On SQLite it is the write lock of the whole database.
 //
 // Of the options, modes other than ForUpdate make no sense.
 func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx context.Context, tx *sqlx.Tx) error, opts ...Option) error {
@@ -106,12 +106,14 @@ func (l *locker) advisoryLock(ctx context.Context, tx *sqlx.Tx, name string) err
 	return nil
 }
 
-// The name is hashed since MySQL takes 64 characters at most, and ignores their case. The lock itself would be the whole
-// server's, not the database's.
+// The name is hashed since MySQL takes 64 characters at most, and ignores their case, and first of all here, since a server
+// hashes what the character set of the connection makes of it. The lock itself would be the whole server's, not the
+// database's.
 const lockName = "CONCAT('nogap:', LEFT(SHA2(CONCAT(COALESCE(DATABASE(), ''), '/', ?), 256), 40))"
 
 // getLock takes a lock of the session, and sees to it that the end of the transaction is its end.
 func (l *locker) getLock(ctx context.Context, tx *sqlx.Tx, name string) error {
+	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(name)))
 	seconds := "31536000"
 	switch {
 	case l.noWait:
@@ -129,7 +131,7 @@ func (l *locker) getLock(ctx context.Context, tx *sqlx.Tx, name string) error {
 	// After COMMIT: before it, the next one would not see what this one has written.
 	l.locks = append(l.locks, func(ctx context.Context, q querier) error {
 		var released sql.NullInt64
-		err := q.QueryRowContext(ctx, "SELECT RELEASE_LOCK("+lockName+")", name).Scan(&released)
+		err := q.QueryRowContext(ctx, "SELECT RELEASE_LOCK("+lockName+")", digest).Scan(&released)
 		if err == nil && released.Int64 != 1 {
 			err = errors.New("RELEASE_LOCK found nothing to release")
 		}
@@ -137,7 +139,7 @@ func (l *locker) getLock(ctx context.Context, tx *sqlx.Tx, name string) error {
 	})
 	start := time.Now()
 	var got sql.NullInt64
-	err := tx.QueryRowContext(ctx, "SELECT GET_LOCK("+lockName+", "+seconds+")", name).Scan(&got)
+	err := tx.QueryRowContext(ctx, "SELECT GET_LOCK("+lockName+", "+seconds+")", digest).Scan(&got)
 	*l.waited += time.Since(start)
 	switch {
 	case err != nil:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -185,10 +186,16 @@ func LockRow[T any](ctx context.Context, tx *sqlx.Tx, row Row, opts ...Option) (
 // lockOne locks and reads one row.
 func lockOne[T any](ctx context.Context, l *locker, tx *sqlx.Tx, t *table, query dialect.Statement, k key) (*T, error) {
 	var items []*T
-	err := l.do(ctx, tx, t.ident, func(prefix string) (err error) {
+	look := func(prefix string) (err error) {
 		items, err = scanAll[T](ctx, tx, prefix+query.Text, query.Args(k.values))
 		return err
-	})
+	}
+	err := l.do(ctx, tx, t.ident, look)
+	if err == nil && len(items) == 0 && l.server.Is(nogap.Postgres) {
+		// PostgreSQL waits for the row that was there when the statement began. If that one has been deleted, it does not
+		// see another that was inserted in its place, by the same transaction for example.
+		err = l.do(ctx, tx, t.ident, look)
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%v: %w", t.lock(k), err)

@@ -18,15 +18,25 @@ func scanAll[T any](ctx context.Context, tx *sqlx.Tx, query string, args []any) 
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	scanned := false
+	defer func() {
+		if scanned {
+			rows.Close()
+		} else {
+			go rows.Close() // a panic in a Scan method leaves a lock of database/sql held, for which this may wait for ever
+		}
+	}()
 	var items []*T
 	for rows.Next() {
 		item := new(T)
-		if err := scan(rows, item); err != nil {
+		err := scan(rows, item)
+		if err != nil {
+			scanned = true
 			return nil, err
 		}
 		items = append(items, item)
 	}
+	scanned = true
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
