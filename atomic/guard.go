@@ -231,7 +231,7 @@ func update[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args 
 		return value, false, nil
 	}
 	if n > 1 {
-		return value, false, fmt.Errorf("%w: %d rows have the key, which must be unique", nogap.ErrOutcomeUnknown, n)
+		return value, false, fmt.Errorf("%d %w", n, errNotUnique)
 	}
 	switch g.value {
 	case insertID:
@@ -287,6 +287,8 @@ func verdict[T any](ctx context.Context, r txn.Runner, c *column, g *guard, args
 }
 
 var (
+	errNotUnique = errors.New("rows have the key, which must be unique")
+
 	errNull     = errors.New("the value is NULL")
 	errHeldBack = errors.New("nothing changed though there is nothing against it: others keep changing the row, or a trigger " +
 		"or a policy of the server held the change back, or it is too small for the column")

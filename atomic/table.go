@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/rowkey"
 	"github.com/nogap-go/nogap/internal/txn"
@@ -50,7 +51,11 @@ func (t *table) statement(ctx context.Context, do func(txn.Runner) error) error 
 		return t.inCallers(do)
 	}
 	return txn.Retry(ctx, txn.Policy{}, func() error {
-		return txn.With(ctx, t.db, func(c *txn.Conn) error { return do(c) })
+		err := txn.With(ctx, t.db, func(c *txn.Conn) error { return do(c) })
+		if errors.Is(err, errNotUnique) { // and there is no transaction to roll back
+			err = fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err)
+		}
+		return err
 	})
 }
 
@@ -77,9 +82,11 @@ func savepoint(ctx context.Context, r txn.Runner, do func(txn.Runner) error) err
 		return err
 	}
 	if err := do(r); err != nil {
-		if _, undo := r.Exec(context.WithoutCancel(ctx), "ROLLBACK TO SAVEPOINT nogap"); undo != nil {
-			// After a deadlock MySQL has neither savepoint nor transaction left.
-			return fmt.Errorf("%w (roll back: the savepoint could not be restored: %w)", err, undo)
+		for _, undo := range []string{"ROLLBACK TO SAVEPOINT nogap", "RELEASE SAVEPOINT nogap"} {
+			if _, failed := r.Exec(context.WithoutCancel(ctx), undo); failed != nil {
+				// After a deadlock MySQL has neither savepoint nor transaction left.
+				return fmt.Errorf("%w (roll back: the savepoint could not be restored: %w)", err, failed)
+			}
 		}
 		return err
 	}

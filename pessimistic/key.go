@@ -1,6 +1,7 @@
 package pessimistic
 
 import (
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"reflect"
@@ -29,6 +30,14 @@ func newKey(v any, columns int) (key, error) {
 	}
 	if slices.ContainsFunc(values, rowkey.IsNull) {
 		return key{}, errors.New("a key is nil, and NULL equals nothing")
+	}
+	values = slices.Clone(values)
+	for i, v := range values { // the callback may change what a pointer points to, and be run again
+		_, converts := v.(driver.Valuer)
+		_, unknown := driver.DefaultParameterConverter.ConvertValue(v)
+		if r := reflect.ValueOf(v); r.Kind() == reflect.Pointer && !converts && unknown == nil {
+			values[i] = r.Elem().Interface()
+		}
 	}
 	text, _ := rowkey.Text(values)
 	return key{values, text}, nil

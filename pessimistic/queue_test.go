@@ -2,6 +2,7 @@ package pessimistic_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,6 +71,33 @@ func TestSameRow(t *testing.T) {
 					asPostgres, pessimistic.NoWait())
 			}, asPostgres)
 		require.NotErrorIs(t, err, pessimistic.ErrLocked, "%T %v", key, key)
+	}
+}
+
+// A callback that changes what its key points to, and is run again, gets the row that it was locked for.
+func TestKeyBehindAPointer(t *testing.T) {
+	var asked []any
+	s := server(func(c fakedb.Call) error {
+		if c.Kind == fakedb.Query && strings.Contains(c.Query, "items") {
+			asked = append(asked, c.Arg(0))
+		}
+		if c.Kind == fakedb.Commit && len(asked) == 1 {
+			return stateError("40001")
+		}
+		return nil
+	})
+	db := s.DB()
+	defer db.Close()
+	id := 1
+	for _, key := range []any{&id, []any{&id}} {
+		asked, id = nil, 1
+		err := pessimistic.WithRowLock(t.Context(), db, pessimistic.Row{Table: "items", Key: key},
+			func(context.Context, *sqlx.Tx, *item) error {
+				id = 2
+				return nil
+			}, asPostgres)
+		require.NoError(t, err)
+		require.Equal(t, []any{int64(1), int64(1)}, asked)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/integration/matrix"
 )
@@ -91,5 +92,37 @@ func TestSetThatComesAndGoes(t *testing.T) {
 				}
 			}
 		})
+	})
+}
+
+// Two rows with one key are an error, and what a transaction has done to them is rolled back with it.
+func TestKeyNotUnique(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		exec(t, db, "CREATE TABLE items (id VARCHAR(40), stock BIGINT)")
+		exec(t, db, "INSERT INTO items VALUES ('a', 5), ('a', 5), ('b', 5)")
+		stock := newStock[int64](t, db)
+		err := stock.Transfer(t.Context(), 1, atomic.Key{"a"}, atomic.Key{"b"})
+		require.ErrorContains(t, err, "the key, which must be unique")
+		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		require.EqualValues(t, 15, value[int64](t, db, "SELECT sum(stock) FROM items"))
+
+		_, err = stock.Decrement(t.Context(), 1, "a")
+		require.ErrorContains(t, err, "the key, which must be unique")
+		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+	})
+}
+
+// A transfer that is refused leaves no savepoint behind in the caller's transaction.
+func TestNoSavepointIsLeft(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "BIGINT")
+		tx, err := db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		defer tx.Rollback()
+		err = newStock[int64](t, db).WithTx(tx).Transfer(t.Context(), 99, atomic.Key{"sku-1"}, atomic.Key{"sku-0"})
+		require.ErrorIs(t, err, atomic.ErrInsufficient)
+		_, err = tx.Exec("RELEASE SAVEPOINT nogap")
+		require.Error(t, err)
 	})
 }
