@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nogap-go/nogap"
@@ -25,7 +26,7 @@ const endGrace = time.Second
 // does not wait longer for it, and the connection is closed when the driver gives up.
 //
 // The error wraps nogap.ErrOutcomeUnknown exactly if COMMIT may have been carried out. Any other error means that
-// nothing was written.
+// nothing was written, unless fn has ended the transaction itself.
 //
 // The transaction does not end with ctx by itself, as one made by BeginTx(ctx) does: database/sql would roll it back
 // from another goroutine, and pgx would cut a COMMIT short. The statements in fn use ctx.
@@ -49,7 +50,7 @@ type Options struct {
 }
 
 // DoWith is Do with Options.
-func DoWith(ctx context.Context, db *sql.DB, opts Options, fn func(tx *sql.Tx) error) error {
+func DoWith(ctx context.Context, db *sql.DB, opts Options, fn func(tx *sql.Tx) error) (err error) {
 	t, err := begin(ctx, db, opts)
 	if err != nil {
 		return err
@@ -61,6 +62,9 @@ func DoWith(ctx context.Context, db *sql.DB, opts Options, fn func(tx *sql.Tx) e
 			t.abandon(ctx)
 		case !committing:
 			t.end(ctx, t.rollback)
+			if t.over.Load() && Retryable(err) { // to run it again could be to write twice
+				err = fmt.Errorf("%w: %w: %w", nogap.ErrOutcomeUnknown, errEnded, err)
+			}
 		}
 	}()
 	err = fn(t.tx)
@@ -83,7 +87,11 @@ type transaction struct {
 	// cancel ends the context that the driver was given with BEGIN.
 	cancel context.CancelFunc
 	after  func(ctx context.Context, conn *sql.Conn) error
+	// over is set when the callback turns out to have ended the transaction.
+	over atomic.Bool
 }
+
+var errEnded = errors.New("the callback ended the transaction itself")
 
 // begin opens a transaction. BEGIN writes nothing, so a connection that turns out to be dead is replaced.
 func begin(ctx context.Context, db *sql.DB, opts Options) (*transaction, error) {
@@ -210,7 +218,9 @@ func (t *transaction) abandon(ctx context.Context) {
 func (t *transaction) rollback(ctx context.Context) error {
 	err := t.tx.Rollback()
 	switch {
-	case err == nil, errors.Is(err, sql.ErrTxDone):
+	case err == nil:
+	case errors.Is(err, sql.ErrTxDone):
+		t.over.Store(true)
 	case definite(err):
 		// An SQLite that had already rolled back by itself says that there is no transaction. A server that was told to
 		// kill the statement has not rolled back.
@@ -227,7 +237,7 @@ func (t *transaction) commit(ctx context.Context) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, sql.ErrTxDone):
-		return fmt.Errorf("%w: the callback ended the transaction itself", nogap.ErrOutcomeUnknown)
+		return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, errEnded)
 	case unsent(t.conn.db, err):
 		t.conn.discard()
 		return err

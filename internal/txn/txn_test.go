@@ -121,16 +121,18 @@ func TestDoCallbackEndsTheTransaction(t *testing.T) {
 		{"commits", (*sql.Tx).Commit, "COMMIT"},
 		{"rolls back", (*sql.Tx).Rollback, "ROLLBACK"},
 	} {
-		for _, result := range []error{nil, errCallback} {
+		for _, result := range []error{nil, errCallback, errLost} {
 			t.Run(tt.name, func(t *testing.T) {
 				serve(t, nil, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 					err := txn.Do(t.Context(), db, nil, func(tx *sql.Tx) error {
 						require.NoError(t, tt.end(tx))
 						return result
 					})
-					if result == nil {
+					if result != errCallback {
 						require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
-					} else {
+						require.False(t, txn.Retryable(err), "it could write twice")
+					}
+					if result != nil {
 						require.ErrorIs(t, err, result)
 					}
 					require.Equal(t, []string{"BEGIN", tt.want}, server.Log())
