@@ -24,7 +24,8 @@ import (
 //
 // If ctx ends, the error satisfies errors.Is with ctx's error. If that happens, or the connection is lost, while the
 // statement is under way, the error is nogap.ErrOutcomeUnknown too. Deadlocks, serialization failures and a busy SQLite
-// are tried again, with jittered backoff, until ctx ends or 50 attempts have failed, which is ErrRetriesExhausted; WithTx never tries again.
+// are tried again, with jittered backoff, until ctx ends or 50 attempts have failed, which is ErrRetriesExhausted; WithTx
+// never tries again.
 //
 // A Counter is safe for concurrent use.
 type Counter[N any] struct {

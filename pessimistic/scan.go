@@ -27,17 +27,16 @@ func scanAll[T any](ctx context.Context, tx *sqlx.Tx, query string, args []any) 
 		}
 	}()
 	var items []*T
-	for rows.Next() {
+	for err == nil && rows.Next() {
 		item := new(T)
-		err := scan(rows, item)
-		if err != nil {
-			scanned = true
-			return nil, err
-		}
+		err = scan(rows, item)
 		items = append(items, item)
 	}
 	scanned = true
-	if err := rows.Err(); err != nil {
+	if err == nil {
+		err = rows.Err()
+	}
+	if err != nil {
 		return nil, err
 	}
 	return items, rows.Close()

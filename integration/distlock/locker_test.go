@@ -350,8 +350,7 @@ func TestClose(t *testing.T) {
 				failed <- err
 			}()
 		}
-		require.True(t, eventually(5*time.Second, func() bool { return len(keys(t, addrs[0], "theirs")) > 0 }))
-		time.Sleep(20 * time.Millisecond) // until they wait; there is nothing to ask
+		require.True(t, eventually(5*time.Second, func() bool { return queued(t, addrs, "theirs") == 1 }))
 		require.NoError(t, locks.Close())
 		for range 3 {
 			select {
@@ -388,15 +387,15 @@ func TestKindsOfClients(t *testing.T) {
 			require.NoError(t, err)
 			defer here.Close()
 			there := newLocker(t, []string{addr}, distlock.Prefix(unique(t)))
-			testWakeUp(t, here, there)
-			testWakeUp(t, there, here)
+			testWakeUp(t, addr, here, there)
+			testWakeUp(t, addr, there, here)
 			requireNoKeys(t, unique(t), time.Second, addr)
 		})
 	}
 }
 
 // testWakeUp has one process wait for the other, longer than it would take by chance.
-func testWakeUp(t *testing.T, holder, waiter *distlock.Locker) {
+func testWakeUp(t *testing.T, addr string, holder, waiter *distlock.Locker) {
 	t.Helper()
 	for range 5 {
 		lease, err := holder.Lock(t.Context(), "wake")
@@ -411,7 +410,7 @@ func testWakeUp(t *testing.T, holder, waiter *distlock.Locker) {
 			got <- time.Since(released)
 			lease.Unlock(context.Background())
 		}()
-		time.Sleep(50 * time.Millisecond) // until it waits
+		require.True(t, eventually(5*time.Second, func() bool { return queued(t, []string{addr}, "wake") == 1 }))
 		released = time.Now()
 		require.NoError(t, lease.Unlock(t.Context()))
 		require.Less(t, <-got, 100*time.Millisecond, "it was not woken")
