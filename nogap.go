@@ -1,8 +1,12 @@
 package nogap
 
 import (
+	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
 // Dialect is the SQL dialect that a database speaks. Servers that speak another's wire and SQL count as that one:
@@ -35,10 +39,55 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
 
-// ErrOutcomeUnknown says that a write may or may not have been applied: the connection was lost, or given up, after
-// the statement or the COMMIT had been handed to the driver and before its answer came back. nogap never repeats such
-// a write. It is wrapped together with its cause, so test for it with errors.Is; what to do about it is the caller's
-// to decide, usually to read the row again.
+// Tx is an open transaction of the caller's: a *sql.Tx, a *sqlx.Tx, GORM's ConnPool inside a transaction, or the *sql.Tx
+// that bun.Tx embeds.
 //
-// A write that failed with any other error has not been applied.
-var ErrOutcomeUnknown = errors.New("nogap: outcome unknown, the write may have been applied")
+// Every WithTx, LockRow and Guard takes one. What is no transaction is refused with an error before anything is sent: a
+// nil of any type, a *sql.DB, a *sqlx.DB, GORM's pool outside a transaction. bun.Tx itself is refused too, since it
+// rewrites the placeholders of the statements; pass the Tx that it embeds.
+type Tx interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// Key identifies a row by the values of its key columns, in their order. Where one value is enough, a method takes it
+// without a Key.
+type Key []any
+
+// Errors that every package returns. They are wrapped, so test for them with errors.Is.
+var (
+	// ErrOutcomeUnknown is returned when a write may or may not have been applied: the connection was lost, or given up,
+	// after the statement or the COMMIT had been handed to the driver and before its answer came back. It is also
+	// returned when a write was applied, and its result can't be read. nogap never repeats such a write. It is wrapped
+	// together with its cause. What to do about it is the caller's decision, usually to read the row again.
+	//
+	// A write that failed with any other error has not been applied.
+	ErrOutcomeUnknown = errors.New("nogap: outcome unknown, the write may have been applied")
+	// ErrRetriesExhausted is returned when every attempt lost against other transactions. It is wrapped together with
+	// the error of the last attempt. Nothing was written.
+	ErrRetriesExhausted = errors.New("nogap: retries exhausted")
+	// ErrLockTimeout is returned when a lock was not acquired in time, by the limit of an option or of the server.
+	// Nothing was written.
+	ErrLockTimeout = errors.New("nogap: lock timeout")
+	// ErrNotUnique is returned when several rows have the key, which must be unique. The change was rolled back; a
+	// single statement outside a transaction can't be, and then ErrOutcomeUnknown is wrapped with it. In a transaction
+	// of the caller's the change is part of that: roll it back.
+	ErrNotUnique = errors.New("nogap: the key is not unique")
+)
+
+// Retryable reports whether a transaction that failed with err may succeed if it is run again from its start, after a
+// ROLLBACK: the server has ended it because of a deadlock, a serialization failure or a lost certification, or SQLite was
+// busy. It is for loops around transactions of the caller's own.
+//
+// It is false for a lock timeout, which would only wait once more; for ErrOutcomeUnknown, since the transaction may have
+// been committed; and for ErrRetriesExhausted, since somebody inside has tried for long enough.
+func Retryable(err error) bool {
+	for _, final := range []error{ErrOutcomeUnknown, ErrRetriesExhausted, ErrLockTimeout} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	m := sqlerr.Of(err)
+	return m.Has(sqlerr.Retry) && !m.Has(sqlerr.LockTimeout)
+}
