@@ -10,18 +10,19 @@ import (
 )
 
 func TestLockClause(t *testing.T) {
-	postgres := dialect.Server{Dialect: nogap.Postgres, Product: dialect.PostgreSQL, Major: 15}
-	mysql80 := dialect.Server{Dialect: nogap.MySQL, Product: dialect.MySQL, Major: 8, Minor: 0}
-	mysql57 := dialect.Server{Dialect: nogap.MySQL, Product: dialect.MySQL, Major: 5, Minor: 7}
+	postgres := versioned(t, "PostgreSQL 15.1")
+	mysql80 := versioned(t, "8.0.36")
+	mysql57 := versioned(t, "5.7.44")
 	mysqlTold, err := dialect.Assume(nogap.MySQL)
 	require.NoError(t, err)
-	maria102 := dialect.Server{Dialect: nogap.MariaDB, Product: dialect.MariaDB, Major: 10, Minor: 2}
-	maria105 := dialect.Server{Dialect: nogap.MariaDB, Product: dialect.MariaDB, Major: 10, Minor: 5}
-	maria1011 := dialect.Server{Dialect: nogap.MariaDB, Product: dialect.MariaDB, Major: 10, Minor: 11}
+	maria102 := versioned(t, "10.2.1-MariaDB")
+	maria105 := versioned(t, "10.5.1-MariaDB")
+	maria1011 := versioned(t, "10.11.6-MariaDB")
 	mariaTold, err := dialect.Assume(nogap.MariaDB)
 	require.NoError(t, err)
-	tidb := dialect.Server{Dialect: nogap.MySQL, Product: dialect.TiDB, Major: 7, Minor: 5}
-	sqlite := dialect.Server{Dialect: nogap.SQLite, Product: dialect.SQLite, Major: 3, Minor: 45}
+	tidb := versioned(t, "8.0.11-TiDB-v7.5.0")
+	sqlite, err := dialect.Assume(nogap.SQLite)
+	require.NoError(t, err)
 
 	tests := []struct {
 		server dialect.Server
@@ -52,9 +53,9 @@ func TestLockClause(t *testing.T) {
 		{server: tidb, wait: dialect.SkipLocked, err: "TiDB 7.5 has no SKIP LOCKED"},
 		{server: tidb, mode: dialect.ForShare, err: "TiDB 7.5 has no FOR SHARE"},
 		{server: sqlite, want: ""},
-		{server: sqlite, mode: dialect.ForShare, err: "SQLite 3.45 has no FOR SHARE"},
-		{server: sqlite, wait: dialect.NoWait, err: "SQLite 3.45 has no NOWAIT"},
-		{server: sqlite, wait: dialect.SkipLocked, err: "SQLite 3.45 has no SKIP LOCKED"},
+		{server: sqlite, mode: dialect.ForShare, err: "SQLite has no FOR SHARE"},
+		{server: sqlite, wait: dialect.NoWait, err: "SQLite has no NOWAIT"},
+		{server: sqlite, wait: dialect.SkipLocked, err: "SQLite has no SKIP LOCKED"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.server.String()+"/"+tt.mode.String()+" "+tt.wait.String(), func(t *testing.T) {

@@ -130,7 +130,7 @@ func TestDoCallbackEndsTheTransaction(t *testing.T) {
 					})
 					if result != errCallback {
 						require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
-						require.False(t, txn.Retryable(err), "it could write twice")
+						require.False(t, nogap.Retryable(err), "it could write twice")
 					}
 					if result != nil {
 						require.ErrorIs(t, err, result)
@@ -211,7 +211,7 @@ func TestDoBusyCommitKeepsTheConnection(t *testing.T) {
 	serve(t, failing(fakedb.Commit, busy), func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		err := txn.Do(t.Context(), db, nil, insert)
 		require.ErrorIs(t, err, busy)
-		require.True(t, txn.Retryable(err))
+		require.True(t, nogap.Retryable(err))
 		require.Equal(t, []string{"BEGIN", "INSERT", "COMMIT", "ROLLBACK"}, server.Log())
 		require.Equal(t, 1, server.OpenConns())
 		require.Zero(t, db.Stats().InUse)
