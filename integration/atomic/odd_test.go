@@ -53,7 +53,7 @@ func TestNilBytes(t *testing.T) {
 			bytes = "BYTEA"
 		}
 		exec(t, db, "CREATE TABLE likes (post BIGINT, who "+bytes+", UNIQUE (post, who))")
-		likes, err := atomic.NewSet(db, "likes", "post", "who")
+		likes, err := atomic.NewSet(db, "likes", []string{"post", "who"})
 		require.NoError(t, err)
 		_, err = likes.Add(t.Context(), 1, []byte(nil))
 		require.ErrorContains(t, err, "who is NULL")
@@ -78,7 +78,7 @@ func TestSetThatComesAndGoes(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		exec(t, db, "CREATE TABLE likes (post BIGINT, who BIGINT, UNIQUE (post, who))")
-		likes, err := atomic.NewSet(db, "likes", "post", "who")
+		likes, err := atomic.NewSet(db, "likes", []string{"post", "who"})
 		require.NoError(t, err)
 		together(8, func(i int) {
 			for range 50 {

@@ -70,6 +70,13 @@ func (t *Table) In(tx nogap.Tx) *Table {
 	return &inTx
 }
 
+// By returns the Table with other key columns.
+func (t *Table) By(key []dialect.Ident) *Table {
+	other := *t
+	other.Key, other.id = key, t.Name.String()+"("+names(key)+")"
+	return &other
+}
+
 // InTx reports whether the Table is bound to a transaction of the caller's.
 func (t *Table) InTx() bool { return t.inTx }
 

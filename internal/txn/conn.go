@@ -29,6 +29,8 @@ type Runner interface {
 	// Read runs a statement that writes nothing and returns at most one row. No row is sql.ErrNoRows, several are
 	// nogap.ErrNotUnique.
 	Read(ctx context.Context, query string, args []any, dest ...any) error
+	// ReadSession is Read for what belongs to the session, such as LAST_INSERT_ID(): no other connection is asked.
+	ReadSession(ctx context.Context, query string, args []any, dest ...any) error
 	// Applied returns the error of a statement that was applied and is not what the caller may believe in: where it
 	// stands already, nogap.ErrOutcomeUnknown is wrapped with err.
 	Applied(err error) error
@@ -167,6 +169,11 @@ func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) 
 			return err
 		}
 	}
+}
+
+// ReadSession runs one statement that reads something of this connection's.
+func (c *Conn) ReadSession(ctx context.Context, query string, args []any, dest ...any) error {
+	return readRow(ctx, c.conn, query, args, dest)
 }
 
 // Applied implements Runner: the statement stands.
