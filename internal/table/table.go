@@ -157,6 +157,12 @@ func (t *Table) Transaction(ctx context.Context, op *observe.Op, do func(txn.Run
 	if !t.inTx {
 		return t.retry(ctx, op, func() error { return t.OneTransaction(ctx, do) })
 	}
+	return t.InProven(ctx, op, func(r txn.Runner) error { return savepoint(ctx, r, do) })
+}
+
+// InProven runs do, which takes locks, in the transaction to which the Table is bound, after a proof that it is one: on a
+// connection alone the locks would be lost at once.
+func (t *Table) InProven(ctx context.Context, op *observe.Op, do func(txn.Runner) error) error {
 	return t.inCallers(op, func(r txn.Runner) error {
 		s, err := t.Server(ctx, r)
 		if err == nil {
@@ -165,7 +171,7 @@ func (t *Table) Transaction(ctx context.Context, op *observe.Op, do func(txn.Run
 		if err != nil {
 			return err
 		}
-		return savepoint(ctx, r, do)
+		return do(r)
 	})
 }
 
