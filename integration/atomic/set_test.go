@@ -13,7 +13,6 @@ import (
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/integration/matrix"
-	"github.com/nogap-go/nogap/internal/txn"
 )
 
 func likes(tb testing.TB, target matrix.Target) *sql.DB {
@@ -102,7 +101,7 @@ func TestSetBehindASnapshot(t *testing.T) {
 		added, err = set.WithTx(tx).Add(t.Context(), 1, "ann")
 		require.False(t, added)
 		if stale {
-			require.True(t, txn.Retryable(err), err)
+			require.True(t, nogap.Retryable(err), err)
 			return
 		}
 		require.NoError(t, err)
