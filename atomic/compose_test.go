@@ -173,13 +173,15 @@ func TestObserved(t *testing.T) {
 		r = recorder{}
 		answers := 0
 		reply = func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
-			if c.Kind != fakedb.Query {
+			if c.Kind != fakedb.Query && c.Kind != fakedb.Exec {
 				return fakedb.Reply{}, nil
 			}
 			if answers++; answers == 1 {
 				return fakedb.Reply{}, &deadlock{}
 			}
-			return fakedb.Row(int64(1)), nil
+			r := fakedb.Row(int64(1))
+			r.RowsAffected = 1
+			return r, nil
 		}
 		require.NoError(t, call(t.Context(), nil, "sku-1"), method)
 		require.Equal(t, []nogap.Operation{{Name: "atomic." + method, Table: "items"}}, r.operations)
