@@ -24,15 +24,19 @@ var ErrHeld = errors.New("it is locked by the transaction in whose callback this
 
 // Transaction is a transaction of nogap's around a callback.
 type Transaction struct {
-	outer     *Transaction
-	db        *sql.DB
-	tx        *sql.Tx
-	server    dialect.Server
-	exclusive bool
+	outer  *Transaction
+	db     *sql.DB
+	tx     *sql.Tx
+	server dialect.Server
 
 	mu    sync.Mutex // the callback may start goroutines
-	locks []Lock
+	locks []held
 	ended bool
+}
+
+type held struct {
+	Lock
+	exclusive bool
 }
 
 type key struct{}
@@ -40,7 +44,10 @@ type key struct{}
 // Begin returns the context for a callback that runs in tx, with the locks that it has. exclusive says that the locks
 // exclude readers that lock, too. end must be called when the callback has returned.
 func Begin(ctx context.Context, db *sql.DB, tx *sql.Tx, s dialect.Server, exclusive bool, locks []Lock) (_ context.Context, end func()) {
-	t := &Transaction{outer: around(ctx), db: db, tx: tx, server: s, exclusive: exclusive, locks: locks}
+	t := &Transaction{outer: around(ctx), db: db, tx: tx, server: s, locks: make([]held, len(locks))}
+	for i, lock := range locks {
+		t.locks[i] = held{lock, exclusive}
+	}
 	return context.WithValue(ctx, key{}, t), t.end
 }
 
@@ -63,30 +70,46 @@ func Within(ctx context.Context) bool { return around(ctx) != nil }
 // Without row locks it is held whatever it is.
 func Check(ctx context.Context, db *sql.DB, exclusive bool, wanted Lock) error {
 	for t := around(ctx); t != nil; t = t.outer {
-		if t.db == db && (exclusive || t.exclusive) && t.holds(wanted) {
+		if t.db == db && t.holds(exclusive, wanted) {
 			return ErrHeld
 		}
 	}
 	return nil
 }
 
-func (t *Transaction) holds(wanted Lock) bool {
+// CheckIn returns ErrHeld if a transaction around the call other than tx, which is that of a callback too, holds a lock that
+// the call wants in tx.
+func CheckIn(ctx context.Context, tx nogap.Tx, exclusive bool, wanted Lock) error {
+	ours := of(ctx, tx)
+	if ours == nil {
+		return nil
+	}
+	for t := around(ctx); t != nil; t = t.outer {
+		if t != ours && t.db == ours.db && t.holds(exclusive, wanted) {
+			return ErrHeld
+		}
+	}
+	return nil
+}
+
+func (t *Transaction) holds(exclusive bool, wanted Lock) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.ended && (!t.server.RowLocks || slices.Contains(t.locks, wanted))
+	return !t.ended && (!t.server.RowLocks ||
+		slices.ContainsFunc(t.locks, func(h held) bool { return h.Lock == wanted && (exclusive || h.exclusive) }))
 }
 
 // Add notes that tx has locked one more row, by a write for example, if tx is that of a callback around the call.
-func Add(ctx context.Context, tx nogap.Tx, lock Lock) {
+// exclusive says that the lock excludes readers that lock, too.
+func Add(ctx context.Context, tx nogap.Tx, exclusive bool, lock Lock) {
 	t := of(ctx, tx)
 	if t == nil {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.exclusive = true
-	if !slices.Contains(t.locks, lock) {
-		t.locks = append(slices.Clip(t.locks), lock)
+	if h := (held{lock, exclusive}); !slices.Contains(t.locks, h) {
+		t.locks = append(t.locks, h)
 	}
 }
 

@@ -50,6 +50,17 @@ func Bind(db *sql.DB, name string, o Options) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	t, err := Unbound(name, o)
+	if err != nil {
+		return nil, err
+	}
+	t.db, t.source, t.observers = db, source, perdb.Observers.Of(db, nil)
+	return t, nil
+}
+
+// Unbound returns the Table of that name in a database that is not known. It has names, keys and locks, and no server.
+// Nobody observes it.
+func Unbound(name string, o Options) (*Table, error) {
 	ident, err := dialect.Table(name)
 	if err != nil {
 		return nil, err
@@ -57,10 +68,7 @@ func Bind(db *sql.DB, name string, o Options) (*Table, error) {
 	if len(o.Key) == 0 {
 		o.Key, _ = dialect.Columns("id")
 	}
-	return &Table{
-		Name: ident, Key: o.Key, db: db, source: source, classify: o.Classify, observers: perdb.Observers.Of(db, nil),
-		id: ident.String() + "(" + names(o.Key) + ")",
-	}, nil
+	return &Table{Name: ident, Key: o.Key, classify: o.Classify, id: ident.String() + "(" + names(o.Key) + ")"}, nil
 }
 
 // In returns the Table whose statements are part of tx. What is no transaction is an error of all that is done with it.
@@ -124,7 +132,7 @@ func (t *Table) CheckFree(ctx context.Context, key []any) error {
 // callback around the call.
 func (t *Table) Wrote(ctx context.Context, key []any) {
 	if t.inTx && holding.Within(ctx) {
-		holding.Add(ctx, t.tx, t.Lock(key))
+		holding.Add(ctx, t.tx, true, t.Lock(key))
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 // the statements. Nothing is sent.
 func CheckTx(tx nogap.Tx) error {
 	v := reflect.ValueOf(tx)
-	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	wrapper, wraps := tx.(*sqlx.Tx)
+	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() || wraps && wrapper.Tx == nil {
 		return errors.New("the transaction is nil")
 	}
 	t := reflect.Indirect(v).Type()
