@@ -134,14 +134,14 @@ func TestTimeoutCountsTheLine(t *testing.T) {
 		start := time.Now()
 		err := pessimistic.WithRowLock(t.Context(), db, itemOne, nothing, asPostgres, pessimistic.Timeout(time.Second))
 		require.ErrorIs(t, err, pessimistic.ErrLockTimeout)
-		require.ErrorContains(t, err, "items(id) = 1")
+		require.ErrorContains(t, err, "items at [1]")
 		require.Equal(t, time.Second, time.Since(start))
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		err = pessimistic.WithRowLock(ctx, db, itemOne, nothing, asPostgres, pessimistic.Timeout(time.Hour))
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.ErrorContains(t, err, "items(id) = 1")
+		require.ErrorContains(t, err, "items at [1]")
 		require.NotErrorIs(t, err, pessimistic.ErrLockTimeout)
 		time.Sleep(time.Minute) // the holder ends
 	})
