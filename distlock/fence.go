@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
@@ -93,25 +92,23 @@ func NewFence(db *sql.DB, table string, opts ...FenceOption) (*Fence, error) {
 	return &Fence{db: db, source: source, table: ident}, nil
 }
 
-// Schema returns the CREATE TABLE statement of the fence's table in the dialect of its database, for a migration. The
-// table may exist. The database is asked for its dialect if nobody has yet; one that does not answer within five
-// seconds is taken for PostgreSQL.
-func (f *Fence) Schema() string {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	server, err := f.source.Server(ctx, f.db)
+// Schema returns the CREATE TABLE statement of the fence's table in the given dialect, for a migration. The statement
+// does nothing if the table exists. Schema panics if d is none of the dialects of package nogap.
+func (f *Fence) Schema(d nogap.Dialect) string {
+	server, err := dialect.Assume(d)
 	if err != nil {
-		server, _ = dialect.Assume(nogap.Postgres)
+		panic(fmt.Sprintf("distlock: Schema(%v): no such dialect", d))
 	}
-	name := "TEXT"
+	name, engine := "TEXT", ""
 	if server.IsMySQL() {
 		name = fmt.Sprintf("VARBINARY(%d)", maxName) // text would compare without regard to case and trailing spaces
+		engine = " ENGINE=InnoDB"                    // the guard needs transactions, whatever the default engine is
 	}
 	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s (
 	name %s NOT NULL PRIMARY KEY,
 	token BIGINT NOT NULL,
 	writes BIGINT NOT NULL
-)`, server.Quote(f.table), name)
+)%s`, server.Quote(f.table), name, engine)
 }
 
 // Mint returns the token of the lease's holder, which is greater than every token of the lock's name before. From now
