@@ -71,9 +71,8 @@ func requireLockable(t *testing.T, ctx context.Context, locks *distlock.Locker, 
 func TestNestedLock(t *testing.T) {
 	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
-		locks := newLocks(t)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // without the check, each call waits until then
-		defer cancel()
+		locks := newLocks(t, distlock.WaitLimit(time.Minute)) // for which each call waits without the check
+		ctx := t.Context()
 
 		lease, err := locks.Lock(ctx, "a")
 		require.NoError(t, err)
@@ -144,7 +143,7 @@ func TestNestedLockUnderALostLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := newRedis("127.0.0.1:1")
 		defer client.Close()
-		locks, err := distlock.New([]redis.UniversalClient{client})
+		locks, err := distlock.New([]redis.UniversalClient{client}, distlock.WaitLimit(time.Minute))
 		require.NoError(t, err)
 		defer locks.Close()
 		lease, err := locks.Lock(t.Context(), "a")

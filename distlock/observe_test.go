@@ -3,6 +3,7 @@ package distlock_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,70 +17,98 @@ import (
 
 type spanKey struct{ observer string }
 
+// journal is what Observers were told.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) add(line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, line)
+}
+
+func (j *journal) take() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	lines := j.lines
+	j.lines = nil
+	return lines
+}
+
 // tracer is an Observer that puts a span into the context, and notes what it is told.
 type tracer struct {
-	name string
-	log  *[]string
-	last nogap.Result
+	name    string
+	journal *journal
+	results chan nogap.Result
+}
+
+func newTracer(name string, j *journal) *tracer {
+	return &tracer{name, j, make(chan nogap.Result, 10)}
 }
 
 func (o *tracer) Start(ctx context.Context, op nogap.Operation) (context.Context, func(nogap.Result)) {
-	*o.log = append(*o.log, o.name+" start "+op.Name+op.Table)
+	o.journal.add(o.name + " start " + op.Name + op.Table)
 	return context.WithValue(ctx, spanKey{o.name}, op.Name), func(r nogap.Result) {
-		*o.log = append(*o.log, o.name+" end "+op.Name+" "+string(r.Outcome))
-		o.last = r
+		o.journal.add(o.name + " end " + op.Name + " " + string(r.Outcome))
+		o.results <- r
 	}
 }
 
 func TestObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log []string
-		a, b := &tracer{name: "a", log: &log}, &tracer{name: "b", log: &log}
+		var log journal
+		a, b := newTracer("a", &log), newTracer("b", &log)
 		locks := newLocks(t, distlock.WithObserver(a), distlock.WithObserver(b))
 		told := func(want ...string) {
 			t.Helper()
-			require.Equal(t, want, log)
-			log = nil
+			require.Equal(t, want, log.take())
+			<-b.results
 		}
 
 		lease, err := locks.Lock(t.Context(), "secret")
 		require.NoError(t, err)
 		told("a start distlock.Lock", "b start distlock.Lock", "b end distlock.Lock ok", "a end distlock.Lock ok")
-		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeOK, Attempts: 1}, a.last)
+		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeOK, Attempts: 1}, <-a.results)
 		require.Nil(t, lease.Context().Value(spanKey{"a"}), "the operation is over")
 
 		_, err = locks.TryLock(t.Context(), "secret")
 		told("a start distlock.TryLock", "b start distlock.TryLock", "b end distlock.TryLock refused", "a end distlock.TryLock refused")
-		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeRefused, Err: err}, a.last, "nothing was sent")
+		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeRefused, Err: err}, <-a.results, "nothing was sent")
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err = locks.Lock(ctx, "secret")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeRefused, Waited: time.Second, Err: err}, a.last)
-		log = nil
+		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeRefused, Waited: time.Second, Err: err}, <-a.results)
+		<-b.results
+		log.take()
 
 		require.NoError(t, lease.Unlock(t.Context()))
 		told("a start distlock.Unlock", "b start distlock.Unlock", "b end distlock.Unlock ok", "a end distlock.Unlock ok")
+		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeOK, Attempts: 1}, <-a.results)
 		require.ErrorIs(t, lease.Unlock(t.Context()), distlock.ErrLost)
-		require.Equal(t, nogap.OutcomeError, a.last.Outcome)
-		log = nil
+		require.Equal(t, nogap.OutcomeError, (<-a.results).Outcome)
+		<-b.results
+		log.take()
 
 		err = locks.WithLock(t.Context(), "secret", func(ctx context.Context, _ *distlock.Lease) error {
 			require.Equal(t, "distlock.WithLock", ctx.Value(spanKey{"a"}))
 			require.Equal(t, "distlock.WithLock", ctx.Value(spanKey{"b"}))
-			log = append(log, "callback")
+			log.add("callback")
 			return nil
 		})
 		require.NoError(t, err)
 		told("a start distlock.WithLock", "b start distlock.WithLock", "callback", "b end distlock.WithLock ok", "a end distlock.WithLock ok")
-		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeOK, Attempts: 1}, a.last)
+		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeOK, Attempts: 1}, <-a.results)
 
 		mine := errors.New("mine")
 		err = locks.WithLocks(t.Context(), []string{"x", "y"}, func(context.Context, []*distlock.Lease) error { return mine })
 		require.Equal(t, mine, err)
-		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeError, Attempts: 2, Err: mine}, a.last)
-		log = nil
+		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeError, Attempts: 2, Err: mine}, <-a.results)
+		<-b.results
+		log.take()
 
 		require.Panics(t, func() {
 			locks.WithLock(t.Context(), "secret", func(context.Context, *distlock.Lease) error { panic("boom") })
@@ -91,19 +120,28 @@ func TestObserver(t *testing.T) {
 // A lock that is handed over in the process was waited for, and the nodes were not asked.
 func TestObserverOfAHandOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log []string
-		o := &tracer{name: "o", log: &log}
+		o := newTracer("o", new(journal))
 		locks := newLocks(t, distlock.WithObserver(o), distlock.HandOver(time.Minute))
 		lease, err := locks.Lock(t.Context(), "a")
 		require.NoError(t, err)
-		done := make(chan nogap.Result)
+		<-o.results
+		done := make(chan error)
 		go func() {
-			locks.Lock(t.Context(), "a")
-			done <- o.last
+			_, err := locks.Lock(t.Context(), "a")
+			done <- err
 		}()
 		time.Sleep(time.Second)
 		require.NoError(t, lease.Unlock(t.Context()))
-		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeOK, Waited: time.Second}, <-done)
+		require.NoError(t, <-done)
+		results := map[time.Duration]nogap.Result{}
+		for range 2 {
+			r := <-o.results
+			results[r.Waited] = r
+		}
+		require.Equal(t, map[time.Duration]nogap.Result{
+			0:           {Outcome: nogap.OutcomeOK}, // Unlock
+			time.Second: {Outcome: nogap.OutcomeOK, Waited: time.Second},
+		}, results)
 	})
 }
 
@@ -118,12 +156,11 @@ func TestEventContext(t *testing.T) {
 			caller any
 			ended  bool
 		}
-		var events []seen
-		var log []string
+		events := make(chan seen, 10)
 		locks, err := distlock.New([]redis.UniversalClient{client}, distlock.TTL(3*time.Second),
-			distlock.WithObserver(&tracer{name: "o", log: &log}),
+			distlock.WithObserver(newTracer("o", new(journal))),
 			distlock.OnEvent(func(ctx context.Context, e distlock.Event) {
-				events = append(events, seen{e.Kind, ctx.Value(caller{}), ctx.Err() != nil})
+				events <- seen{e.Kind, ctx.Value(caller{}), ctx.Err() != nil}
 			}))
 		require.NoError(t, err)
 		defer locks.Close()
@@ -142,13 +179,16 @@ func TestEventContext(t *testing.T) {
 		<-lease.Context().Done()
 		synctest.Wait()
 		require.ErrorIs(t, lease.Unlock(from("unlock")), distlock.ErrLost)
-		require.Equal(t, []seen{
+		for _, want := range []seen{
 			{distlock.Acquired, "lock", false},
 			{distlock.Extended, "lock", false},
 			{distlock.Waited, "waiter", true},
 			{distlock.Lost, "lock", false},
 			{distlock.Extended, "lock", false},
 			{distlock.Released, "unlock", false},
-		}, events)
+		} {
+			require.Equal(t, want, <-events)
+		}
+		require.Empty(t, events)
 	})
 }
