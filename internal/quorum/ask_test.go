@@ -1,4 +1,4 @@
-package distlock
+package quorum
 
 import (
 	"context"
@@ -12,10 +12,10 @@ import (
 )
 
 // newAsked returns a node, and a round of three nodes to ask it in.
-func newAsked(t *testing.T, prompt bool) (*node, *round) {
+func newAsked(t *testing.T, prompt bool) (*Node, *round) {
 	t.Helper()
-	n := &node{prompt: prompt, timeout: 100 * time.Millisecond}
-	return n, newRound(t.Context(), taking, 3, n.timeout)
+	n := &Node{prompt: prompt, timeout: 100 * time.Millisecond}
+	return n, newRound(t.Context(), 3, n.timeout)
 }
 
 func answer(after time.Duration, err error) func(context.Context) (string, error) {
@@ -56,12 +56,12 @@ func TestAskLeavesANodeThatHangs(t *testing.T) {
 		r.end()
 
 		// Now its answer is waited for until the others have decided.
-		r = newRound(t.Context(), taking, 3, n.timeout)
+		r = newRound(t.Context(), 3, n.timeout)
 		start = time.Now()
 		go func() {
 			time.Sleep(time.Millisecond)
-			r.vote(&node{index: 1}, true, nil)
-			r.vote(&node{index: 2}, true, nil)
+			r.vote(&Node{index: 1}, nil)
+			r.vote(&Node{index: 2}, nil)
 		}()
 		_, err = ask(r, n, answer(time.Hour, nil))
 		require.ErrorIs(t, err, errUnanswered)
@@ -69,7 +69,7 @@ func TestAskLeavesANodeThatHangs(t *testing.T) {
 		r.end()
 
 		// An answer in time ends that.
-		r = newRound(t.Context(), taking, 3, n.timeout)
+		r = newRound(t.Context(), 3, n.timeout)
 		_, err = ask(r, n, answer(time.Millisecond, nil))
 		require.NoError(t, err)
 		require.False(t, n.late.Load())
@@ -83,12 +83,12 @@ func TestAskBoundsWhatHangs(t *testing.T) {
 		n, _ := newAsked(t, false)
 		n.late.Store(true)
 		for range maxLate {
-			r := newRound(t.Context(), taking, 3, n.timeout)
+			r := newRound(t.Context(), 3, n.timeout)
 			_, err := ask(r, n, answer(time.Hour, nil))
 			require.ErrorContains(t, err, "no answer")
 			r.end()
 		}
-		r := newRound(t.Context(), taking, 3, n.timeout)
+		r := newRound(t.Context(), 3, n.timeout)
 		start := time.Now()
 		_, err := ask(r, n, answer(time.Hour, nil))
 		require.ErrorIs(t, err, errOverrun)
@@ -105,10 +105,10 @@ func TestAskEndsWithItsCaller(t *testing.T) {
 			n, r := newAsked(t, prompt)
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 			defer cancel()
-			r.until(ctx)
+			r.interruptedBy(ctx)
 			start := time.Now()
 			_, err := ask(r, n, answer(time.Hour, nil))
-			require.ErrorIs(t, err, errInterrupt)
+			require.ErrorIs(t, err, errInterrupted)
 			require.Equal(t, 10*time.Millisecond, time.Since(start))
 			require.False(t, n.late.Load(), "the node had more time")
 			r.end()
@@ -133,14 +133,17 @@ func TestRoundDecides(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			r := newRound(t.Context(), taking, tt.total, time.Second)
+			r := newRound(t.Context(), tt.total, time.Second)
 			defer r.end()
 			refused := 0
 			for i, yes := range tt.votes {
-				r.vote(&node{index: i, addr: "host"}, yes, errHeld)
-				if !yes {
+				vote := errHeld
+				if yes {
+					vote = nil
+				} else {
 					refused++
 				}
+				r.vote(&Node{index: i, addr: "host"}, vote)
 			}
 			select {
 			case <-r.decided:
@@ -148,10 +151,11 @@ func TestRoundDecides(t *testing.T) {
 			default:
 				require.False(t, tt.decided)
 			}
-			err := r.error("lock", "a", ErrNotAcquired, nil)
-			require.Equal(t, refused, err.held())
-			require.Equal(t, tt.total, err.answered())
-			require.Len(t, err.Nodes, refused)
+			tally := r.tally()
+			require.Equal(t, tt.total, tally.Total)
+			require.Equal(t, refused, tally.Refused())
+			require.True(t, tally.Answered())
+			require.Len(t, tally.Failed, refused)
 		})
 	}
 }
@@ -159,23 +163,20 @@ func TestRoundDecides(t *testing.T) {
 func TestRoundKeepsTheCallersValues(t *testing.T) {
 	type key struct{}
 	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "trace"))
-	r := newRound(ctx, taking, 1, time.Minute)
+	r := newRound(ctx, 1, time.Minute)
 	cancel()
 	require.NoError(t, r.ctx.Err(), "a command that was sent is seen to its end")
 	require.Equal(t, "trace", r.ctx.Value(key{}))
-	require.Equal(t, "trace", r.context().Value(key{}))
-	require.Same(t, r, roundOf(r.context()))
-	require.Nil(t, roundOf(t.Context()))
 	r.end()
 	require.Error(t, r.ctx.Err())
 }
 
-// A claim that is given up while its node is still being asked is cleaned up when the answer comes, if it was yes.
-func TestClaimThatIsGivenUp(t *testing.T) {
+// A grant that is given up while its node is still being asked is cleaned up when the answer comes, if it was yes.
+func TestGrantThatIsGivenUp(t *testing.T) {
 	tests := map[string]struct {
-		yes  bool
-		err  error
-		drop bool
+		yes      bool
+		err      error
+		unwanted bool
 	}{
 		"granted":                        {true, nil, true},
 		"refused":                        {false, nil, false},
@@ -184,16 +185,16 @@ func TestClaimThatIsGivenUp(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			late := &claim{state: asking}
-			tell, err := late.leave()
+			late := &grant{state: asking}
+			tell, err := late.abandon()
 			require.False(t, tell)
 			require.ErrorIs(t, err, errUnanswered)
-			require.Equal(t, tt.drop, late.settle(tt.yes, tt.err))
+			require.Equal(t, tt.unwanted, late.answer(tt.yes, tt.err))
 
-			prompt := &claim{state: asking}
-			require.False(t, prompt.settle(tt.yes, tt.err), "nobody has given it up")
-			tell, _ = prompt.leave()
-			require.Equal(t, tt.drop, tell)
+			prompt := &grant{state: asking}
+			require.False(t, prompt.answer(tt.yes, tt.err), "nobody has given it up")
+			tell, _ = prompt.abandon()
+			require.Equal(t, tt.unwanted, tell)
 		})
 	}
 }
