@@ -6,18 +6,13 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nogap-go/nogap"
 )
 
-const (
-	// resends is how often a call that wrote nothing is tried on another connection, when the pool has no idle one left.
-	// database/sql uses the same number for its own, less careful, repetitions.
-	resends = 2
-	// probeTimeout bounds what is asked of a connection after an error, to see whether it is still in order.
-	probeTimeout = 2 * time.Second
-)
+// resends is how often a call that wrote nothing is tried on another connection, when the pool has no idle one left.
+// database/sql uses the same number for its own, less careful, repetitions.
+const resends = 2
 
 // Runner runs single statements: each in a transaction of its own on a Conn, or all in one transaction, see In.
 type Runner interface {
@@ -307,25 +302,4 @@ func scanOne(rows *sql.Rows, dest []any) (found bool, scanErr, err error) {
 	}
 	atEnd = true
 	return found, scanErr, rows.Err()
-}
-
-// unknown marks err as one after which the write may have been applied.
-func unknown(ctx context.Context, err error) error {
-	return JoinContext(ctx, fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err))
-}
-
-// JoinContext adds the error of a context that has ended to err, which often is just what the end of the context led
-// to: a closed connection, a cancelled statement, a transaction that is over. So errors.Is(err, ctx.Err()) holds.
-func JoinContext(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	over := ctx.Err()
-	if deadline, ok := ctx.Deadline(); over == nil && ok && !time.Now().Before(deadline) {
-		over = context.DeadlineExceeded // a connection that has the same deadline may be faster than the context's timer
-	}
-	if over == nil || errors.Is(err, over) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", over, err)
 }
