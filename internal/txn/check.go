@@ -16,9 +16,14 @@ import (
 // CheckTx returns an error if tx is no transaction, as far as its type tells: a nil, a pool, or a wrapper that changes
 // the statements. Nothing is sent.
 func CheckTx(tx nogap.Tx) error {
+	if tx, ok := tx.(*sqlx.Tx); ok && tx != nil {
+		return CheckTx(tx.Tx)
+	}
+	if tx, ok := tx.(*sql.Tx); ok && tx != nil {
+		return nil
+	}
 	v := reflect.ValueOf(tx)
-	wrapper, wraps := tx.(*sqlx.Tx)
-	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() || wraps && wrapper.Tx == nil {
+	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return errors.New("the transaction is nil")
 	}
 	t := reflect.Indirect(v).Type()
