@@ -27,12 +27,12 @@ type tableKey struct {
 	keys, reads         int // how many columns are joined
 }
 
-// in returns the table of db with these names.
+// in returns the table of db with these names, which does not know db itself.
 func (n names) in(db *sql.DB) (*table.Table, *selects, error) {
 	if db == nil {
 		return nil, nil, errNoDB
 	}
-	return databaseOf(db).tables.Of(db, n.key(), func() (*table.Table, *selects, error) {
+	return databaseOf(db).tables.Of(n.key(), func() (*table.Table, *selects, error) {
 		return n.parse(func(o table.Options) (*table.Table, error) { return table.Bind(db, n.table, o) })
 	})
 }

@@ -30,7 +30,7 @@ func withRows[T any](
 		if err != nil {
 			return fail(err)
 		}
-		s, err := newSection(ctx, op, t.DB(), c)
+		s, err := newSection(ctx, op, db, c)
 		if err != nil {
 			return fail(err)
 		}
