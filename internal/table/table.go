@@ -27,6 +27,7 @@ type Table struct {
 	source    dialect.Source
 	classify  observe.Classify
 	observers *perdb.List
+	text      string // the name as it was given, for observers
 	id        string // names the table and its key among the locks of the database
 
 	inTx  bool
@@ -59,7 +60,7 @@ func Bind(db *sql.DB, name string, o Options) (*Table, error) {
 	}
 	return &Table{
 		Name: ident, Key: o.Key, db: db, source: source, classify: o.Classify, observers: perdb.Observers.Of(db, nil),
-		id: ident.String() + "(" + names(o.Key) + ")",
+		text: name, id: name + "(" + names(o.Key) + ")",
 	}, nil
 }
 
@@ -79,7 +80,7 @@ func (t *Table) DB() *sql.DB { return t.db }
 // Operation calls f and shows it to those who observe the database, under the name of the public method, such as
 // "atomic.Decrement".
 func (t *Table) Operation(ctx context.Context, name string, f func(context.Context, *observe.Op) error) error {
-	return observe.Do(ctx, t.observers, nogap.Operation{Name: name, Table: t.Name.String()}, t.classify, f)
+	return observe.Do(ctx, t.observers, nogap.Operation{Name: name, Table: t.text}, t.classify, f)
 }
 
 // CheckKey returns an error if key can't be the key of a row.
