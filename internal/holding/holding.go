@@ -28,10 +28,11 @@ type Transaction struct {
 	db        *sql.DB
 	tx        *sql.Tx
 	server    dialect.Server
-	exclusive bool
+	locks     []Lock // that it began with
+	exclusive bool   // whether they exclude readers that lock, too
 
 	mu    sync.Mutex // the callback may start goroutines
-	locks []Lock
+	added map[Lock]bool
 	ended bool
 }
 
@@ -62,21 +63,44 @@ func Within(ctx context.Context) bool { return around(ctx) != nil }
 // Check returns ErrHeld if a transaction around the call holds a lock that the call wants over another connection of db.
 // Without row locks it is held whatever it is.
 func Check(ctx context.Context, db *sql.DB, exclusive bool, wanted Lock) error {
+	return check(ctx, db, nil, exclusive, wanted)
+}
+
+// CheckIn is Check for a call in a transaction: one callback in another has two, and the lock may be held by the other.
+// A transaction that is not known as that of a callback may be one in a wrapper, so nothing is said of it.
+func CheckIn(ctx context.Context, db *sql.DB, tx nogap.Tx, exclusive bool, wanted Lock) error {
+	own := of(ctx, tx)
+	if own == nil {
+		return nil
+	}
+	return check(ctx, db, own, exclusive, wanted)
+}
+
+func check(ctx context.Context, db *sql.DB, own *Transaction, exclusive bool, wanted Lock) error {
 	for t := around(ctx); t != nil; t = t.outer {
-		if t.db == db && (exclusive || t.exclusive) && t.holds(wanted) {
+		if t != own && t.db == db && t.holds(exclusive, wanted) {
 			return ErrHeld
 		}
 	}
 	return nil
 }
 
-func (t *Transaction) holds(wanted Lock) bool {
+func (t *Transaction) holds(exclusive bool, wanted Lock) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.ended && (!t.server.RowLocks || slices.Contains(t.locks, wanted))
+	switch {
+	case t.ended:
+		return false
+	case t.added[wanted]:
+		return true
+	case !t.server.RowLocks:
+		return exclusive || t.exclusive || len(t.added) > 0
+	}
+	return (exclusive || t.exclusive) && slices.Contains(t.locks, wanted)
 }
 
-// Add notes that tx has locked one more row, by a write for example, if tx is that of a callback around the call.
+// Add notes that tx has locked one more row exclusively, by a write for example, if tx is that of a callback around the
+// call.
 func Add(ctx context.Context, tx nogap.Tx, lock Lock) {
 	t := of(ctx, tx)
 	if t == nil {
@@ -84,10 +108,10 @@ func Add(ctx context.Context, tx nogap.Tx, lock Lock) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.exclusive = true
-	if !slices.Contains(t.locks, lock) {
-		t.locks = append(slices.Clip(t.locks), lock)
+	if t.added == nil {
+		t.added = map[Lock]bool{}
 	}
+	t.added[lock] = true
 }
 
 // Known returns the database and the server of tx, if tx is that of a callback around the call.

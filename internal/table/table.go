@@ -102,13 +102,19 @@ func (t *Table) CheckKey(key []any) error {
 	return nil
 }
 
-// CheckFree returns an error if a write of the row would wait for a transaction in whose callback the call is made. In
-// the caller's own transaction it would not.
+// CheckFree returns an error if a write of the row would wait for a transaction in whose callback the call is made, and
+// which is not the one that the Table is bound to.
 func (t *Table) CheckFree(ctx context.Context, key []any) error {
-	if t.inTx || !holding.Within(ctx) {
+	if !holding.Within(ctx) {
 		return nil
 	}
-	if err := holding.Check(ctx, t.db, true, t.Lock(key)); err != nil {
+	var err error
+	if lock := t.Lock(key); t.inTx {
+		err = holding.CheckIn(ctx, t.db, t.tx, true, lock)
+	} else {
+		err = holding.Check(ctx, t.db, true, lock)
+	}
+	if err != nil {
 		return fmt.Errorf("%s at %v: %w", t.Name, key, err)
 	}
 	return nil
@@ -159,7 +165,7 @@ func (t *Table) Transaction(ctx context.Context, op *observe.Op, do func(txn.Run
 		if err != nil {
 			return err
 		}
-		return savepoint(ctx, r, do)
+		return txn.Savepoint(ctx, r, do)
 	})
 }
 
@@ -181,23 +187,6 @@ func (t *Table) inCallers(op *observe.Op, do func(txn.Runner) error) error {
 	}
 	op.Attempt(1)
 	return txn.LockTimeout(do(txn.In(t.tx)))
-}
-
-func savepoint(ctx context.Context, r txn.Runner, do func(txn.Runner) error) error {
-	if _, err := r.Exec(ctx, "SAVEPOINT nogap"); err != nil {
-		return err
-	}
-	if err := do(r); err != nil {
-		for _, undo := range []string{"ROLLBACK TO SAVEPOINT nogap", "RELEASE SAVEPOINT nogap"} {
-			if _, failed := r.Exec(context.WithoutCancel(ctx), undo); failed != nil {
-				// After a deadlock MySQL has neither savepoint nor transaction left.
-				return fmt.Errorf("%w (roll back: the savepoint could not be restored: %w)", err, failed)
-			}
-		}
-		return err
-	}
-	_, err := r.Exec(ctx, "RELEASE SAVEPOINT nogap")
-	return err
 }
 
 // KeyNames returns the names of the key columns, for errors.

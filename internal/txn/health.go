@@ -32,11 +32,13 @@ func connect(ctx context.Context, db *sql.DB, take func(context.Context) (*sql.C
 		if !suspected(n) || alive(ctx, conn) {
 			return conn, nil
 		}
-		conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool closes it
-		conn.Close()
-		if err := ctx.Err(); err != nil {
+		if err := ctx.Err(); err != nil { // which says nothing of the connection
+			n.Add(1)
+			conn.Close()
 			return nil, err
 		}
+		conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool closes it
+		conn.Close()
 	}
 }
 
