@@ -41,45 +41,35 @@ func (b *batch) wake(upTo int, s signal) {
 // batchSQL is what carries out the plans for one column, in one server's SQL.
 type batchSQL struct {
 	scale
-	add, take guard             // the amount, then the span in which they hold
+	add, take guardedUpdate     // the amount, then the span in which they hold
 	read      dialect.Statement // selects the value
 	readLock  dialect.Statement // the same, and locks the row until the end of the transaction
 	writeLock string            // must come before that
 }
 
 func (c *Coalescer[N]) statements(ctx context.Context) (*batchSQL, error) {
-	if q := c.sql.Load(); q != nil {
-		return q, nil
-	}
-	g, err := c.counter.guards(ctx)
-	if err != nil {
-		return nil, err
-	}
-	q, err := c.counter.buildBatch(g.server, scaleOf[N](g.server))
-	if err == nil {
-		c.sql.Store(q)
-	}
-	return q, err
+	return c.sql.Of(ctx, c.counter.t, func(_ context.Context, _ txn.Runner, s dialect.Server) (*batchSQL, error) {
+		return c.counter.buildBatch(s, scaleOf[N](s))
+	})
 }
 
 func (c *column) buildBatch(s dialect.Server, sc scale) (*batchSQL, error) {
-	col, how := s.Quote(c.column), c.howToReturn(s)
-	param := func(i int) string { return c.number.param(s, len(c.key)+i) }
-	within := c.held(s) + " >= " + param(2) + " AND " + c.held(s) + " <= " + param(3)
-	read := "SELECT " + col + " FROM " + s.Quote(c.name) + " WHERE " + s.Equals(c.key, 1)
+	col, how := s.Quote(c.name), c.howToReturn(s)
+	param := func(i int) string { return s.Amount(c.number, len(c.t.Key)+i) }
+	held := s.Numeric(c.number, c.name)
+	within := held + " >= " + param(2) + " AND " + held + " <= " + param(3)
+	read := "SELECT " + col + " FROM " + s.Quote(c.t.Name) + " WHERE " + s.Equals(c.t.Key, 1)
 	lock, err := s.LockClause(dialect.ForUpdate, dialect.Wait)
 	q := &batchSQL{
-		scale:    sc,
-		add:      c.guard(s, col+" + "+param(1), within, how, ErrLimit),
-		take:     c.guard(s, col+" - "+param(1), within, how, ErrInsufficient),
-		read:     s.Compile(read).WithLiterals(),
-		readLock: s.Compile(read + lock).WithLiterals(),
+		scale:     sc,
+		add:       c.guard(s, col+" + "+param(1), within, how, ErrLimit),
+		take:      c.guard(s, col+" - "+param(1), within, how, ErrInsufficient),
+		read:      s.Compile(read).WithLiterals(),
+		readLock:  s.Compile(read + lock).WithLiterals(),
+		writeLock: s.WriteLock(c.t.Name),
 	}
-	for _, g := range []*guard{&q.add, &q.take} {
-		g.update = g.update.WithLiterals()
-	}
-	if s.Dialect == nogap.SQLite {
-		q.writeLock = s.WriteLock(c.name)
+	for _, u := range []*guardedUpdate{&q.add, &q.take} {
+		u.statement = u.statement.WithLiterals()
 	}
 	return q, err
 }
@@ -97,12 +87,12 @@ func (c *Coalescer[N]) settle(ctx context.Context, key Key, calls []*call, m *me
 		return answer(calls, err)
 	}
 	var p plan
-	err = c.counter.statement(ctx, func(r txn.Runner) (err error) {
+	err = c.counter.t.Statement(ctx, nil, func(r txn.Runner) (err error) {
 		p, err = c.try(ctx, r, q, key, calls, m)
 		return err
 	})
 	if errors.Is(err, errMissed) {
-		err = c.counter.transaction(ctx, func(r txn.Runner) (err error) {
+		err = c.counter.t.Transaction(ctx, nil, func(r txn.Runner) (err error) {
 			p, err = c.tryLocked(ctx, r, q, key, calls, m)
 			return err
 		})
@@ -202,7 +192,7 @@ func (c *Coalescer[N]) carryOut(
 	if p.down {
 		g = &q.take
 	}
-	args := values(key, q.param(q.zero+level(p.by)), q.param(p.from.low), q.param(p.from.high))
+	args := arguments(key, q.param(q.zero+level(p.by)), q.param(p.from.low), q.param(p.from.high))
 	value, done, err := update[N](ctx, r, &c.counter.column, g, args)
 	if err != nil || !done {
 		return false, err

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/rowkey"
+	"github.com/nogap-go/nogap/internal/table"
 )
 
 // Errors of a Coalescer. Nothing was sent.
@@ -67,7 +68,7 @@ type Coalescer[N any] struct {
 	counter *Counter[N]
 	options coalesceOptions
 	lines   lines
-	sql     atomic.Pointer[batchSQL]
+	sql     table.SQL[batchSQL]
 	err     error // what is wrong with it
 }
 
@@ -89,9 +90,9 @@ func (c *Coalescer[N]) init(opts []CoalesceOption) (err error) {
 	switch {
 	case c.counter == nil:
 		return errors.New("the Counter is nil")
-	case c.counter.inTx:
+	case c.counter.t.InTx():
 		return errors.New("the Counter is part of a transaction, in which nobody else's calls can be made")
-	case c.counter.number != signed && c.counter.number != unsigned:
+	case c.counter.number != dialect.Signed && c.counter.number != dialect.Unsigned:
 		return fmt.Errorf("%T counts no integers, which are all that can be summed up exactly", c.counter)
 	}
 	return nil
@@ -132,7 +133,7 @@ func (c *Coalescer[N]) do(ctx context.Context, w wish, key Key) (value N, err er
 	}
 	var space [64]byte
 	name, exact := rowkey.Append(space[:0], key)
-	if !exact || w.n < zeroOf[N]() || c.counter.checkKey(key) != nil {
+	if !exact || w.n < zeroOf[N]() || c.counter.t.CheckKey(key) != nil {
 		// A key that can't be compared, or an input for the Counter to refuse.
 		if c.lines.isClosed() {
 			return value, c.failed(key, ErrClosed)
@@ -254,12 +255,12 @@ func (c *Coalescer[N]) outcome(own *call, key Key) (value N, err error) {
 	if own.op == take {
 		refusal = ErrInsufficient
 	}
-	return value, c.counter.refused(&guard{refusal: refusal}, values(key), value)
+	return value, c.counter.refused(key, refusal, value)
 }
 
 // failed gives an error the row that it is about.
 func (c *Coalescer[N]) failed(key Key, err error) error {
-	return fail(fmt.Errorf("%s.%s at %v: %w", c.counter.name, c.counter.column.column, []any(key), err))
+	return c.counter.at(key, err)
 }
 
 // A CoalesceOption changes the bounds of a Coalescer. Of two of a kind the last one counts.

@@ -48,7 +48,7 @@ const (
 
 // scale is the part of the levels that a Counter's type has.
 type scale struct {
-	number number
+	number dialect.Number
 	zero   level
 	span
 }
@@ -57,11 +57,11 @@ func scaleOf[N any](s dialect.Server) scale {
 	bits := reflect.TypeFor[N]().Bits()
 	if zeroOf[N]() == signedZero {
 		half := level(1) << (bits - 1)
-		return scale{signed, signedZero, span{signedZero - half, signedZero + (half - 1)}}
+		return scale{dialect.Signed, signedZero, span{signedZero - half, signedZero + (half - 1)}}
 	}
 	most := level(math.MaxUint64) >> (64 - bits)
-	if !s.IsMySQL() {
-		// The others have no such columns, and their drivers no such parameters.
+	if !s.Unsigned64 {
+		// There are no such columns, and no such parameters of the drivers.
 		most = min(most, math.MaxInt64)
 	}
 	return scale{numberOf[N](), 0, span{0, most}}
@@ -168,7 +168,7 @@ func (s scale) upTo(start, end level, seen, held span, lower, higher uint64) (pl
 	if p.down {
 		p.by = -p.by
 	}
-	if s.number == signed && p.by > math.MaxInt64 {
+	if s.number == dialect.Signed && p.by > math.MaxInt64 {
 		return p, false // no parameter holds that
 	}
 	within := s.span
@@ -188,7 +188,7 @@ func (s scale) upTo(start, end level, seen, held span, lower, higher uint64) (pl
 
 // param returns a level as a bound parameter.
 func (s scale) param(l level) any {
-	if s.number == signed {
+	if s.number == dialect.Signed {
 		return int64(l - s.zero)
 	}
 	return uint64(l)

@@ -13,9 +13,9 @@ type Option interface {
 	apply(*config) error
 }
 
-type option func(*config) error
+type lockerOption func(*config) error
 
-func (o option) apply(c *config) error { return o(c) }
+func (o lockerOption) apply(c *config) error { return o(c) }
 
 type config struct {
 	ttl         time.Duration
@@ -67,7 +67,7 @@ func newConfig(opts []Option) (config, error) {
 // TTL sets how long a lock outlives a holder that dies: 8 seconds unless said otherwise, and 10 ms at least. While the
 // holder lives, the lock is extended at every third of it, so a TTL need not be as long as the work.
 func TTL(d time.Duration) Option {
-	return option(func(c *config) error {
+	return lockerOption(func(c *config) error {
 		if d < minTTL {
 			return fmt.Errorf("distlock: TTL(%v) is less than %v", d, minTTL)
 		}
@@ -80,7 +80,7 @@ func TTL(d time.Duration) Option {
 // and retries are: 250 ms unless said otherwise, and at most a quarter of the TTL. A node that has overrun it is not
 // waited for again while the others decide, until it answers in time.
 func NodeTimeout(d time.Duration) Option {
-	return option(func(c *config) error {
+	return lockerOption(func(c *config) error {
 		if d <= 0 {
 			return fmt.Errorf("distlock: NodeTimeout(%v) is not positive", d)
 		}
@@ -92,7 +92,7 @@ func NodeTimeout(d time.Duration) Option {
 // WaitLimit sets how long Lock, WithLock and WithLocks wait for one lock before they return ErrNotAcquired. Without it
 // they wait until their context ends.
 func WaitLimit(d time.Duration) Option {
-	return option(func(c *config) error {
+	return lockerOption(func(c *config) error {
 		if d <= 0 {
 			return fmt.Errorf("distlock: WaitLimit(%v) is not positive: use TryLock to not wait at all", d)
 		}
@@ -104,7 +104,7 @@ func WaitLimit(d time.Duration) Option {
 // HandOver sets for how long the goroutines of this process may pass a lock on among themselves, without touching
 // Redis, before other processes get their turn: 50 ms unless said otherwise. Zero releases the lock after each holder.
 func HandOver(d time.Duration) Option {
-	return option(func(c *config) error {
+	return lockerOption(func(c *config) error {
 		if d < 0 {
 			return fmt.Errorf("distlock: HandOver(%v) is negative", d)
 		}
@@ -116,7 +116,7 @@ func HandOver(d time.Duration) Option {
 // Prefix sets what the names of locks are prefixed with to make the Redis key: "lock:" unless said otherwise. Lockers
 // that are to exclude each other need the same prefix.
 func Prefix(prefix string) Option {
-	return option(func(c *config) error {
+	return lockerOption(func(c *config) error {
 		c.prefix = prefix
 		return nil
 	})
@@ -126,7 +126,7 @@ func Prefix(prefix string) Option {
 // processes split the vote, or nodes are down. f is called with the number of attempts that have failed, and must be
 // safe for concurrent use. The default is full jitter from 10 ms up to half a second.
 func Backoff(f func(attempt int) time.Duration) Option {
-	return option(func(c *config) error {
+	return lockerOption(func(c *config) error {
 		if f == nil {
 			return errors.New("distlock: Backoff(nil)")
 		}
@@ -138,7 +138,7 @@ func Backoff(f func(attempt int) time.Duration) Option {
 // OnEvent sets a function that is told what happens to the locks, for logs and metrics. It runs on the goroutine to
 // which it happens, so it must return quickly, and is called concurrently. It must not panic: the lock would stay held.
 func OnEvent(f func(Event)) Option {
-	return option(func(c *config) error {
+	return lockerOption(func(c *config) error {
 		if f == nil {
 			return errors.New("distlock: OnEvent(nil)")
 		}

@@ -116,3 +116,12 @@ const (
 	// DatabaseLock: the write lock of the database serves.
 	DatabaseLock
 )
+
+// placeholders is how a server writes them.
+type placeholders int
+
+const (
+	dollars               placeholders = iota + 1 // $1
+	numberedQuestionMarks                         // ?1
+	questionMarks                                 // ?, one for each occurrence
+)

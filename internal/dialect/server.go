@@ -64,51 +64,6 @@ func (s Server) atLeast(major, minor int) bool {
 // counts as a recent one, since an old one refuses the statement.
 func (s Server) olderThan(major, minor int) bool { return s.versionKnown() && !s.atLeast(major, minor) }
 
-// language is a dialect: the servers that speak it, and what they can do.
-type language struct {
-	dialect nogap.Dialect
-	product Product // what WithDialect is taken for
-	// question asks a server for its version. Servers that don't understand it refuse it before they start anything.
-	question string
-	// recognize returns the product and its version from the answer, or 0 if the server speaks another dialect.
-	recognize    func(answer string) (Product, string)
-	capabilities func(Server) Capabilities
-}
-
-// languages are all dialects, in the order in which an answer is shown to them: MySQL takes whatever begins with a digit.
-var languages = []*language{&postgres, &mariadb, &mysql, &sqlite}
-
-// Assume returns the server that WithDialect names. It has the capabilities that all versions of it have.
-func Assume(d nogap.Dialect) (Server, error) {
-	for _, l := range languages {
-		if l.dialect == d {
-			return l.server(l.product, ""), nil
-		}
-	}
-	return Server{}, fmt.Errorf("unknown dialect %v", d)
-}
-
-// recognize reads the answer to a question.
-func recognize(question, answer string) (Server, error) {
-	for _, l := range languages {
-		if l.question != question {
-			continue
-		}
-		if product, version := l.recognize(answer); product != 0 {
-			return l.server(product, version), nil
-		}
-	}
-	return Server{}, fmt.Errorf("the server calls itself %q, which is none that nogap knows; say what it speaks with WithDialect", answer)
-}
-
-func (l *language) server(p Product, version string) Server {
-	s := Server{Dialect: l.dialect, Product: p}
-	s.Major, s.Minor = leadingVersion(version)
-	c := l.capabilities(s)
-	s.Capabilities = &c
-	return s
-}
-
 // leadingVersion reads the first two numbers of a version such as " v7.5.0-alpha".
 func leadingVersion(v string) (major, minor int) {
 	v = strings.TrimLeft(v, " v")

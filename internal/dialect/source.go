@@ -100,7 +100,7 @@ func ask(ctx context.Context, r Reader) (Server, error) {
 		err := r.Read(ctx, asked, nil, &answer)
 		switch {
 		case err == nil:
-			return recognize(asked, answer)
+			return identify(asked, answer)
 		case ctx.Err() != nil:
 			return Server{}, errors.Join(ctx.Err(), err)
 		case first == nil:

@@ -20,15 +20,6 @@ type Statement struct {
 	literals bool
 }
 
-// placeholders is how a server writes them.
-type placeholders int
-
-const (
-	dollars               placeholders = iota + 1 // $1
-	numberedQuestionMarks                         // ?1
-	questionMarks                                 // ?, one for each occurrence
-)
-
 // Compile turns a template, in which {1}, {2} … stand for the caller's values and may be repeated, into the server's
 // notation. A brace cannot be part of an Ident,
 // so quoted names are safe in a template.

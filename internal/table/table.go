@@ -71,6 +71,13 @@ func (t *Table) In(tx nogap.Tx) *Table {
 	return &inTx
 }
 
+// By returns the Table with other key columns.
+func (t *Table) By(key []dialect.Ident) *Table {
+	other := *t
+	other.Key, other.id = key, t.text+"("+names(key)+")"
+	return &other
+}
+
 // InTx reports whether the Table is bound to a transaction of the caller's.
 func (t *Table) InTx() bool { return t.inTx }
 
@@ -157,6 +164,12 @@ func (t *Table) Transaction(ctx context.Context, op *observe.Op, do func(txn.Run
 	if !t.inTx {
 		return t.retry(ctx, op, func() error { return t.OneTransaction(ctx, do) })
 	}
+	return t.InProven(ctx, op, func(r txn.Runner) error { return txn.Savepoint(ctx, r, do) })
+}
+
+// InProven runs do, which takes locks, in the transaction to which the Table is bound, after a proof that it is one: on a
+// connection alone the locks would be lost at once.
+func (t *Table) InProven(ctx context.Context, op *observe.Op, do func(txn.Runner) error) error {
 	return t.inCallers(op, func(r txn.Runner) error {
 		s, err := t.Server(ctx, r)
 		if err == nil {
@@ -165,7 +178,7 @@ func (t *Table) Transaction(ctx context.Context, op *observe.Op, do func(txn.Run
 		if err != nil {
 			return err
 		}
-		return txn.Savepoint(ctx, r, do)
+		return do(r)
 	})
 }
 

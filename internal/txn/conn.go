@@ -6,18 +6,13 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nogap-go/nogap"
 )
 
-const (
-	// resends is how often a call that wrote nothing is tried on another connection, when the pool has no idle one left.
-	// database/sql uses the same number for its own, less careful, repetitions.
-	resends = 2
-	// probeTimeout bounds what is asked of a connection after an error, to see whether it is still in order.
-	probeTimeout = 2 * time.Second
-)
+// resends is how often a call that wrote nothing is tried on another connection, when the pool has no idle one left.
+// database/sql uses the same number for its own, less careful, repetitions.
+const resends = 2
 
 // Runner runs single statements: each in a transaction of its own on a Conn, or all in one transaction, see In.
 type Runner interface {
@@ -29,6 +24,8 @@ type Runner interface {
 	// Read runs a statement that writes nothing and returns at most one row. No row is sql.ErrNoRows, several are
 	// nogap.ErrNotUnique.
 	Read(ctx context.Context, query string, args []any, dest ...any) error
+	// ReadSession is Read for what belongs to the session, such as LAST_INSERT_ID(): no other connection is asked.
+	ReadSession(ctx context.Context, query string, args []any, dest ...any) error
 	// Applied returns the error of a statement that was applied and is not what the caller may believe in: where it
 	// stands already, nogap.ErrOutcomeUnknown is wrapped with err.
 	Applied(err error) error
@@ -169,6 +166,11 @@ func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) 
 	}
 }
 
+// ReadSession runs one statement that reads something of this connection's.
+func (c *Conn) ReadSession(ctx context.Context, query string, args []any, dest ...any) error {
+	return readRow(ctx, c.conn, query, args, dest)
+}
+
 // Applied implements Runner: the statement stands.
 func (c *Conn) Applied(err error) error { return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err) }
 
@@ -304,25 +306,4 @@ func scanOne(rows *sql.Rows, dest []any) (found bool, scanErr, err error) {
 	}
 	atEnd = true
 	return found, scanErr, rows.Err()
-}
-
-// unknown marks err as one after which the write may have been applied.
-func unknown(ctx context.Context, err error) error {
-	return JoinContext(ctx, fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err))
-}
-
-// JoinContext adds the error of a context that has ended to err, which often is just what the end of the context led
-// to: a closed connection, a cancelled statement, a transaction that is over. So errors.Is(err, ctx.Err()) holds.
-func JoinContext(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	over := ctx.Err()
-	if deadline, ok := ctx.Deadline(); over == nil && ok && !time.Now().Before(deadline) {
-		over = context.DeadlineExceeded // a connection that has the same deadline may be faster than the context's timer
-	}
-	if over == nil || errors.Is(err, over) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", over, err)
 }

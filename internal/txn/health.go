@@ -5,9 +5,13 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"sync/atomic"
+	"time"
 
 	"github.com/nogap-go/nogap/internal/perdb"
 )
+
+// probeTimeout bounds what is asked of a connection to see whether it is still in order.
+const probeTimeout = 2 * time.Second
 
 // suspects counts, for each *sql.DB, the connections that are to be tried before they are used. A server that restarts
 // ends all of them, and the first write on each would have an unknown outcome.

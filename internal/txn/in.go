@@ -26,5 +26,9 @@ func (t inTx) Read(ctx context.Context, query string, args []any, dest ...any) e
 	return readRow(ctx, t.tx, query, args, dest)
 }
 
+func (t inTx) ReadSession(ctx context.Context, query string, args []any, dest ...any) error {
+	return readRow(ctx, t.tx, query, args, dest)
+}
+
 // Applied implements Runner: nothing stands before COMMIT.
 func (t inTx) Applied(err error) error { return err }

@@ -5,9 +5,12 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
+	"time"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
@@ -72,4 +75,25 @@ func driverPackage(db *sql.DB) string {
 		t = t.Elem()
 	}
 	return t.PkgPath()
+}
+
+// unknown marks err as one after which the write may have been applied.
+func unknown(ctx context.Context, err error) error {
+	return JoinContext(ctx, fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err))
+}
+
+// JoinContext adds the error of a context that has ended to err, which often is just what the end of the context led
+// to: a closed connection, a cancelled statement, a transaction that is over. So errors.Is(err, ctx.Err()) holds.
+func JoinContext(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	over := ctx.Err()
+	if deadline, ok := ctx.Deadline(); over == nil && ok && !time.Now().Before(deadline) {
+		over = context.DeadlineExceeded // a connection that has the same deadline may be faster than the context's timer
+	}
+	if over == nil || errors.Is(err, over) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", over, err)
 }

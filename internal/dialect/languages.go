@@ -1,0 +1,33 @@
+package dialect
+
+import (
+	"fmt"
+
+	"github.com/nogap-go/nogap"
+)
+
+// languages are all dialects, in the order in which an answer is shown to them: MySQL takes whatever begins with a digit.
+var languages = []*language{&postgres, &mariadb, &mysql, &sqlite}
+
+// Assume returns the server that WithDialect names. It has the capabilities that all versions of it have.
+func Assume(d nogap.Dialect) (Server, error) {
+	for _, l := range languages {
+		if l.dialect == d {
+			return l.server(l.product, ""), nil
+		}
+	}
+	return Server{}, fmt.Errorf("unknown dialect %v", d)
+}
+
+// identify reads the answer to a question.
+func identify(question, answer string) (Server, error) {
+	for _, l := range languages {
+		if l.question != question {
+			continue
+		}
+		if product, version := l.recognize(answer); product != 0 {
+			return l.server(product, version), nil
+		}
+	}
+	return Server{}, fmt.Errorf("the server calls itself %q, which is none that nogap knows; say what it speaks with WithDialect", answer)
+}
