@@ -80,7 +80,7 @@ func TestAttackEventThatUsesTheLease(t *testing.T) {
 		var lease *distlock.Lease
 		heard := make(chan error, 1)
 		locks := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.TTL(200*time.Millisecond),
-			distlock.OnEvent(func(e distlock.Event) {
+			distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 				if e.Kind == distlock.Lost {
 					lease.Until()
 					heard <- lease.Unlock(context.Background())

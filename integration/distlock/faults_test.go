@@ -367,7 +367,7 @@ func TestRestartedNodes(t *testing.T) {
 	nodes := servers.StartRedis(t, 5)
 	var lost []distlock.Event
 	var mu sync.Mutex
-	locks := newLocker(t, addrs(nodes), distlock.TTL(900*time.Millisecond), distlock.OnEvent(func(e distlock.Event) {
+	locks := newLocker(t, addrs(nodes), distlock.TTL(900*time.Millisecond), distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 		if e.Kind == distlock.Lost {
 			mu.Lock()
 			defer mu.Unlock()

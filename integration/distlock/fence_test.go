@@ -14,19 +14,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/distlock"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/integration/servers"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
-func newFence(tb testing.TB, db *sql.DB) *distlock.Fence {
+func newFence(tb testing.TB, db *sql.DB, d nogap.Dialect) *distlock.Fence {
 	tb.Helper()
 	fence, err := distlock.NewFence(db, "lock_fences")
 	require.NoError(tb, err)
 	for range 2 { // the table may exist
-		_, err = db.ExecContext(context.Background(), fence.Schema())
-		require.NoError(tb, err, fence.Schema())
+		_, err = db.ExecContext(context.Background(), fence.Schema(d))
+		require.NoError(tb, err, fence.Schema(d))
 	}
 	return fence
 }
@@ -57,7 +58,7 @@ func guarded(ctx context.Context, db *sql.DB, fence *distlock.Fence, token distl
 func TestFence(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
-		fence := newFence(t, db)
+		fence := newFence(t, db, target.Dialect)
 		_, err := db.ExecContext(t.Context(), "CREATE TABLE journal (token BIGINT)")
 		require.NoError(t, err)
 		node := servers.StartRedis(t, 1)[0]
@@ -115,7 +116,7 @@ func TestFence(t *testing.T) {
 func TestFenceKeepsOverlappingHoldersApart(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
-		fence := newFence(t, db)
+		fence := newFence(t, db, target.Dialect)
 		addr := servers.Redis(t, 1)
 		// The watchdog must not notice during the test.
 		opts := []distlock.Option{distlock.Prefix(unique(t)), distlock.TTL(time.Minute)}
@@ -194,7 +195,7 @@ func interleavings(a, b []string) [][]string {
 func TestFenceUnderConcurrentExpiry(t *testing.T) {
 	matrix.Run(t, append(matrix.Postgres()[:1:1], matrix.MariaDB()[0]), func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
-		fence := newFence(t, db)
+		fence := newFence(t, db, target.Dialect)
 		addr := servers.Redis(t, 1)
 		type write struct {
 			token  int64
@@ -258,7 +259,7 @@ func TestFenceUnderConcurrentExpiry(t *testing.T) {
 // On a Galera cluster row locks are local to a node: the holders write through different nodes.
 func TestFenceOnGalera(t *testing.T) {
 	nodes := matrix.GaleraNodes(t)
-	fences := []*distlock.Fence{newFence(t, nodes[0])}
+	fences := []*distlock.Fence{newFence(t, nodes[0], nogap.MariaDB)}
 	second, err := distlock.NewFence(nodes[1], "lock_fences")
 	require.NoError(t, err)
 	fences = append(fences, second)

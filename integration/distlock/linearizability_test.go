@@ -22,6 +22,7 @@ import (
 	"github.com/anishathalye/porcupine"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/distlock"
 	"github.com/nogap-go/nogap/integration/faultproxy"
 	"github.com/nogap-go/nogap/integration/matrix"
@@ -201,7 +202,7 @@ func TestLinearizable(t *testing.T) {
 	pg := matrix.Postgres()[0]
 	dsn := pg.DSN(t)
 	db := pg.Connect(t, dsn)
-	newFence(t, db)
+	newFence(t, db, nogap.Postgres)
 	_, err := db.ExecContext(t.Context(), "CREATE TABLE guarded (value BIGINT)")
 	require.NoError(t, err)
 	_, err = db.ExecContext(t.Context(), "INSERT INTO guarded VALUES (0)")
@@ -356,7 +357,7 @@ func TestCheckerSeesABrokenLock(t *testing.T) {
 // And it must see the late write of a lock that is held with a fence that nobody looks at.
 func TestCheckerSeesAnUnguardedWrite(t *testing.T) {
 	db := matrix.SQLite()[0].Open(t)
-	fence := newFence(t, db)
+	fence := newFence(t, db, nogap.SQLite)
 	addr := servers.Redis(t, 1)
 	for _, guard := range []bool{true, false} {
 		var history []event

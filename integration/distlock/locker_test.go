@@ -220,7 +220,7 @@ func TestHandOverInOrder(t *testing.T) {
 		var mu sync.Mutex
 		var events []distlock.Event
 		locks := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.HandOver(time.Minute),
-			distlock.OnEvent(func(e distlock.Event) {
+			distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 				mu.Lock()
 				defer mu.Unlock()
 				events = append(events, e)

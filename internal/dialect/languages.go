@@ -20,14 +20,14 @@ func Assume(d nogap.Dialect) (Server, error) {
 }
 
 // identify reads the answer to a question.
-func identify(question, answer string) (Server, error) {
+func identify(question, reply string) (Server, error) {
 	for _, l := range languages {
 		if l.question != question {
 			continue
 		}
-		if product, version := l.recognize(answer); product != 0 {
+		if product, version := l.recognize(reply); product != 0 {
 			return l.server(product, version), nil
 		}
 	}
-	return Server{}, fmt.Errorf("the server calls itself %q, which is none that nogap knows; say what it speaks with WithDialect", answer)
+	return Server{}, fmt.Errorf("the server calls itself %q, which is none that nogap knows; say what it speaks with WithDialect", reply)
 }
