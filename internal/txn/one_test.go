@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -123,6 +124,27 @@ func TestApplied(t *testing.T) {
 		require.ErrorIs(t, err, errDriver)
 		require.ErrorContains(t, err, "applied")
 		require.Equal(t, name == "Conn", errors.Is(err, nogap.ErrOutcomeUnknown))
+		require.NoError(t, db.Close())
+	}
+}
+
+// What belongs to a session is asked of no other connection.
+func TestReadSessionIsNotRepeated(t *testing.T) {
+	for _, lost := range []error{driver.ErrBadConn, io.EOF, &pgError{"FATAL", "57P01"}} {
+		server := fakedb.Recorded(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+			if c.Query == "SELECT LAST_INSERT_ID()" {
+				return fakedb.Reply{}, lost
+			}
+			return fakedb.Reply{}, nil
+		})
+		db := server.DB()
+		err := txn.With(t.Context(), db, func(c *txn.Conn) error {
+			var id int
+			return c.ReadSession(t.Context(), "SELECT LAST_INSERT_ID()", nil, &id)
+		})
+		require.ErrorIs(t, err, lost)
+		require.Equal(t, []string{"SELECT LAST_INSERT_ID()"}, server.Log())
+		require.Zero(t, db.Stats().InUse)
 		require.NoError(t, db.Close())
 	}
 }
