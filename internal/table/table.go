@@ -27,6 +27,7 @@ type Table struct {
 	source    dialect.Source
 	classify  observe.Classify
 	observers *perdb.List
+	text      string // the name as it was given, for observers
 	id        string // names the table and its key among the locks of the database
 
 	inTx  bool
@@ -68,7 +69,7 @@ func Unbound(name string, o Options) (*Table, error) {
 	if len(o.Key) == 0 {
 		o.Key, _ = dialect.Columns("id")
 	}
-	return &Table{Name: ident, Key: o.Key, classify: o.Classify, id: ident.String() + "(" + names(o.Key) + ")"}, nil
+	return &Table{Name: ident, Key: o.Key, classify: o.Classify, text: name, id: name + "(" + names(o.Key) + ")"}, nil
 }
 
 // In returns the Table whose statements are part of tx. What is no transaction is an error of all that is done with it.
@@ -81,7 +82,7 @@ func (t *Table) In(tx nogap.Tx) *Table {
 // By returns the Table with other key columns.
 func (t *Table) By(key []dialect.Ident) *Table {
 	other := *t
-	other.Key, other.id = key, t.Name.String()+"("+names(key)+")"
+	other.Key, other.id = key, t.text+"("+names(key)+")"
 	return &other
 }
 
@@ -94,7 +95,7 @@ func (t *Table) DB() *sql.DB { return t.db }
 // Operation calls f and shows it to those who observe the database, under the name of the public method, such as
 // "atomic.Decrement".
 func (t *Table) Operation(ctx context.Context, name string, f func(context.Context, *observe.Op) error) error {
-	return observe.Do(ctx, t.observers, nogap.Operation{Name: name, Table: t.Name.String()}, t.classify, f)
+	return observe.Do(ctx, t.observers, nogap.Operation{Name: name, Table: t.text}, t.classify, f)
 }
 
 // CheckKey returns an error if key can't be the key of a row.
@@ -116,13 +117,19 @@ func (t *Table) CheckKey(key []any) error {
 	return nil
 }
 
-// CheckFree returns an error if a write of the row would wait for a transaction in whose callback the call is made. In
-// the caller's own transaction it would not.
+// CheckFree returns an error if a write of the row would wait for a transaction in whose callback the call is made, and
+// which is not the one that the Table is bound to.
 func (t *Table) CheckFree(ctx context.Context, key []any) error {
-	if t.inTx || !holding.Within(ctx) {
+	if !holding.Within(ctx) {
 		return nil
 	}
-	if err := holding.Check(ctx, t.db, true, t.Lock(key)); err != nil {
+	var err error
+	if lock := t.Lock(key); t.inTx {
+		err = holding.CheckIn(ctx, t.tx, true, lock)
+	} else {
+		err = holding.Check(ctx, t.db, true, lock)
+	}
+	if err != nil {
 		return fmt.Errorf("%s at %v: %w", t.Name, key, err)
 	}
 	return nil
@@ -165,7 +172,7 @@ func (t *Table) Transaction(ctx context.Context, op *observe.Op, do func(txn.Run
 	if !t.inTx {
 		return t.retry(ctx, op, func() error { return t.OneTransaction(ctx, do) })
 	}
-	return t.InProven(ctx, op, func(r txn.Runner) error { return savepoint(ctx, r, do) })
+	return t.InProven(ctx, op, func(r txn.Runner) error { return txn.Savepoint(ctx, r, do) })
 }
 
 // InProven runs do, which takes locks, in the transaction to which the Table is bound, after a proof that it is one: on a
@@ -201,23 +208,6 @@ func (t *Table) inCallers(op *observe.Op, do func(txn.Runner) error) error {
 	}
 	op.Attempt(1)
 	return txn.LockTimeout(do(txn.In(t.tx)))
-}
-
-func savepoint(ctx context.Context, r txn.Runner, do func(txn.Runner) error) error {
-	if _, err := r.Exec(ctx, "SAVEPOINT nogap"); err != nil {
-		return err
-	}
-	if err := do(r); err != nil {
-		for _, undo := range []string{"ROLLBACK TO SAVEPOINT nogap", "RELEASE SAVEPOINT nogap"} {
-			if _, failed := r.Exec(context.WithoutCancel(ctx), undo); failed != nil {
-				// After a deadlock MySQL has neither savepoint nor transaction left.
-				return fmt.Errorf("%w (roll back: the savepoint could not be restored: %w)", err, failed)
-			}
-		}
-		return err
-	}
-	_, err := r.Exec(ctx, "RELEASE SAVEPOINT nogap")
-	return err
 }
 
 // KeyNames returns the names of the key columns, for errors.
