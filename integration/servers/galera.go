@@ -25,6 +25,7 @@ func Galera(tb testing.TB) []string {
 		if len(dsns) < 2 {
 			tb.Fatal("servers: NOGAP_GALERA_DSNS names one node; a cluster has two at least")
 		}
+		noteYours(galeraPlan(nil), &Server{DSN: dsns[0]})
 		return dsns
 	}
 	nodes, err := sharedGalera()
@@ -90,28 +91,29 @@ func galeraPlan(peer *Server) plan {
 			"--wsrep-sst-method=rsync", "--wsrep-sst-receive-address="+loopback(s.ports[sst].number),
 			"--binlog-format=ROW", "--innodb-autoinc-lock-mode=2"), nil
 	}
-	p.ready = func(ctx context.Context, s *Server) error { return galeraSynced(ctx, s.DSN, size) }
+	p.ready = func(ctx context.Context, s *Server) (string, error) { return galeraSynced(ctx, s.DSN, size) }
 	return p
 }
 
-// galeraSynced returns nil when a node takes part in a cluster of at least size nodes.
-func galeraSynced(ctx context.Context, dsn string, size int) error {
+// galeraSynced returns the version of a node that takes part in a cluster of at least size nodes.
+func galeraSynced(ctx context.Context, dsn string, size int) (version string, err error) {
 	db, err := sql.Open("mysql", dsn)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer db.Close()
-	var state string
+	var state, provider string
 	var nodes int
-	err = db.QueryRowContext(ctx, `SELECT
+	err = db.QueryRowContext(ctx, `SELECT version(),
+		(SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_provider_version'),
 		(SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_local_state_comment'),
 		(SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_cluster_size')`).
-		Scan(&state, &nodes)
+		Scan(&version, &provider, &state, &nodes)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if state != "Synced" || nodes < size {
-		return errors.New("servers: the node is " + state)
+		return "", errors.New("servers: the node is " + state)
 	}
-	return nil
+	return "Galera " + provider + " of MariaDB " + version, nil
 }

@@ -3,7 +3,9 @@
 package servers
 
 import (
+	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,11 +24,11 @@ var sharedPgBouncer = shared{variable: "NOGAP_PGBOUNCER_DSN"}
 // its arguments in one go: pgx with default_query_exec_mode=exec, lib/pq with binary_parameters=yes.
 func PgBouncer(tb testing.TB) string {
 	tb.Helper()
-	if os.Getenv(sharedPgBouncer.variable) != "" {
-		return sharedPgBouncer.dsn(tb)
+	postgres := ""
+	if os.Getenv(sharedPgBouncer.variable) == "" {
+		postgres = Postgres(tb)
 	}
-	postgres := Postgres(tb)
-	sharedPgBouncer.start = func() (*Server, error) { return start(pgbouncerPlan(postgres)) }
+	sharedPgBouncer.plan = pgbouncerPlan(postgres)
 	return sharedPgBouncer.dsn(tb)
 }
 
@@ -72,6 +74,22 @@ log_disconnections = 0
 			}
 			return []string{program, file}, nil
 		},
-		ready: pingPostgres,
+		ready: pgbouncerVersion,
 	}
+}
+
+func pgbouncerVersion(ctx context.Context, s *Server) (version string, err error) {
+	if _, err := askPostgres(ctx, s.DSN, "SELECT 1"); err != nil {
+		return "", err
+	}
+	console, err := url.Parse(s.DSN)
+	if err != nil {
+		return "", err
+	}
+	console.Path = "/pgbouncer"
+	version, err = askPostgres(ctx, console.String(), "SHOW VERSION")
+	if err != nil { // one of yours need not let everybody in there
+		return "PgBouncer", nil
+	}
+	return version, nil
 }

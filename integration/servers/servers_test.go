@@ -37,6 +37,7 @@ func TestSQLServersAnswer(t *testing.T) {
 		{"postgres/pgx", "pgx", servers.Postgres},
 		{"postgres/pq", "postgres", servers.Postgres},
 		{"mariadb", "mysql", servers.MariaDB},
+		{"mysql", "mysql", servers.MySQL},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dsn := tt.dsn(t)
@@ -57,6 +58,7 @@ func TestRestartKeepsWhatWasCommitted(t *testing.T) {
 	}{
 		{"postgres", "pgx", func(tb testing.TB) *servers.Server { return servers.StartPostgres(tb) }, ""},
 		{"mariadb", "mysql", servers.StartMariaDB, "mysql"},
+		{"mysql", "mysql", servers.StartMySQL, "mysql"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := tt.start(t)

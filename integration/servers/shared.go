@@ -8,10 +8,11 @@ import (
 	"testing"
 )
 
-// shared is a server that all tests of a test binary use, of theirs by the environment or started by the first who asks.
+// shared is a server that all tests of a test binary use, one of yours by the environment or started by the first who
+// asks.
 type shared struct {
 	variable string
-	start    func() (*Server, error)
+	plan     plan
 
 	once   sync.Once
 	server *Server
@@ -22,9 +23,10 @@ type shared struct {
 func (s *shared) dsn(tb testing.TB) string {
 	tb.Helper()
 	if dsn := os.Getenv(s.variable); dsn != "" {
+		noteYours(s.plan, &Server{DSN: dsn})
 		return dsn
 	}
-	s.once.Do(func() { s.server, s.err = s.start() })
+	s.once.Do(func() { s.server, s.err = start(s.plan) })
 	if s.err != nil {
 		tb.Fatal(s.err)
 	}
