@@ -9,30 +9,22 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 )
 
 // galeraProvider is where Debian's galera-4 keeps the library.
 const galeraProvider = "/usr/lib/galera/libgalera_smm.so"
 
-var sharedGalera = sync.OnceValues(startGalera)
+var sharedGalera = &shared{variable: "NOGAP_GALERA_DSNS", plan: galeraPlan(nil), start: startGalera}
 
 // Galera returns the DSNs of the two nodes of a MariaDB Galera cluster that the tests of this binary share.
 func Galera(tb testing.TB) []string {
 	tb.Helper()
-	if dsns := strings.Fields(os.Getenv("NOGAP_GALERA_DSNS")); len(dsns) > 0 {
-		if len(dsns) < 2 {
-			tb.Fatal("servers: NOGAP_GALERA_DSNS names one node; a cluster has two at least")
-		}
-		noteYours(galeraPlan(nil), &Server{DSN: dsns[0]})
-		return dsns
+	dsns := sharedGalera.dsns(tb)
+	if len(dsns) < 2 {
+		tb.Fatalf("servers: %s names one node; a cluster has two at least", sharedGalera.variable)
 	}
-	nodes, err := sharedGalera()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return []string{nodes[0].DSN, nodes[1].DSN}
+	return dsns
 }
 
 // StartGalera starts a cluster of two nodes for this test alone. With one of them killed the other has no quorum.

@@ -9,30 +9,27 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 )
 
-var sharedGroup = sync.OnceValues(startGroupReplication)
+// HasGroupReplication reports whether there is a MySQL to make a group of, or a group of yours in the environment.
+func HasGroupReplication() bool {
+	_, err := fetched("mysql")
+	return err == nil || os.Getenv(sharedGroup.variable) != ""
+}
+
+var sharedGroup = &shared{variable: "NOGAP_GROUP_REPLICATION_DSNS", plan: groupPlan(1, nil), start: startGroupReplication}
 
 // GroupReplication returns the DSNs of the two members of a group of MySQL servers, both of them primaries, that the
 // tests of this binary share.
 func GroupReplication(tb testing.TB) []string {
 	tb.Helper()
-	if dsns := strings.Fields(os.Getenv("NOGAP_GROUP_REPLICATION_DSNS")); len(dsns) > 0 {
-		if len(dsns) < 2 {
-			tb.Fatal("servers: NOGAP_GROUP_REPLICATION_DSNS names one member; the tests need two, both primaries")
-		}
-		noteYours(groupPlan(1, nil), &Server{DSN: dsns[0]})
-		return dsns
+	dsns := sharedGroup.dsns(tb)
+	if len(dsns) < 2 {
+		tb.Fatalf("servers: %s names one member; the tests need two, both of them primaries", sharedGroup.variable)
 	}
-	members, err := sharedGroup()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return []string{members[0].DSN, members[1].DSN}
+	return dsns
 }
 
 func startGroupReplication() ([]*Server, error) {

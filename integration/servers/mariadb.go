@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var sharedMariaDB = shared{variable: "NOGAP_MARIADB_DSN", plan: mariadbPlan}
+var sharedMariaDB = one("NOGAP_MARIADB_DSN", mariadbPlan)
 
 // MariaDB returns the DSN, for go-sql-driver, of the MariaDB server that the tests of this binary share. It names no
 // database. Take a private one, as package matrix does.

@@ -14,7 +14,7 @@ import (
 	_ "github.com/go-sql-driver/mysql"
 )
 
-var sharedMySQL = shared{variable: "NOGAP_MYSQL_DSN", plan: mysqlPlan}
+var sharedMySQL = one("NOGAP_MYSQL_DSN", mysqlPlan)
 
 // HasMySQL reports whether there is a MySQL to test on: one of yours in NOGAP_MYSQL_DSN, or the one that
 // scripts/fetch-servers.sh has fetched. Distributions such as Debian 12 package MariaDB in its stead.

@@ -9,13 +9,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 )
 
-var sharedPgBouncer = shared{variable: "NOGAP_PGBOUNCER_DSN"}
+var sharedPgBouncer struct {
+	sync.Mutex
+	*shared
+}
 
 // PgBouncer returns the URL of a PgBouncer in transaction pooling, in front of the server that Postgres returns. It
 // passes any database on.
@@ -24,11 +28,16 @@ var sharedPgBouncer = shared{variable: "NOGAP_PGBOUNCER_DSN"}
 // its arguments in one go: pgx with default_query_exec_mode=exec, lib/pq with binary_parameters=yes.
 func PgBouncer(tb testing.TB) string {
 	tb.Helper()
-	postgres := ""
-	if os.Getenv(sharedPgBouncer.variable) == "" {
-		postgres = Postgres(tb)
+	const variable = "NOGAP_PGBOUNCER_DSN"
+	sharedPgBouncer.Lock()
+	defer sharedPgBouncer.Unlock()
+	if sharedPgBouncer.shared == nil {
+		postgres := ""
+		if os.Getenv(variable) == "" {
+			postgres = Postgres(tb)
+		}
+		sharedPgBouncer.shared = one(variable, pgbouncerPlan(postgres))
 	}
-	sharedPgBouncer.plan = pgbouncerPlan(postgres)
 	return sharedPgBouncer.dsn(tb)
 }
 

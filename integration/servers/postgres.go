@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-var sharedPostgres = shared{variable: "NOGAP_POSTGRES_DSN", plan: postgresPlan}
+var sharedPostgres = one("NOGAP_POSTGRES_DSN", postgresPlan)
 
 // Postgres returns the URL of the PostgreSQL server that the tests of this binary share. Take a private database of it,
 // as package matrix does.
