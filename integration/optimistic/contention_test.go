@@ -50,7 +50,7 @@ func fight(t *testing.T, pools []*sql.DB, goroutines, each int, opts ...optimist
 const counterColumn = ", version BIGINT NOT NULL DEFAULT 0"
 
 func TestProcesses(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		for name, opts := range map[string][]optimistic.Option{"unlocked": nil, "locked": {optimistic.LockAfter(1)}} {
 			t.Run(name, func(t *testing.T) {
 				dsn := target.DSN(t)
