@@ -5,8 +5,8 @@
 #
 # They come from the Debian mirror that this machine's apt has. apt gets directories and a package database of its own,
 # and the packages are only unpacked, so nothing of the system changes, and no root is needed. The servers run with the C
-# library that they were built for. They stay in a cache: $NOGAP_SERVERS, or for root /var/cache/nogap/servers, which the
-# accounts of the servers can read, or else ${XDG_CACHE_HOME:-$HOME/.cache}/nogap/servers. What is there is not fetched
+# library that they were built for. They stay in a cache: $NOGAP_SERVERS, or for root /var/cache/nogap/servers-1, which the
+# accounts of the servers can read, or else ${XDG_CACHE_HOME:-$HOME/.cache}/nogap/servers-1. What is there is not fetched
 # again. Remove the directory to get newer ones.
 #
 # If a server can't be had, the script says why and fails. It leaves nothing half done.
@@ -20,17 +20,17 @@ fail() {
 if [ -n "${NOGAP_SERVERS:-}" ]; then
 	cache=$NOGAP_SERVERS
 elif [ "$(id -u)" -eq 0 ]; then
-	cache=/var/cache/nogap/servers
+	cache=/var/cache/nogap/servers-1
 else
-	cache=${XDG_CACHE_HOME:-$HOME/.cache}/nogap/servers
+	cache=${XDG_CACHE_HOME:-$HOME/.cache}/nogap/servers-1
 fi
 
-# package SERVER: print the package that has it.
-package() {
+# packages SERVER: print the packages that have it, one a line.
+packages() {
 	case $1 in
 	mysql) echo mysql-server-core ;;
 	postgres) echo postgresql ;;
-	mariadb) echo mariadb-server-core ;;
+	mariadb) printf '%s\n' mariadb-server-core galera-4 ;;
 	valkey) echo valkey-server ;;
 	*) fail "There is no server $1 to fetch" ;;
 	esac
@@ -155,10 +155,11 @@ initialise_mariadb() {
 
 # fetch SERVER: put it in the cache.
 fetch() {
-	local server=$1 archives=$work/archives-$1 root=$work/$1
+	local server=$1 archives=$work/archives-$1 root=$work/$1 names
+	mapfile -t names < <(packages "$server")
 	printf 'Fetching %s from %s\n' "$server" "$mirror" >&2
 	mkdir -p "$archives/partial" "$root"
-	apt-get -qq -y -d -o Dir::Cache::archives="$archives" install "$(package "$server")" >"$work/log" 2>&1 ||
+	apt-get -qq -y -d -o Dir::Cache::archives="$archives" install "${names[@]}" >"$work/log" 2>&1 ||
 		fail "$(cat "$work/log")"
 	unpack "$archives" "$root"
 	wrap "$root"
@@ -170,7 +171,7 @@ fetch() {
 umask 022 # for the accounts of the servers
 [ $# -gt 0 ] || fail "Say which servers to fetch"
 for server in "$@"; do
-	package "$server" >/dev/null
+	packages "$server" >/dev/null
 done
 missing() {
 	local server

@@ -44,9 +44,10 @@ func galera() Cluster {
 	return newCluster("galera", nogap.MariaDB, servers.Galera, "wsrep_sync_wait = 15", "wsrep_sync_wait = 0")
 }
 
-// groupReplication returns MySQL Group Replication with two primaries, and nothing where there is no MySQL.
+// groupReplication returns MySQL Group Replication with two primaries, and nothing where there is no MySQL or
+// All returns none.
 func groupReplication() []Cluster {
-	if !servers.HasGroupReplication() {
+	if servers.Newest() || !servers.HasGroupReplication() {
 		return nil
 	}
 	return []Cluster{newCluster("group-replication", nogap.MySQL, servers.GroupReplication,

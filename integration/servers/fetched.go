@@ -31,13 +31,13 @@ func fetchedDir() (string, error) {
 		return dir, nil
 	}
 	if os.Geteuid() == 0 {
-		return "/var/cache/nogap/servers", nil
+		return "/var/cache/nogap/servers-1", nil
 	}
 	if dir := os.Getenv("XDG_CACHE_HOME"); dir != "" {
-		return filepath.Join(dir, "nogap/servers"), nil
+		return filepath.Join(dir, "nogap/servers-1"), nil
 	}
 	home, err := os.UserHomeDir()
-	return filepath.Join(home, ".cache/nogap/servers"), err
+	return filepath.Join(home, ".cache/nogap/servers-1"), err
 }
 
 // Newest reports whether NOGAP_NEWEST is set. PostgreSQL, MariaDB and Redis are then servers that

@@ -62,8 +62,13 @@ func galeraPlan(peer *Server) plan {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(galeraProvider); err != nil {
-			return nil, fmt.Errorf("servers: %s is missing: install the Debian package galera-4: %w", galeraProvider, err)
+		root, err := newest("mariadb")
+		if err != nil {
+			return nil, err
+		}
+		provider := root + galeraProvider
+		if _, err := os.Stat(provider); err != nil {
+			return nil, fmt.Errorf("servers: %s is missing: install the Debian package galera-4: %w", provider, err)
 		}
 		if _, err := find("rsync", "rsync"); err != nil { // hands the data to a node that joins
 			return nil, err
@@ -77,7 +82,7 @@ func galeraPlan(peer *Server) plan {
 			"ist.recv_addr=" + loopback(s.ports[ist].number),
 			"gcache.size=16M",
 		}
-		return append(argv, "--wsrep-on=ON", "--wsrep-provider="+galeraProvider, "--wsrep-cluster-name=nogap",
+		return append(argv, "--wsrep-on=ON", "--wsrep-provider="+provider, "--wsrep-cluster-name=nogap",
 			"--wsrep-cluster-address="+cluster, "--wsrep-node-address=127.0.0.1",
 			"--wsrep-provider-options="+strings.Join(options, ";"),
 			"--wsrep-sst-method=rsync", "--wsrep-sst-receive-address="+loopback(s.ports[sst].number),
