@@ -256,17 +256,16 @@ func TestFenceUnderConcurrentExpiry(t *testing.T) {
 	})
 }
 
-// On a Galera cluster row locks are local to a node: the holders write through different nodes.
-func TestFenceOnGalera(t *testing.T) {
-	nodes := matrix.GaleraNodes(t)
-	fences := []*distlock.Fence{newFence(t, nodes[0], nogap.MariaDB)}
+// On a cluster row locks are local to a node: the holders write through different nodes.
+func TestFenceOnCluster(t *testing.T) { matrix.EachCluster(t, testFenceOnCluster) }
+
+func testFenceOnCluster(t *testing.T, cluster matrix.Cluster) {
+	nodes := cluster.Nodes(t)
+	fences := []*distlock.Fence{newFence(t, nodes[0], cluster.Dialect)}
 	second, err := distlock.NewFence(nodes[1], "lock_fences")
 	require.NoError(t, err)
 	fences = append(fences, second)
-	require.True(t, eventually(10*time.Second, func() bool {
-		_, err := nodes[1].ExecContext(t.Context(), "SELECT 1 FROM lock_fences")
-		return err == nil
-	}))
+	cluster.CatchUp(t, nodes[1])
 	locks := newLocker(t, servers.Redis(t, 1), distlock.Prefix(unique(t)))
 	var last int64
 	for i := range 20 {
