@@ -101,10 +101,9 @@ func (l *Lease) pass(next handover) {
 		l.turn.Done()
 		return
 	}
-	key := l.turn.Key()
-	l.locker.handovers.leave(key, next)
+	l.locker.handovers.leave(l.name, next)
 	l.turn.Done()
-	l.locker.handovers.sweep(key)
+	l.locker.handovers.sweep(l.name)
 }
 
 // valid reports whether the lease can be trusted at this moment.

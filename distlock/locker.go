@@ -50,10 +50,10 @@ func New(clients []redis.UniversalClient, opts ...Option) (*Locker, error) {
 		bg.Close()
 		return nil, fmt.Errorf("distlock: %w", err)
 	}
-	queue := waitqueue.New(nodes.All(), process, c.backoff, bg)
+	queue := waitqueue.New(nodes.All(), waitqueue.Config{Process: process, Prefix: c.prefix, Backoff: c.backoff}, bg)
 	return &Locker{
 		config: c, nodes: nodes, queue: queue, background: bg,
-		handovers: &handovers{queue: queue, background: bg, byKey: make(map[string]handover)},
+		handovers: &handovers{queue: queue, background: bg, byName: make(map[string]handover)},
 	}, nil
 }
 

@@ -56,7 +56,9 @@ func guarded(ctx context.Context, db *sql.DB, fence *distlock.Fence, token distl
 }
 
 func TestFence(t *testing.T) {
+	t.Parallel()
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		t.Parallel()
 		db := target.Open(t)
 		fence := newFence(t, db, target.Dialect)
 		_, err := db.ExecContext(t.Context(), "CREATE TABLE journal (token BIGINT)")
@@ -114,7 +116,9 @@ func TestFence(t *testing.T) {
 // Two holders at once, because the key vanished under the first. Every order of their steps is run. Whatever it is, no
 // write of the first may follow a write, or the token, of the second.
 func TestFenceKeepsOverlappingHoldersApart(t *testing.T) {
+	t.Parallel()
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		t.Parallel()
 		db := target.Open(t)
 		fence := newFence(t, db, target.Dialect)
 		addr := servers.Redis(t, 1)
@@ -193,7 +197,9 @@ func interleavings(a, b []string) [][]string {
 
 // The key vanishes at any moment of a Mint, not between calls only.
 func TestFenceUnderConcurrentExpiry(t *testing.T) {
+	t.Parallel()
 	matrix.Run(t, append(matrix.Postgres()[:1:1], matrix.MariaDB()[0]), func(t *testing.T, target matrix.Target) {
+		t.Parallel()
 		db := target.Open(t)
 		fence := newFence(t, db, target.Dialect)
 		addr := servers.Redis(t, 1)
@@ -257,7 +263,10 @@ func TestFenceUnderConcurrentExpiry(t *testing.T) {
 }
 
 // On a cluster row locks are local to a node: the holders write through different nodes.
-func TestFenceOnCluster(t *testing.T) { matrix.EachCluster(t, testFenceOnCluster) }
+func TestFenceOnCluster(t *testing.T) {
+	t.Parallel()
+	matrix.EachCluster(t, testFenceOnCluster)
+}
 
 func testFenceOnCluster(t *testing.T, cluster matrix.Cluster) {
 	nodes := cluster.Nodes(t)

@@ -103,7 +103,9 @@ func newQueue(t *testing.T, s *server) *Queue {
 	bg := background.New()
 	nodes, err := quorum.New([]redis.UniversalClient{client}, quorum.Config{TTL: 8 * time.Second, Timeout: time.Second}, bg)
 	require.NoError(t, err)
-	q := New(nodes.All(), "me", func(int) time.Duration { return time.Minute }, bg)
+	q := New(nodes.All(), Config{
+		Process: "me", Prefix: "lock:", Backoff: func(int) time.Duration { return time.Minute },
+	}, bg)
 	for _, sub := range q.subscriptions {
 		sub.once.Do(func() { close(sub.ready) })
 	}

@@ -2,6 +2,7 @@ package waitqueue
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"github.com/nogap-go/nogap/internal/background"
@@ -10,27 +11,37 @@ import (
 	"github.com/nogap-go/nogap/internal/quorum"
 )
 
-// Queue is where the callers of one process wait for locks, each under its key. It is made by New and safe for
-// concurrent use.
+// Queue is where the callers of one process wait for locks. It is made by New and safe for concurrent use.
 type Queue struct {
 	nodes      []*quorum.Node
 	process    string
+	prefix     string
 	backoff    backoff.Policy
 	background *background.Group
 
-	local         keyqueue.Queue[string] // the callers of this process, by key
+	local         keyqueue.Queue[string] // the callers of this process, by name
 	subscriptions []*subscription        // by node
 
 	mu    sync.Mutex
 	hints map[string]chan struct{} // by key: those who wait for another process, one caller for each lock
 }
 
-// New returns a Queue of the process with that name. policy says how long to wait where nobody will wake the process.
-func New(nodes []*quorum.Node, process string, policy backoff.Policy, bg *background.Group) *Queue {
-	q := &Queue{nodes: nodes, process: process, backoff: policy, background: bg, hints: make(map[string]chan struct{})}
+// Config says how a process waits.
+type Config struct {
+	Process string         // its name, which no other process has
+	Prefix  string         // of the names of locks, to make their keys
+	Backoff backoff.Policy // how long to wait where nobody will wake the process
+}
+
+// New returns the Queue of a process.
+func New(nodes []*quorum.Node, c Config, bg *background.Group) *Queue {
+	q := &Queue{
+		nodes: nodes, process: c.Process, prefix: c.Prefix, backoff: c.Backoff, background: bg,
+		hints: make(map[string]chan struct{}),
+	}
 	for _, n := range nodes {
 		q.subscriptions = append(q.subscriptions, &subscription{
-			client: n.Given(), channel: channel(process), background: bg, ready: make(chan struct{}),
+			client: n.Given(), channel: channel(c.Process), background: bg, ready: make(chan struct{}),
 			deliver: func(key string) { q.deliver(n, key) },
 		})
 	}
@@ -57,7 +68,7 @@ func (q *Queue) deliver(n *quorum.Node, key string) {
 	if q.tell(key) {
 		return
 	}
-	if turn, free := q.local.Try(key); free {
+	if turn, free := q.local.Try(strings.TrimPrefix(key, q.prefix)); free {
 		turn.Done()
 		q.background.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), n.Timeout())
