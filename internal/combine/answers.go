@@ -11,16 +11,16 @@ type answers[C, M any] struct {
 	finished  bool
 }
 
-// give answers the others up to the one with that number. err is why there is no outcome in their calls.
-func (a *answers[C, M]) give(upTo int, err error) {
+// give answers the others up to the one with that number.
+func (a *answers[C, M]) give(upTo int, end end) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.giveLocked(upTo, err)
+	a.giveLocked(upTo, end)
 }
 
-func (a *answers[C, M]) giveLocked(upTo int, err error) {
+func (a *answers[C, M]) giveLocked(upTo int, end end) {
 	for ; a.given < upTo; a.given++ {
-		a.others[a.given].Value.err = err
+		a.others[a.given].Value.end = end
 		a.others[a.given].Answer()
 	}
 }
@@ -33,15 +33,15 @@ func (a *answers[C, M]) abandon() bool {
 		return false
 	}
 	a.abandoned = true
-	a.giveLocked(len(a.others), errAbandoned)
+	a.giveLocked(len(a.others), abandoned)
 	return true
 }
 
-// finish gives err to those who have no answer yet. It reports false if the leader was given up in the meantime.
-func (a *answers[C, M]) finish(err error) bool {
+// finish answers those who have no answer yet. It reports false if the leader was given up in the meantime.
+func (a *answers[C, M]) finish(end end) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.finished = true
-	a.giveLocked(len(a.others), err)
+	a.giveLocked(len(a.others), end)
 	return !a.abandoned
 }

@@ -74,9 +74,28 @@ type Group[C, M any] struct {
 // member is a caller that wants a row.
 type member[C, M any] struct {
 	call  C
-	known M               // what those before it have left, once it has the turn
+	known *M              // what those before it have left, once it has the turn; nil is nothing
 	done  <-chan struct{} // closed when the caller gives up
-	err   error           // why there is no outcome in the call
+	end   end
+}
+
+// end is why a call has no outcome.
+type end uint8
+
+const (
+	done      end = iota // it has one
+	abandoned            // the goroutine that carried it out did not come back in time
+	panicked             // it panicked
+)
+
+func (e end) err() error {
+	switch e {
+	case abandoned:
+		return errAbandoned
+	case panicked:
+		return errPanicked
+	}
+	return nil
 }
 
 func (m *member[C, M]) staying() bool {
@@ -104,26 +123,22 @@ var seed = maphash.MakeSeed()
 // done. It wraps nogap.ErrOutcomeUnknown if the goroutine that carried out the batch panicked or did not come back
 // within a second after Bounds.Timeout. Only in that goroutine Do goes on to wait, or panics.
 func (g *Group[C, M]) Do(ctx context.Context, name []byte, key []any, call C) (*C, error) {
-	crowded := &g.crowded[maphash.Bytes(seed, name)%uint64(len(g.crowded))]
-	t, err := keyqueue.Join(&g.queue, name, g.bounds.MaxWaiting, member[C, M]{call: call, done: ctx.Done()})
-	if err != nil {
+	t := &turn[C, M]{Value: member[C, M]{call: call, done: ctx.Done()}}
+	if err := keyqueue.Join(&g.queue, name, g.bounds.MaxWaiting, t); err != nil {
 		return nil, err
 	}
-	switch t.Await(ctx.Done(), nil) {
+	switch t.Await(t.Value.done) {
 	case keyqueue.Left:
 		return nil, ctx.Err()
 	case keyqueue.Refused:
 		return nil, ErrClosed
 	case keyqueue.Granted:
-		if !t.Immediate() || crowded.Load() {
-			gather(t)
-		}
-		if err := g.lead(ctx, t, key, crowded); err != nil {
+		if err := g.lead(ctx, t, name, key); err != nil {
 			return nil, err
 		}
 	}
-	if t.Value.err != nil { // and who was to set the outcome may be about to
-		return nil, t.Value.err
+	if err := t.Value.end.err(); err != nil { // and who was to set the outcome may be about to
+		return nil, err
 	}
 	return &t.Value.call, nil
 }
@@ -144,7 +159,11 @@ func gather[C, M any](t *turn[C, M]) {
 
 // lead carries out the calls of all who wait, on behalf of the first of them. The error is that of a caller whose call
 // was not begun.
-func (g *Group[C, M]) lead(ctx context.Context, t *turn[C, M], key []any, crowded *atomic.Bool) error {
+func (g *Group[C, M]) lead(ctx context.Context, t *turn[C, M], name []byte, key []any) error {
+	crowded := &g.crowded[maphash.Bytes(seed, name)%uint64(len(g.crowded))]
+	if !t.Immediate() || crowded.Load() {
+		gather(t)
+	}
 	if err := ctx.Err(); err != nil {
 		t.Done()
 		return err
@@ -158,6 +177,9 @@ func (g *Group[C, M]) lead(ctx context.Context, t *turn[C, M], key []any, crowde
 	}
 	if several := len(others) > 0; several != crowded.Load() {
 		crowded.Store(several)
+	}
+	if t.Value.known == nil {
+		t.Value.known = new(M)
 	}
 	if len(others) == 0 && t.Immediate() {
 		g.alone(ctx, t, key)
@@ -174,7 +196,7 @@ func (g *Group[C, M]) alone(ctx context.Context, t *turn[C, M], key []any) {
 		pass(t)
 	}()
 	t.Limit(g.bounds.Timeout)
-	g.work.Alone(ctx, key, &t.Value.call, &t.Value.known)
+	g.work.Alone(ctx, key, &t.Value.call, t.Value.known)
 }
 
 // batch carries out a batch. The context that ends it is nobody's own.
@@ -190,7 +212,7 @@ func (g *Group[C, M]) batch(ctx context.Context, t *turn[C, M], key []any, other
 	})
 	defer func() {
 		timer.Stop()
-		if owed.finish(errPanicked) { // to nobody, unless Work panicked
+		if owed.finish(panicked) { // to nobody, unless Work panicked
 			g.flight.end()
 		} else {
 			g.flight.comeBack()
@@ -202,9 +224,9 @@ func (g *Group[C, M]) batch(ctx context.Context, t *turn[C, M], key []any, other
 	for _, other := range others {
 		calls = append(calls, &other.Value.call)
 	}
-	for done := 0; done < len(calls); {
-		done += g.work.Batch(ctx, key, calls[done:], &t.Value.known)
-		owed.give(done-1, nil) // the first call is the leader's own
+	for n := 0; n < len(calls); {
+		n += g.work.Batch(ctx, key, calls[n:], t.Value.known)
+		owed.give(n-1, done) // the first call is the leader's own
 	}
 }
 

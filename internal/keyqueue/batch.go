@@ -2,27 +2,44 @@ package keyqueue
 
 import "time"
 
-// Join puts a caller who brings value at the end of the key's line, unless as many as most wait there already: then it
-// returns ErrOverloaded. It does not wait: Await does. If nobody held the key, the caller has the turn.
+// Join puts a new turn at the end of the key's line, unless as many as most wait there already: then it returns
+// ErrOverloaded. It does not wait: Await does. If nobody held the key, the turn has come.
 //
-// The key is a string's bytes, of which Join makes a string for the first caller alone.
-func Join[V any](q *QueueOf[string, V], key []byte, most int, value V) (*TurnOf[string, V], error) {
+// The key is the bytes of a string, which is made for the first caller alone.
+func Join[V any](q *QueueOf[string, V], key []byte, most int, turn *TurnOf[string, V]) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	turn.joined = true
 	l := q.lines[string(key)]
-	var turn *TurnOf[string, V]
 	switch {
 	case q.closed:
-		return nil, ErrClosed
+		return ErrClosed
 	case l == nil:
-		turn = q.open(string(key))
+		q.open(new(line[string, V]), string(key), turn)
 	case l.waiting >= most:
-		return nil, ErrOverloaded
+		return ErrOverloaded
 	default:
-		turn = l.push()
+		l.push(turn)
 	}
-	turn.Value, turn.joined = value, true
-	return turn, nil
+	return nil
+}
+
+// Await waits until it is decided what becomes of the caller, and returns that. When done is closed first, the caller
+// leaves the line, unless the holder has collected it: then Await goes on to wait for the answer.
+func (t *TurnOf[K, V]) Await(done <-chan struct{}) Fate {
+	if t.ready == nil {
+		return Granted
+	}
+	select {
+	case <-t.ready:
+		return t.fate
+	case <-done:
+	}
+	if t.leave() {
+		return Left
+	}
+	<-t.ready
+	return t.fate
 }
 
 // Immediate reports whether nobody held the key when the turn's caller came.

@@ -50,7 +50,7 @@ type line[K comparable, V any] struct {
 	timer        *time.Timer   // ends it
 }
 
-// TurnOf is the right to go on with a key, or to wait for that. Done must be called to let the next caller in.
+// TurnOf is the right to go on with a key, once it has come. Done must be called to let the next caller in.
 type TurnOf[K comparable, V any] struct {
 	// Value is what the caller brought along.
 	Value V
@@ -93,14 +93,17 @@ func (q *QueueOf[K, V]) WaitOr(ctx context.Context, stop <-chan struct{}, key K)
 	if err != nil || turn.ready == nil {
 		return turn, err
 	}
-	switch turn.Await(ctx.Done(), stop) {
-	case Refused:
-		return nil, ErrClosed
-	case Left:
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
+	select {
+	case <-turn.ready:
+	case <-ctx.Done():
+		turn.leave()
+		return nil, ctx.Err()
+	case <-stop:
+		turn.leave()
 		return nil, ErrStopped
+	}
+	if turn.fate == Refused {
+		return nil, ErrClosed
 	}
 	// The context may have ended at the same moment.
 	if err := ctx.Err(); err != nil {
@@ -164,38 +167,38 @@ func (q *QueueOf[K, V]) enter(key K, wait bool) (*TurnOf[K, V], error) {
 	case q.closed:
 		return nil, ErrClosed
 	case l == nil:
-		return q.open(key), nil
+		var first struct { // one allocation for what would be two
+			turn TurnOf[K, V]
+			line line[K, V]
+		}
+		q.open(&first.line, key, &first.turn)
+		return &first.turn, nil
 	case !wait:
 		return nil, nil
 	}
-	return l.push(), nil
+	turn := new(TurnOf[K, V])
+	l.push(turn)
+	return turn, nil
 }
 
-// open makes a line for the key, and returns its first turn. The queue is locked.
-func (q *QueueOf[K, V]) open(key K) *TurnOf[K, V] {
-	var first struct { // one allocation for what would be two
-		turn TurnOf[K, V]
-		line line[K, V]
-	}
-	turn, l := &first.turn, &first.line
-	turn.line, turn.fate = l, Granted
-	l.queue, l.key, l.holder, l.last = q, key, turn, turn
+// open makes l the key's line, and gives t the turn. The queue is locked.
+func (q *QueueOf[K, V]) open(l *line[K, V], key K, t *TurnOf[K, V]) {
+	t.line, t.fate = l, Granted
+	l.queue, l.key, l.holder, l.last = q, key, t, t
 	if q.lines == nil {
 		q.lines = make(map[K]*line[K, V])
 	}
 	q.lines[key] = l
 	q.peak = max(q.peak, len(q.lines))
-	return turn
 }
 
-// push puts a new turn at the end of the line. The queue is locked.
-func (l *line[K, V]) push() *TurnOf[K, V] {
-	turn := &TurnOf[K, V]{line: l, prev: l.last, ready: make(chan struct{})}
-	l.last.next = turn
-	l.last = turn
+// push puts t at the end of the line. The queue is locked.
+func (l *line[K, V]) push(t *TurnOf[K, V]) {
+	t.line, t.prev, t.ready = l, l.last, make(chan struct{})
+	l.last.next = t
+	l.last = t
 	l.waiting++
 	l.watch()
-	return turn
 }
 
 // unlink takes a turn that waits out of the line, for the reason given. The queue is locked.
@@ -222,25 +225,6 @@ func (l *line[K, V]) watch() {
 	if l.limit > 0 && l.waiting > 0 && l.timer == nil {
 		l.timer = time.AfterFunc(l.limit, l.holder.Done)
 	}
-}
-
-// Await waits until it is decided what becomes of the caller, and returns that. When done or stop is closed first, the
-// caller leaves the line, unless the holder has collected it: then Await goes on to wait for the answer.
-func (t *TurnOf[K, V]) Await(done, stop <-chan struct{}) Fate {
-	if t.ready == nil {
-		return Granted
-	}
-	select {
-	case <-t.ready:
-		return t.fate
-	case <-done:
-	case <-stop:
-	}
-	if t.leave() {
-		return Left
-	}
-	<-t.ready
-	return t.fate
 }
 
 // leave takes a caller that gave up out of the line, or passes its turn on if it has come in the meantime. It reports

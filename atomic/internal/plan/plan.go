@@ -5,7 +5,7 @@ package plan
 import "math"
 
 // Op is what a call does.
-type Op int
+type Op uint8
 
 // The calls of a Counter.
 const (
@@ -17,12 +17,11 @@ const (
 // Call is what one caller asks for, and what came of it.
 type Call struct {
 	Op
+	Granted  bool
+	Apart    bool // it was made by itself and not as part of a plan
 	N, Limit Level
-
-	Granted bool
-	Level   Level // what the call left, or what was in its way
-	Err     error // why there is neither
-	Apart   bool  // it was made by itself and not as part of a plan
+	Level    Level // what the call left, or what was in its way
+	Err      error // why there is neither
 }
 
 // Known is what is known about an integer. The zero Known is nothing.
