@@ -25,6 +25,14 @@ func (op *Op) Attempt(n int) {
 	}
 }
 
+// Attempts returns the number of the last attempt.
+func (op *Op) Attempts() int {
+	if op == nil {
+		return 0
+	}
+	return op.result.Attempts
+}
+
 // Waited adds to the time that the operation has waited.
 func (op *Op) Waited(d time.Duration) {
 	if op != nil {
