@@ -202,9 +202,6 @@ func TestInTransaction(t *testing.T) {
 	require.NoError(t, tx.Rollback())
 	require.Equal(t, []string{"BEGIN", loadItem, swapItem, peekItem, swapItem, "ROLLBACK"}, s.statements())
 
-	_, err = items.WithTx(nil).Get(t.Context(), 42)
-	require.ErrorContains(t, err, "no transaction")
-	require.ErrorContains(t, items.WithTx(nil).Update(t.Context(), &Item{42, 1, 8}), "no transaction")
 }
 
 func TestBadCalls(t *testing.T) {
@@ -223,9 +220,10 @@ func TestBadCalls(t *testing.T) {
 	add(nil, items.Update(t.Context(), nil))
 	add(nil, items.Delete(t.Context(), nil))
 	for _, err := range errs {
-		require.ErrorContains(t, err, `optimistic: table "items"`)
+		require.ErrorContains(t, err, "optimistic: ")
+		require.ErrorContains(t, err, "items")
 	}
-	require.ErrorContains(t, errs[2], `"id" is NULL`)
+	require.ErrorContains(t, errs[2], "items.id is NULL")
 	require.Empty(t, s.statements())
 }
 
