@@ -22,6 +22,8 @@ type Table struct {
 	Name dialect.Ident
 	// Key are the columns that identify a row, together.
 	Key []dialect.Ident
+	// Policy says how often Statement and Transaction try, and how long they wait in between.
+	Policy txn.Policy
 
 	db        *sql.DB
 	source    dialect.Source
@@ -41,6 +43,8 @@ type Options struct {
 	Key []dialect.Ident
 	// Dialect is what the server is said to speak; zero if it is to be asked.
 	Dialect nogap.Dialect
+	// Policy is that of Statement and Transaction.
+	Policy txn.Policy
 	// Classify names the outcome of the user package's own errors, for observers.
 	Classify observe.Classify
 }
@@ -69,7 +73,9 @@ func Unbound(name string, o Options) (*Table, error) {
 	if len(o.Key) == 0 {
 		o.Key, _ = dialect.Columns("id")
 	}
-	return &Table{Name: ident, Key: o.Key, classify: o.Classify, text: name, id: name + "(" + names(o.Key) + ")"}, nil
+	return &Table{
+		Name: ident, Key: o.Key, Policy: o.Policy, classify: o.Classify, text: name, id: name + "(" + names(o.Key) + ")",
+	}, nil
 }
 
 // In returns the Table whose statements are part of tx. What is no transaction is an error of all that is done with it.
@@ -161,9 +167,15 @@ func (t *Table) Statement(ctx context.Context, op *observe.Op, do func(txn.Runne
 	if t.inTx {
 		return t.inCallers(op, do)
 	}
-	return t.retry(ctx, op, func() error {
-		return txn.With(ctx, t.db, func(c *txn.Conn) error { return do(c) })
-	})
+	return t.retry(ctx, op, func() error { return t.OneStatement(ctx, do) })
+}
+
+// OneStatement runs do as Statement does, but once. It is for those who start again with a read of their own.
+func (t *Table) OneStatement(ctx context.Context, do func(txn.Runner) error) error {
+	if t.inTx {
+		return t.inCallers(nil, do)
+	}
+	return txn.LockTimeout(txn.With(ctx, t.db, func(c *txn.Conn) error { return do(c) }))
 }
 
 // Transaction runs do, which sends several statements of which all or none take effect. In the caller's transaction a
@@ -196,7 +208,7 @@ func (t *Table) OneTransaction(ctx context.Context, do func(txn.Runner) error) e
 }
 
 func (t *Table) retry(ctx context.Context, op *observe.Op, do func() error) error {
-	return txn.LockTimeout(txn.Retry{}.Do(ctx, func(n int) error {
+	return txn.LockTimeout(txn.Retry{Policy: t.Policy}.Do(ctx, func(n int) error {
 		op.Attempt(n)
 		return do()
 	}))
