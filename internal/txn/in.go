@@ -3,13 +3,33 @@ package txn
 import (
 	"context"
 	"database/sql"
+	"reflect"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/nogap-go/nogap"
 )
 
 // In returns the Runner whose statements are part of tx. Nothing is retried there, since only the owner of a
 // transaction may run it again, and no outcome is unknown before its COMMIT.
-func In(tx nogap.Tx) Runner { return inTx{tx} }
+func In(tx nogap.Tx) Runner { return inTx{unprepared(tx)} }
+
+// unprepared returns the transaction in a *gorm.PreparedStmtTX, and any other tx as it is. GORM would prepare each
+// statement, and MySQL refuses to prepare a SAVEPOINT.
+func unprepared(tx nogap.Tx) nogap.Tx {
+	switch tx.(type) {
+	case *sql.Tx, *sqlx.Tx:
+		return tx
+	}
+	v := reflect.Indirect(reflect.ValueOf(tx))
+	if !v.IsValid() || v.Type().PkgPath() != "gorm.io/gorm" || v.Type().Name() != "PreparedStmtTX" {
+		return tx
+	}
+	if inner, ok := v.FieldByName("Tx").Interface().(nogap.Tx); ok {
+		return inner
+	}
+	return tx
+}
 
 type inTx struct{ tx nogap.Tx }
 
