@@ -47,7 +47,7 @@ func Savepoint(ctx context.Context, r Runner, do func(Runner) error) error {
 // once, and half of several statements could stand. It costs two round trips, but nothing for the types whose name says
 // it.
 func ProveTx(ctx context.Context, tx nogap.Tx, s dialect.Server) error {
-	switch unprepared(tx).(type) {
+	switch unwrap(tx).(type) {
 	case *sql.Tx, *sqlx.Tx:
 		return nil
 	}
