@@ -169,7 +169,11 @@ func (g *Group[C, M]) lead(ctx context.Context, t *turn[C, M], name []byte, key 
 		return err
 	}
 	g.flight.begin()
-	others, err := t.Collect(g.bounds.MaxBatch-1, (*member[C, M]).staying)
+	limit := time.Duration(0)
+	if t.Immediate() { // it may be alone, with a context that has no end, so it is the turn that ends
+		limit = g.bounds.Timeout
+	}
+	others, err := t.Collect(g.bounds.MaxBatch-1, (*member[C, M]).staying, limit)
 	if err != nil {
 		g.flight.end()
 		t.Done()
@@ -189,13 +193,12 @@ func (g *Group[C, M]) lead(ctx context.Context, t *turn[C, M], name []byte, key 
 	return nil
 }
 
-// alone carries out a caller's own call. The context may have no end, so it is the turn that ends.
+// alone carries out a caller's own call.
 func (g *Group[C, M]) alone(ctx context.Context, t *turn[C, M], key []any) {
 	defer func() { // also if the driver panics
 		g.flight.end()
 		pass(t)
 	}()
-	t.Limit(g.bounds.Timeout)
 	g.work.Alone(ctx, key, &t.Value.call, t.Value.known)
 }
 

@@ -15,7 +15,7 @@ func Join[V any](q *QueueOf[string, V], key []byte, most int, turn *TurnOf[strin
 	case q.closed:
 		return ErrClosed
 	case l == nil:
-		q.open(new(line[string, V]), string(key), turn)
+		q.open(string(key), turn)
 	case l.waiting >= most:
 		return ErrOverloaded
 	default:
@@ -56,27 +56,35 @@ func (t *TurnOf[K, V]) Behind() int {
 // Collect takes the first callers of Join that wait behind the holder out of the line, up to most of them, in their
 // order. It leaves out those whom wanted rejects, and goes no further than to a caller of Wait. Who was collected can't
 // leave any more, and must be answered. Collect returns ErrClosed if the queue has been closed. It is for the holder of
-// the turn alone.
+// the turn alone, once.
+//
+// If it collects nobody and limit is positive, the turn ends when somebody has waited for it for that long.
 //
 // wanted is called while the queue is locked.
-func (t *TurnOf[K, V]) Collect(most int, wanted func(*V) bool) (batch []*TurnOf[K, V], err error) {
+func (t *TurnOf[K, V]) Collect(most int, wanted func(*V) bool, limit time.Duration) (batch []*TurnOf[K, V], err error) {
 	l := t.line
 	l.queue.mu.Lock()
 	defer l.queue.mu.Unlock()
-	if l.queue.closed {
+	switch {
+	case l.queue.closed:
 		return nil, ErrClosed
-	}
-	if t.next == nil || most <= 0 {
+	case t.done:
 		return nil, nil
 	}
-	batch = make([]*TurnOf[K, V], 0, min(l.waiting, most))
 	for w := t.next; w != nil && w.joined && len(batch) < most; {
 		next := w.next
 		if wanted(&w.Value) {
+			if batch == nil {
+				batch = make([]*TurnOf[K, V], 0, min(l.waiting, most))
+			}
 			l.unlink(w, Collected)
 			batch = append(batch, w)
 		}
 		w = next
+	}
+	if batch == nil {
+		l.limit = limit
+		l.watch()
 	}
 	return batch, nil
 }
@@ -84,17 +92,6 @@ func (t *TurnOf[K, V]) Collect(most int, wanted func(*V) bool) (batch []*TurnOf[
 // Answer ends the waiting of a caller that was collected. It must be called once, after what the caller is told has been
 // put into Value.
 func (t *TurnOf[K, V]) Answer() { close(t.ready) }
-
-// Limit ends the turn when somebody has waited for it for so long. It is for the holder of the turn alone, once.
-func (t *TurnOf[K, V]) Limit(d time.Duration) {
-	q := t.line.queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if !t.done {
-		t.line.limit = d
-		t.line.watch()
-	}
-}
 
 // Pass is Done for a holder that leaves something to the next one: leave may put it into that one's Value. It is not
 // called if nobody waits, or if the turn has ended already.

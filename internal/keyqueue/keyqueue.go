@@ -36,13 +36,14 @@ var (
 type QueueOf[K comparable, V any] struct {
 	mu     sync.Mutex
 	lines  map[K]*line[K, V]
-	peak   int // the most keys that lines has held since it was made
+	spare  *line[K, V] // a line that is used no more, for the next key
+	peak   int         // the most keys that lines has held since it was made
 	closed bool
 }
 
 // line is a doubly linked list: the holder of the turn, and those who wait behind it.
 type line[K comparable, V any] struct {
-	queue        *QueueOf[K, V]
+	queue        *QueueOf[K, V] // always the same
 	key          K
 	holder, last *TurnOf[K, V]
 	waiting      int           // those behind the holder
@@ -167,12 +168,9 @@ func (q *QueueOf[K, V]) enter(key K, wait bool) (*TurnOf[K, V], error) {
 	case q.closed:
 		return nil, ErrClosed
 	case l == nil:
-		var first struct { // one allocation for what would be two
-			turn TurnOf[K, V]
-			line line[K, V]
-		}
-		q.open(&first.line, key, &first.turn)
-		return &first.turn, nil
+		turn := new(TurnOf[K, V])
+		q.open(key, turn)
+		return turn, nil
 	case !wait:
 		return nil, nil
 	}
@@ -181,10 +179,14 @@ func (q *QueueOf[K, V]) enter(key K, wait bool) (*TurnOf[K, V], error) {
 	return turn, nil
 }
 
-// open makes l the key's line, and gives t the turn. The queue is locked.
-func (q *QueueOf[K, V]) open(l *line[K, V], key K, t *TurnOf[K, V]) {
+// open makes a line for the key, and gives t the turn. The queue is locked.
+func (q *QueueOf[K, V]) open(key K, t *TurnOf[K, V]) {
+	l := q.spare
+	if q.spare = nil; l == nil {
+		l = &line[K, V]{queue: q}
+	}
+	l.key, l.holder, l.last = key, t, t
 	t.line, t.fate = l, Granted
-	l.queue, l.key, l.holder, l.last = q, key, t, t
 	if q.lines == nil {
 		q.lines = make(map[K]*line[K, V])
 	}
@@ -265,9 +267,12 @@ func (t *TurnOf[K, V]) end() {
 	}
 	l.limit, l.timer, l.holder = 0, nil, next
 	if next == nil {
-		l.last = nil
-		delete(l.queue.lines, l.key)
-		l.queue.shrink()
+		q := l.queue
+		delete(q.lines, l.key)
+		q.shrink()
+		var none K
+		l.key, l.last = none, nil
+		q.spare = l
 		return
 	}
 	// A finished turn that somebody keeps must not keep those that came after it alive.
