@@ -23,7 +23,7 @@ func (w *versionedWrite) confirm(ctx context.Context, err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmTimeout)
 	defer cancel()
-	there, failed := w.version(ctx, txn.Pool{DB: t.DB()}, w.sql.version)
+	there, failed := w.currentVersion(ctx, txn.Pool{DB: t.DB()}, w.sql.version)
 	if failed != nil || !t.kind.equal(there.Interface(), w.next.Interface()) {
 		return err
 	}

@@ -17,13 +17,13 @@ import (
 
 // mapping says which field of T holds which column. The rules are sqlx's.
 type mapping struct {
-	all     []column // what is read, in the order of the fields
-	key     []column // in the order of WithKey
-	version column
-	data    []column // what Update writes besides the version: all but the key and the version
+	all     []mappedColumn // what is read, in the order of the fields
+	key     []mappedColumn // in the order of WithKey
+	version mappedColumn
+	data    []mappedColumn // what Update writes besides the version: all but the key and the version
 }
 
-type column struct {
+type mappedColumn struct {
 	name  dialect.Ident
 	index []int
 	typ   reflect.Type
@@ -53,7 +53,7 @@ func newMapping(t reflect.Type, key []dialect.Ident, version dialect.Ident) (m m
 		m.key = append(m.key, c)
 	}
 	for _, c := range m.all {
-		is := func(k column) bool { return k.name.String() == c.name.String() }
+		is := func(k mappedColumn) bool { return k.name.String() == c.name.String() }
 		if !is(m.version) && !slices.ContainsFunc(m.key, is) {
 			m.data = append(m.data, c)
 		}
@@ -62,13 +62,13 @@ func newMapping(t reflect.Type, key []dialect.Ident, version dialect.Ident) (m m
 }
 
 // column returns the column of that name. what says what it is for.
-func (m mapping) column(t reflect.Type, what string, name dialect.Ident) (column, error) {
+func (m mapping) column(t reflect.Type, what string, name dialect.Ident) (mappedColumn, error) {
 	for _, c := range m.all {
 		if c.name.String() == name.String() {
 			return c, nil
 		}
 	}
-	return column{}, fmt.Errorf("%v has no field for the %s column %q", t, what, name)
+	return mappedColumn{}, fmt.Errorf("%v has no field for the %s column %q", t, what, name)
 }
 
 func (m mapping) keyNames() []dialect.Ident {
@@ -80,12 +80,12 @@ func (m mapping) keyNames() []dialect.Ident {
 }
 
 // columnsOf returns the columns of a struct, in the order of its fields.
-func columnsOf(t reflect.Type) ([]column, error) {
+func columnsOf(t reflect.Type) ([]mappedColumn, error) {
 	if t.Kind() != reflect.Struct || isScalar(t) {
 		return nil, fmt.Errorf("%v is not a struct with a field for each column", t)
 	}
 	fields := reflectx.NewMapperFunc("db", sqlx.NameMapper).TypeMap(t)
-	var all []column
+	var all []mappedColumn
 	for _, f := range fields.Index {
 		if strings.Contains(f.Path, ".") {
 			continue // part of a value, such as sql.NullString
@@ -104,9 +104,9 @@ func columnsOf(t reflect.Type) ([]column, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%v: field %s: %w", t, f.Field.Name, err)
 		}
-		all = append(all, column{name, f.Index, f.Field.Type})
+		all = append(all, mappedColumn{name, f.Index, f.Field.Type})
 	}
-	slices.SortFunc(all, func(a, b column) int { return slices.Compare(a.index, b.index) })
+	slices.SortFunc(all, func(a, b mappedColumn) int { return slices.Compare(a.index, b.index) })
 	return all, nil
 }
 
@@ -127,7 +127,7 @@ func isScalar(t reflect.Type) bool {
 }
 
 // pointer returns what the column of a row is scanned to. Embedded pointers on the way are allocated.
-func (c column) pointer(item reflect.Value) any {
+func (c mappedColumn) pointer(item reflect.Value) any {
 	if len(c.index) == 1 {
 		return item.Field(c.index[0]).Addr().Interface()
 	}
@@ -135,7 +135,7 @@ func (c column) pointer(item reflect.Value) any {
 }
 
 // get returns what the column's field holds: nil, which is NULL, behind an embedded pointer that is nil.
-func (c column) get(item reflect.Value) any {
+func (c mappedColumn) get(item reflect.Value) any {
 	if len(c.index) == 1 {
 		return item.Field(c.index[0]).Interface()
 	}

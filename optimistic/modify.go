@@ -108,7 +108,7 @@ func (m *modification[T]) untilWon(ctx context.Context) error {
 	}))
 }
 
-// pause waits between attempts. Who has waited in the queue does not meet its rivals again, and need not wait longer.
+// pause waits between attempts. A caller that has waited in the queue does not wait for the backoff as well.
 func (m *modification[T]) pause(ctx context.Context, lost int) error {
 	if waited, err := m.caller.requeue(ctx); waited || err != nil {
 		return err

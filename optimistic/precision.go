@@ -13,7 +13,7 @@ import (
 // checkVersion returns an error if the server cannot compare this kind of version. For a timestamp it asks how precise
 // the column is, once: a column that keeps seconds would store two versions of the same second as one, and the second
 // writer's condition would hold.
-func checkVersion(ctx context.Context, r dialect.Reader, s dialect.Server, table dialect.Ident, version column, k versionKind) error {
+func checkVersion(ctx context.Context, r dialect.Reader, s dialect.Server, table dialect.Ident, version mappedColumn, k versionKind) error {
 	switch {
 	case k == xminVersion && s.SystemVersion == "":
 		return fmt.Errorf("%v has no xmin", s)

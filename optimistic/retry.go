@@ -11,8 +11,8 @@ import (
 // RetryOnVersionConflict calls fn until it returns something else than a conflict, and returns that. It is for
 // hand-written SQL; Table.Modify is the same with the SQL written for you.
 //
-// fn is one whole attempt: it reads, decides, and writes on the condition that what it read still holds. It returns
-// ErrVersionConflict when it does not. It may run many times, and at once for several callers. If it uses a transaction
+// fn is one whole attempt: it reads, decides, and writes on the condition that nobody else wrote in between. If somebody
+// did, it returns ErrVersionConflict. It may run many times, and at once for several callers. If it uses a transaction
 // then it must begin and end it itself.
 //
 // It is called again after an error in which errors.Is finds ErrVersionConflict, and after one with which the server asks
@@ -25,7 +25,7 @@ import (
 // the number of attempts, and wraps what fn returned last. If ctx ends, no further attempt starts, and the error
 // satisfies errors.Is for ctx's error as well.
 //
-// It has no *sql.DB, so no nogap.Observer sees it.
+// It has no *sql.DB, so no nogap.Observer sees it; what fn calls is seen.
 func RetryOnVersionConflict(ctx context.Context, fn func(ctx context.Context) error, opts ...RetryOption) error {
 	if fn == nil {
 		return fail(errors.New("the function to retry is nil"))

@@ -18,8 +18,8 @@ const (
 	callbackTime = 100 * time.Millisecond
 )
 
-// rowQueue is where callers of one process queue for rows that they have been fighting over. Until a write has been lost
-// nobody queues, and nobody pays more than a look at one number.
+// rowQueue is where callers of one process queue for rows that several of them write. Until a write has been lost nobody
+// queues, and a caller only reads one number.
 type rowQueue struct {
 	turns keyqueue.Queue[string]
 	// contenders counts the callers who queue, or have queued, because somebody else wrote their row.

@@ -109,7 +109,7 @@ func (t *Table[T]) update(ctx context.Context, op *observe.Op, item *T) error {
 		return t.t.at(w.key(), err)
 	}
 	if err := w.confirm(ctx, w.send(ctx, op, (*versionedWrite).update)); err != nil {
-		return t.t.at(w.key(), err)
+		return err
 	}
 	w.storeVersion(row)
 	return nil
@@ -131,5 +131,5 @@ func (t *Table[T]) delete(ctx context.Context, op *observe.Op, item *T) error {
 	if err != nil {
 		return err
 	}
-	return t.t.at(w.key(), w.send(ctx, op, (*versionedWrite).delete))
+	return w.send(ctx, op, (*versionedWrite).delete)
 }

@@ -86,7 +86,7 @@ func (w *versionedWrite) setColumns(item reflect.Value) error {
 }
 
 // send makes the write by update or delete. It makes it again if the server asks for that after it has undone it, unless
-// the transaction is the caller's.
+// the transaction is the caller's. Its errors say which row they are about.
 func (w *versionedWrite) send(
 	ctx context.Context, op *observe.Op, how func(*versionedWrite, context.Context, txn.Runner) error,
 ) error {
@@ -98,13 +98,13 @@ func (w *versionedWrite) send(
 	if w.sql, err = t.statements(ctx); err != nil {
 		return err
 	}
-	return t.Statement(ctx, op, func(r txn.Runner) error {
+	return t.at(w.key(), t.Statement(ctx, op, func(r txn.Runner) error {
 		err := how(w, ctx, r)
 		if err == errStale {
 			return w.explain(ctx, r, 1)
 		}
 		return err
-	})
+	}))
 }
 
 // update writes the row. It returns errStale if the row does not have the version any more.
@@ -176,7 +176,7 @@ func (w *versionedWrite) respell(ctx context.Context, r txn.Runner, err error) b
 // explain returns the error of a write whose condition no row met, as its caller's attempt number n: the row is gone, or
 // it has another version.
 func (w *versionedWrite) explain(ctx context.Context, r txn.Runner, n int) error {
-	there, err := w.version(ctx, r, w.sql.latestVersion)
+	there, err := w.currentVersion(ctx, r, w.sql.latestVersion)
 	switch {
 	case err == nil && w.sql.latestLocks:
 		w.table.Wrote(ctx, w.key()) // not written, but locked like a row that is
@@ -192,8 +192,8 @@ func (w *versionedWrite) explain(ctx context.Context, r txn.Runner, n int) error
 	return w.conflict(n)
 }
 
-// version reads the version that the row has now.
-func (w *versionedWrite) version(ctx context.Context, r dialect.Reader, q dialect.Statement) (reflect.Value, error) {
+// currentVersion reads the version that the row has now.
+func (w *versionedWrite) currentVersion(ctx context.Context, r dialect.Reader, q dialect.Statement) (reflect.Value, error) {
 	there := reflect.New(w.table.columns.version.typ)
 	err := r.Read(ctx, q.Text, q.Args(w.key()), there.Interface())
 	return there.Elem(), err

@@ -27,7 +27,7 @@ const (
 )
 
 // kindOf finds the kind of version that a field can hold.
-func kindOf(c column) (versionKind, error) {
+func kindOf(c mappedColumn) (versionKind, error) {
 	t := base(c.typ)
 	if c.name.String() == "xmin" {
 		switch t.Kind() {
