@@ -53,7 +53,10 @@ func Claim[T any](ctx context.Context, db *sql.DB, queue Queue, fn func(ctx cont
 	if fn == nil {
 		return fail(errNoCallback)
 	}
-	c, given, err := configure(opts, "Claim", "NoWait", "Timeout", "ForShare", "ForKeyShare")
+	c, given, err := configure(opts)
+	if err == nil {
+		err = given.Refuse("Claim", "NoWait", "Timeout", "ForShare", "ForKeyShare")
+	}
 	if err == nil {
 		err = queue.check()
 	}

@@ -51,6 +51,9 @@ func rowLocks(t *table.Table, keys []any) (locks []lock, at []int, err error) {
 			return nil, nil, err
 		}
 	}
+	if len(asked) == 1 {
+		return asked, []int{0}, nil
+	}
 	locks = slices.Clone(asked)
 	slices.SortFunc(locks, byKey)
 	locks = slices.CompactFunc(locks, func(a, b lock) bool { return a.Lock == b.Lock })

@@ -28,7 +28,10 @@ import (
 // is put back after the statement. That can't be done if the context that the transaction was begun with ends at the
 // same time, so begin it with another one than ctx if connections are shared with code that relies on the setting.
 func LockRow[T any](ctx context.Context, tx nogap.Tx, row Row, opts ...Option) (item *T, err error) {
-	c, _, err := configure(opts, "LockRow", "Isolation", "MaxAttempts", "Backoff")
+	c, given, err := configure(opts)
+	if err == nil {
+		err = given.Refuse("LockRow", "Isolation", "MaxAttempts", "Backoff")
+	}
 	if err == nil {
 		err = txn.CheckTx(tx)
 	}

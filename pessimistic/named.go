@@ -31,7 +31,10 @@ import (
 //
 // ForNoKeyUpdate, ForShare and ForKeyShare are not options of WithNamedLock.
 func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx context.Context, tx *sqlx.Tx) error, opts ...Option) error {
-	c, _, err := configure(opts, "WithNamedLock", "ForNoKeyUpdate", "ForShare", "ForKeyShare")
+	c, given, err := configure(opts)
+	if err == nil {
+		err = given.Refuse("WithNamedLock", "ForNoKeyUpdate", "ForShare", "ForKeyShare")
+	}
 	switch {
 	case fn == nil:
 		err = errNoCallback
@@ -51,7 +54,7 @@ func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx con
 		}
 		l := lock{Lock: holding.Lock{Key: name}, name: name}
 		s.what, s.locks, s.callback = l, []lock{l}, fn
-		if s.acquire, err = namedLock(s.server, databaseOf(db), c.isolation, l); err != nil {
+		if s.acquire, err = namedLock(s.server, s.known, c.isolation, l); err != nil {
 			return fail(err)
 		}
 		return s.run(ctx)

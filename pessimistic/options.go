@@ -34,13 +34,10 @@ type config struct {
 	dialect   nogap.Dialect
 }
 
-// configure applies the options, and refuses those of which the call has no use.
-func configure(opts []Option, call string, useless ...string) (config, option.Given, error) {
+// configure applies the options.
+func configure(opts []Option) (config, option.Given, error) {
 	var c config
 	given, err := option.Apply(&c, opts, Option.option)
-	if err == nil {
-		err = given.Refuse(call, useless...)
-	}
 	if err == nil && c.noWait && c.timeout > 0 {
 		err = errors.New("NoWait and Timeout contradict each other")
 	}

@@ -52,5 +52,5 @@ func WithRowLock[T any](ctx context.Context, db *sql.DB, row Row, fn func(ctx co
 	}
 	rows := Rows{Table: row.Table, Keys: []any{row.Key}, KeyColumns: row.KeyColumns, Columns: row.Columns}
 	one := func(ctx context.Context, tx *sqlx.Tx, items []*T) error { return fn(ctx, tx, items[0]) }
-	return withRows(ctx, "WithRowLock", db, rows, one, opts)
+	return withRows(ctx, "pessimistic.WithRowLock", db, rows, one, opts)
 }

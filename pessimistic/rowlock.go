@@ -13,11 +13,11 @@ import (
 	"github.com/nogap-go/nogap/internal/table"
 )
 
-// withRows locks rows and calls fn with them, for the public method of that name.
+// withRows locks rows and calls fn with them. operation is the name for observers.
 func withRows[T any](
-	ctx context.Context, method string, db *sql.DB, rows Rows, fn func(context.Context, *sqlx.Tx, []*T) error, opts []Option,
+	ctx context.Context, operation string, db *sql.DB, rows Rows, fn func(context.Context, *sqlx.Tx, []*T) error, opts []Option,
 ) error {
-	c, _, err := configure(opts, method)
+	c, _, err := configure(opts)
 	if err != nil {
 		return fail(err)
 	}
@@ -25,12 +25,12 @@ func withRows[T any](
 	if err != nil {
 		return fail(err)
 	}
-	return t.Operation(ctx, "pessimistic."+method, func(ctx context.Context, op *observe.Op) error {
+	return t.Operation(ctx, operation, func(ctx context.Context, op *observe.Op) error {
 		locks, at, err := rowLocks(t, rows.Keys)
 		if err != nil {
 			return fail(err)
 		}
-		s, err := newSection(ctx, op, db, c)
+		s, err := newSection(ctx, op, t.DB(), c)
 		if err != nil {
 			return fail(err)
 		}

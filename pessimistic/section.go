@@ -16,6 +16,7 @@ import (
 type section struct {
 	config
 	db     *sql.DB
+	known  *database
 	server dialect.Server
 	waited waited
 
@@ -27,7 +28,7 @@ type section struct {
 
 func newSection(ctx context.Context, op *observe.Op, db *sql.DB, c config) (*section, error) {
 	server, err := serverOf(ctx, db, c.dialect)
-	return &section{config: c, db: db, server: server, waited: waited{op: op}}, err
+	return &section{config: c, db: db, known: databaseOf(db), server: server, waited: waited{op: op}}, err
 }
 
 // run takes the locks in this process, and then, in a transaction of every attempt, those in the server. With them it

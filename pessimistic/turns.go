@@ -41,7 +41,7 @@ func (s *section) takeTurns(ctx context.Context) (got turns, _ error) {
 }
 
 func (s *section) takeTurn(ctx context.Context, l lock) (*keyqueue.Turn[holding.Lock], error) {
-	callers := &databaseOf(s.db).callers
+	callers := &s.known.callers
 	if s.noWait {
 		if turn, free := callers.Try(l.Lock); free {
 			return turn, nil

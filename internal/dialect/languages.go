@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/nogap-go/nogap"
 )
@@ -11,13 +12,21 @@ var languages = []*language{&postgres, &mariadb, &mysql, &sqlite}
 
 // Assume returns the server that WithDialect names. It has the capabilities that all versions of it have.
 func Assume(d nogap.Dialect) (Server, error) {
-	for _, l := range languages {
-		if l.dialect == d {
-			return l.server(l.product, ""), nil
-		}
+	s, ok := assumed()[d]
+	if !ok {
+		return Server{}, fmt.Errorf("unknown dialect %v", d)
 	}
-	return Server{}, fmt.Errorf("unknown dialect %v", d)
+	return s, nil
 }
+
+// assumed are the servers that Assume returns. They are made once, since some callers say with every call what theirs is.
+var assumed = sync.OnceValue(func() map[nogap.Dialect]Server {
+	servers := make(map[nogap.Dialect]Server)
+	for _, l := range languages {
+		servers[l.dialect] = l.server(l.product, "")
+	}
+	return servers
+})
 
 // identify reads the answer to a question.
 func identify(question, reply string) (Server, error) {

@@ -16,10 +16,13 @@ var errNilTx = errors.New("the transaction is nil")
 // CheckTx returns an error if tx is no transaction, as far as its type tells: a nil, a pool, or a wrapper that changes
 // the statements. Nothing is sent.
 func CheckTx(tx nogap.Tx) error {
-	v := reflect.ValueOf(tx)
-	if wrapper, wraps := tx.(*sqlx.Tx); wraps && (wrapper == nil || wrapper.Tx == nil) {
-		return errNilTx
+	if tx, ok := tx.(*sqlx.Tx); ok && tx != nil {
+		return CheckTx(tx.Tx)
 	}
+	if tx, ok := tx.(*sql.Tx); ok && tx != nil {
+		return nil
+	}
+	v := reflect.ValueOf(tx)
 	switch v.Kind() {
 	case reflect.Invalid:
 		return errNilTx
