@@ -12,15 +12,15 @@ type answers[C, M any] struct {
 }
 
 // give answers the others up to the one with that number.
-func (a *answers[C, M]) give(upTo int, end end) {
+func (a *answers[C, M]) give(upTo int, how ending) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.giveLocked(upTo, end)
+	a.giveLocked(upTo, how)
 }
 
-func (a *answers[C, M]) giveLocked(upTo int, end end) {
+func (a *answers[C, M]) giveLocked(upTo int, how ending) {
 	for ; a.given < upTo; a.given++ {
-		a.others[a.given].Value.end = end
+		a.others[a.given].Value.ending = how
 		a.others[a.given].Answer()
 	}
 }
@@ -38,10 +38,10 @@ func (a *answers[C, M]) abandon() bool {
 }
 
 // finish answers those who have no answer yet. It reports false if the leader was given up in the meantime.
-func (a *answers[C, M]) finish(end end) bool {
+func (a *answers[C, M]) finish(how ending) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.finished = true
-	a.giveLocked(len(a.others), end)
+	a.giveLocked(len(a.others), how)
 	return !a.abandoned
 }

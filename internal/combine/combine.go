@@ -76,19 +76,19 @@ type member[C, M any] struct {
 	call  C
 	known *M              // what those before it have left, once it has the turn; nil is nothing
 	done  <-chan struct{} // closed when the caller gives up
-	end   end
+	ending
 }
 
-// end is why a call has no outcome.
-type end uint8
+// ending is how a call ended.
+type ending uint8
 
 const (
-	done      end = iota // it has one
-	abandoned            // the goroutine that carried it out did not come back in time
-	panicked             // it panicked
+	carriedOut ending = iota // its outcome is in the call
+	abandoned                // the goroutine that carried it out did not come back in time
+	panicked                 // that goroutine panicked
 )
 
-func (e end) err() error {
+func (e ending) err() error {
 	switch e {
 	case abandoned:
 		return errAbandoned
@@ -137,7 +137,7 @@ func (g *Group[C, M]) Do(ctx context.Context, name []byte, key []any, call C) (*
 			return nil, err
 		}
 	}
-	if err := t.Value.end.err(); err != nil { // and who was to set the outcome may be about to
+	if err := t.Value.err(); err != nil { // and who was to set the outcome may be about to
 		return nil, err
 	}
 	return &t.Value.call, nil
@@ -229,7 +229,7 @@ func (g *Group[C, M]) batch(ctx context.Context, t *turn[C, M], key []any, other
 	}
 	for n := 0; n < len(calls); {
 		n += g.work.Batch(ctx, key, calls[n:], t.Value.known)
-		owed.give(n-1, done) // the first call is the leader's own
+		owed.give(n-1, carriedOut) // the first call is the leader's own
 	}
 }
 
