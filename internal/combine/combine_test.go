@@ -174,6 +174,76 @@ func TestPanicOfTheLeader(t *testing.T) {
 	})
 }
 
+// The row goes on at once, and the call is over.
+func TestPanicOfACallerAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		turns := 0
+		g := combine.New(&sum{before: func(context.Context, int) {
+			<-hold
+			if turns++; turns == 1 {
+				panic("alone")
+			}
+		}}, bounds())
+		errs, panics := make([]error, 2), make([]any, 2)
+		for i := range errs {
+			go func() {
+				defer func() { panics[i] = recover() }()
+				_, errs[i] = do(t.Context(), g, 1)
+			}()
+			synctest.Wait()
+		}
+		start := time.Now()
+		close(hold)
+		synctest.Wait()
+		require.Equal(t, []any{"alone", nil}, panics)
+		require.NoError(t, errs[1])
+		require.NoError(t, g.Close())
+		require.Zero(t, time.Since(start))
+	})
+}
+
+// A batch that comes back at the moment at which it is abandoned is one or the other.
+func TestBackAtTheLastMoment(t *testing.T) {
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			hold := make(chan struct{})
+			turns := 0
+			g := combine.New(&sum{before: func(context.Context, int) {
+				if turns++; turns == 1 {
+					<-hold
+				} else {
+					time.Sleep(time.Minute + time.Second)
+				}
+			}}, bounds())
+			errs := make([]error, 3)
+			for i := range errs {
+				go func() { _, errs[i] = do(t.Context(), g, 1) }()
+				synctest.Wait()
+			}
+			close(hold)
+			time.Sleep(time.Hour)
+			synctest.Wait()
+			require.NoError(t, errors.Join(errs[:2]...))
+			if errs[2] != nil {
+				require.ErrorIs(t, errs[2], nogap.ErrOutcomeUnknown)
+			}
+			require.NoError(t, g.Close())
+		})
+	}
+}
+
+func TestCloseOfAnIdleGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		g := combine.New(&sum{}, bounds())
+		require.NoError(t, g.Close())
+		require.NoError(t, g.Close())
+		require.ErrorIs(t, g.Apart(func() { t.Error("made after Close") }), combine.ErrClosed)
+		require.Zero(t, time.Since(start))
+	})
+}
+
 // Close comes at any moment: a call was carried out or refused, and after Close none is.
 func TestHammerOfClose(t *testing.T) {
 	for range 300 {

@@ -101,7 +101,7 @@ func (t *TurnOf[K, V]) Pass(leave func(next *V)) {
 	q := t.line.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !t.done && t.next != nil {
+	if t.next != nil { // which a turn that has ended never has
 		leave(&t.next.Value)
 	}
 	t.end()
