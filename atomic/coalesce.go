@@ -164,10 +164,10 @@ func (c *Coalescer[N]) call(ctx context.Context, op *observe.Op, kind plan.Op, n
 	if err != nil {
 		return value, c.failed(key, err)
 	}
-	if op != nil {
+	if began := call.Trace.Began; op != nil && !began.IsZero() {
 		op.Batched(call.Trace.Calls)
 		op.Attempt(call.Trace.Attempts)
-		op.Waited(call.Trace.Began.Sub(came))
+		op.Waited(began.Sub(came))
 	}
 	return c.outcome(call, key)
 }

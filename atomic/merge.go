@@ -91,21 +91,25 @@ var errMissed = errors.New("the row keeps changing")
 
 // Batch carries out the first calls, as many as go into one statement. It keeps known up to date.
 func (m *merger[N]) Batch(ctx context.Context, key []any, calls []*plan.Call, known *plan.Known) (done int) {
+	var op observe.Op
 	began := time.Now()
+	defer func() {
+		for _, call := range calls[:done] {
+			if !call.Apart {
+				call.Trace = plan.Trace{Began: began, Calls: done, Attempts: op.Attempts()}
+			}
+		}
+	}()
 	q, err := m.statements(ctx)
 	if err != nil {
 		return failAll(calls, err)
 	}
-	var op observe.Op
 	b := batch[N]{mergedSQL: q, column: &m.counter.column, key: key, calls: calls, known: known}
 	err = m.counter.t.Statement(ctx, &op, func(r txn.Runner) error { return b.try(ctx, r) })
 	if errors.Is(err, errMissed) {
 		err = m.counter.t.Transaction(ctx, &op, func(r txn.Runner) error { return b.tryLocked(ctx, r) })
 	}
 	planned := calls[:b.plan.Calls]
-	for _, call := range planned {
-		call.Trace = plan.Trace{Began: began, Calls: len(planned), Attempts: op.Attempts()}
-	}
 	switch {
 	case err == nil && len(planned) == 0:
 		return m.oneByOne(ctx, key, calls[:1], known)
