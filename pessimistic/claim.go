@@ -81,7 +81,7 @@ func Claim[T any](ctx context.Context, db *sql.DB, queue Queue, fn func(ctx cont
 		}
 		query := selects.from(s.server, t) + queue.end(clause)
 		var jobs []*T
-		s.what = lock{table: t.Name.String()} // which rows it will be nobody knows
+		s.what = &lock{table: t.Name.String()} // which rows it will be nobody knows
 		s.acquire = func(ctx context.Context, inServer *session) (err error) {
 			jobs, err = claimRows[T](ctx, inServer, s.what, t, query, queue.Args)
 			return err
@@ -104,7 +104,7 @@ func skipLocked(s dialect.Server, mode dialect.LockMode) (clause string, err err
 }
 
 // claimRows locks and reads the next rows.
-func claimRows[T any](ctx context.Context, s *session, l lock, t *table.Table, query string, args []any) (jobs []*T, err error) {
+func claimRows[T any](ctx context.Context, s *session, l *lock, t *table.Table, query string, args []any) (jobs []*T, err error) {
 	err = s.waitFor(ctx, l, t.Name, func(prefix string) (err error) {
 		jobs, err = scanAll[T](ctx, s.tx, prefix+query, args)
 		return err

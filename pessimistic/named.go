@@ -52,8 +52,8 @@ func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx con
 		if err != nil {
 			return fail(err)
 		}
-		l := lock{Lock: holding.Lock{Key: name}, name: name}
-		s.what, s.locks, s.callback = l, []lock{l}, fn
+		l := &lock{Lock: holding.Lock{Key: name}, name: name}
+		s.what, s.locks, s.callback = l, []*lock{l}, fn
 		if s.acquire, err = namedLock(s.server, s.known, c.isolation, l); err != nil {
 			return fail(err)
 		}
@@ -62,7 +62,7 @@ func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx con
 }
 
 // namedLock returns what takes the lock in the server.
-func namedLock(s dialect.Server, d *database, level sql.IsolationLevel, l lock) (func(context.Context, *session) error, error) {
+func namedLock(s dialect.Server, d *database, level sql.IsolationLevel, l *lock) (func(context.Context, *session) error, error) {
 	switch s.NamedLocks {
 	case dialect.AdvisoryLocks:
 		if level == sql.LevelRepeatableRead {
@@ -84,7 +84,7 @@ var errStaleSnapshot = errors.New("under REPEATABLE READ the transaction would s
 
 // advisoryLock takes a lock that ends with the transaction. One that ends with the session would be stranded behind a
 // PgBouncer that pools transactions.
-func (s *session) advisoryLock(ctx context.Context, l lock) error {
+func (s *session) advisoryLock(ctx context.Context, l *lock) error {
 	sum := sha256.Sum256([]byte("nogap/pessimistic/" + l.name))
 	id := int64(binary.BigEndian.Uint64(sum[:8]))
 	// The level may be the server's default. It is asked for in the same statement, which costs nothing.
@@ -113,7 +113,7 @@ func (s *session) advisoryLock(ctx context.Context, l lock) error {
 const lockName = "CONCAT('nogap:', LEFT(SHA2(CONCAT(COALESCE(DATABASE(), ''), '/', ?), 256), 40))"
 
 // userLock takes a lock of the session, and sees to it that the end of the transaction is its end.
-func (s *session) userLock(ctx context.Context, d *database, l lock) error {
+func (s *session) userLock(ctx context.Context, d *database, l *lock) error {
 	galera, err := false, error(nil)
 	if s.server.MayBeGalera {
 		galera, err = d.isGalera(ctx, s.tx)

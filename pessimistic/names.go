@@ -60,7 +60,7 @@ type selects struct {
 	columns []dialect.Ident // all if there are none
 
 	mu    sync.RWMutex
-	built map[variant]dialect.Statement
+	built map[variant]*dialect.Statement
 }
 
 type variant struct {
@@ -69,7 +69,7 @@ type variant struct {
 }
 
 // one returns the SELECT of one row with the clause that locks it.
-func (q *selects) one(s dialect.Server, t *table.Table, clause string) dialect.Statement {
+func (q *selects) one(s dialect.Server, t *table.Table, clause string) *dialect.Statement {
 	v := variant{s.Dialect, clause}
 	q.mu.RLock()
 	st, ok := q.built[v]
@@ -77,14 +77,14 @@ func (q *selects) one(s dialect.Server, t *table.Table, clause string) dialect.S
 	if ok {
 		return st
 	}
-	st = s.Compile(q.from(s, t) + " WHERE " + s.Equals(t.Key, 1) + clause)
+	compiled := s.Compile(q.from(s, t) + " WHERE " + s.Equals(t.Key, 1) + clause)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.built == nil {
-		q.built = make(map[variant]dialect.Statement)
+		q.built = make(map[variant]*dialect.Statement)
 	}
-	q.built[v] = st
-	return st
+	q.built[v] = &compiled
+	return &compiled
 }
 
 // from returns the beginning of a SELECT.

@@ -50,7 +50,7 @@ func WithRowLock[T any](ctx context.Context, db *sql.DB, row Row, fn func(ctx co
 	if fn == nil {
 		return fail(errNoCallback)
 	}
-	rows := Rows{Table: row.Table, Keys: []any{row.Key}, KeyColumns: row.KeyColumns, Columns: row.Columns}
+	rows := &Rows{Table: row.Table, Keys: []any{row.Key}, KeyColumns: row.KeyColumns, Columns: row.Columns}
 	one := func(ctx context.Context, tx *sqlx.Tx, items []*T) error { return fn(ctx, tx, items[0]) }
 	return withRows(ctx, "pessimistic.WithRowLock", db, rows, one, opts)
 }

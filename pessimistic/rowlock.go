@@ -15,7 +15,7 @@ import (
 
 // withRows locks rows and calls fn with them. operation is the name for observers.
 func withRows[T any](
-	ctx context.Context, operation string, db *sql.DB, rows Rows, fn func(context.Context, *sqlx.Tx, []*T) error, opts []Option,
+	ctx context.Context, operation string, db *sql.DB, rows *Rows, fn func(context.Context, *sqlx.Tx, []*T) error, opts []Option,
 ) error {
 	c, _, err := configure(opts)
 	if err != nil {
@@ -52,7 +52,7 @@ func withRows[T any](
 
 // lockAll locks and reads rows, one by one in the order of the locks, and returns them in that of at.
 func lockAll[T any](
-	ctx context.Context, s *session, t *table.Table, query dialect.Statement, locks []lock, at []int,
+	ctx context.Context, s *session, t *table.Table, query *dialect.Statement, locks []*lock, at []int,
 ) (items []*T, err error) {
 	found := make([]*T, len(locks))
 	for i, l := range locks {
@@ -67,7 +67,7 @@ func lockAll[T any](
 }
 
 // lockOne locks and reads one row.
-func lockOne[T any](ctx context.Context, s *session, t *table.Table, query dialect.Statement, l lock) (*T, error) {
+func lockOne[T any](ctx context.Context, s *session, t *table.Table, query *dialect.Statement, l *lock) (*T, error) {
 	var items []*T
 	look := func(prefix string) (err error) {
 		items, err = scanAll[T](ctx, s.tx, prefix+query.Text, query.Args(l.key))

@@ -25,5 +25,5 @@ func WithRowLocks[T any](ctx context.Context, db *sql.DB, rows Rows, fn func(ctx
 	if fn == nil {
 		return fail(errNoCallback)
 	}
-	return withRows(ctx, "pessimistic.WithRowLocks", db, rows, fn, opts)
+	return withRows(ctx, "pessimistic.WithRowLocks", db, &rows, fn, opts)
 }

@@ -20,8 +20,8 @@ type section struct {
 	server dialect.Server
 	waited waited
 
-	what     lock                                        // for the errors of what comes before the first lock
-	locks    []lock                                      // those that are known by name, in the order in which they are taken
+	what     *lock                                       // for the errors of what comes before the first lock
+	locks    []*lock                                     // those that are known by name, in the order in which they are taken
 	acquire  func(ctx context.Context, s *session) error // takes them in the server
 	callback func(ctx context.Context, tx *sqlx.Tx) error
 }
@@ -35,8 +35,9 @@ func newSection(ctx context.Context, op *observe.Op, db *sql.DB, c config) (*sec
 // calls the callback.
 func (s *section) run(ctx context.Context) error {
 	if !s.server.RowLocks { // every lock is that of the whole database
-		s.what.Lock = holding.Lock{}
-		s.locks = []lock{s.what}
+		whole := *s.what
+		whole.Lock = holding.Lock{}
+		s.what, s.locks = &whole, []*lock{&whole}
 	}
 	if err := s.checkFree(ctx); err != nil {
 		return fail(err)

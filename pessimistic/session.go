@@ -31,7 +31,7 @@ type session struct {
 
 // explain turns the server's word for a lock that was not acquired into the caller's: the servers use the same codes for
 // NOWAIT and for a timeout. A busy SQLite is asked again, unless there is a timeout.
-func (s *session) explain(l lock, err error) error {
+func (s *session) explain(l *lock, err error) error {
 	m := sqlerr.Of(err)
 	switch {
 	case err == nil:

@@ -40,7 +40,7 @@ func (s *section) takeTurns(ctx context.Context) (got turns, _ error) {
 	return got, nil
 }
 
-func (s *section) takeTurn(ctx context.Context, l lock) (*keyqueue.Turn[holding.Lock], error) {
+func (s *section) takeTurn(ctx context.Context, l *lock) (*keyqueue.Turn[holding.Lock], error) {
 	callers := &s.known.callers
 	if s.noWait {
 		if turn, free := callers.Try(l.Lock); free {

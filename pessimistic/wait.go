@@ -12,7 +12,7 @@ import (
 
 // waitFor runs a statement that takes a lock, so that it waits no longer than what is left of the timeout. query is given
 // what to put in front of its statement.
-func (s *session) waitFor(ctx context.Context, l lock, table dialect.Ident, query func(prefix string) error) error {
+func (s *session) waitFor(ctx context.Context, l *lock, table dialect.Ident, query func(prefix string) error) error {
 	if !s.server.RowLocks {
 		if err := s.writeLock(ctx, table); err != nil {
 			return s.explain(l, err)

@@ -15,7 +15,7 @@ const busySlice = 50 * time.Millisecond
 
 // begin opens a transaction on a connection. Where there is one write lock it prepares the connection for writeLock first,
 // because BEGIN already takes the lock if the driver was told to send BEGIN IMMEDIATE. The errors of that name l.
-func (s *session) begin(ctx context.Context, l lock, conn querier, open func() error) error {
+func (s *session) begin(ctx context.Context, l *lock, conn querier, open func() error) error {
 	if s.server.RowLocks {
 		return open()
 	}
