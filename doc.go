@@ -1,8 +1,8 @@
 // Package nogap closes the gap between a read and the write that is decided from it.
 //
-// Some bugs throw no error and pass every test: two requests read the same row, both decide, both write. Stock goes
-// negative, a balance goes wrong, a post is liked twice. Each statement is right alone; the bug lives between them. The
-// packages below are the cures. Each takes the *sql.DB, or the Redis clients, that the service has already:
+// Some bugs cause no error and pass every test: two requests read the same row, both decide, both write. Stock becomes
+// negative, a balance is wrong, a post is liked twice. Each statement is right alone; the bug is between them. The packages
+// below are the cures. Each takes the *sql.DB, or the Redis clients, that the service already has:
 //
 //   - [github.com/nogap-go/nogap/atomic] closes the gap: one guarded statement. For counters, sets and states; the one
 //     to reach for first.
@@ -13,7 +13,7 @@
 //   - [github.com/nogap-go/nogap/distlock] holds the gap shut across servers: a Redis lock with a fencing token, for work
 //     that no one database guards.
 //
-// This package itself holds only what they share: [Dialect] and [ErrOutcomeUnknown].
+// This package has what they share: [Dialect], [Tx], [Key], the errors, [Retryable] and [Observe].
 //
 // # Which one
 //
@@ -28,14 +28,47 @@
 //
 // # Guarantees
 //
-// Nothing is ever written twice. A statement or a COMMIT that may have reached the server is not sent again: if its
-// answer is lost the error is [ErrOutcomeUnknown], wrapped around the cause. Any other error of a write means that it was
-// not applied. (In a transaction of the caller's own, and under a distlock, COMMIT is the caller's.) What the server itself has undone, such as the loser of a deadlock, is run again, with jittered backoff.
+// Nothing is written twice. A statement or a COMMIT that may have reached the server is not sent again: if its answer is
+// lost, the error is [ErrOutcomeUnknown], wrapped around the cause. Any other error of a write means that it was not
+// applied. (In a transaction of the caller's own, and under a distlock, COMMIT is the caller's.) What the server itself has
+// undone, such as the loser of a deadlock, is run again, with a random and growing pause.
 //
 // A missing row is sql.ErrNoRows, wrapped. When a context ends, the error satisfies errors.Is with the context's error.
 // A panic in a callback rolls back and goes on with its own value. No connection leaks on any path.
 //
 // Identifiers are validated and quoted; values are always bound parameters.
+//
+// # Together in one transaction
+//
+// The packages compose: what writes a row has WithTx, which takes any open transaction of the same database ([Tx]). In a
+// callback of package pessimistic that is the callback's tx:
+//
+//	err := pessimistic.WithRowLock(ctx, db, pessimistic.Row{Table: "accounts", Key: id},
+//		func(ctx context.Context, tx *sqlx.Tx, account *Account) error {
+//			…
+//			_, err := stock.WithTx(tx).Decrement(ctx, 1, sku)
+//			return err
+//		})
+//
+// A call without WithTx(tx) uses another connection. For a row that the callback's transaction has locked, it would wait
+// for a transaction that waits for it. Such a call is an error at once, if it is given the callback's ctx. On SQLite, where
+// a transaction locks the whole database, that is so for every write.
+//
+// # Errors
+//
+//	ErrOutcomeUnknown    the write may have been applied: read the row before you write again
+//	ErrRetriesExhausted  every attempt lost against others; nothing was written
+//	ErrLockTimeout       a lock was not acquired in time; nothing was written
+//	ErrNotUnique         several rows have the key
+//	sql.ErrNoRows        there is no such row
+//
+// Each package adds errors of its own for what it refuses. In a loop around a transaction of your own, [Retryable] tells
+// which errors are worth another attempt.
+//
+// # Seeing what happens
+//
+// [Observe] shows every operation on a *sql.DB to an [Observer]: its name, its table, how it ended, how many attempts it
+// took and how long it waited. A distlock.Locker takes an Observer, too.
 //
 // # Databases
 //

@@ -88,6 +88,5 @@ func Retryable(err error) bool {
 			return false
 		}
 	}
-	m := sqlerr.Of(err)
-	return m.Has(sqlerr.Retry) && !m.Has(sqlerr.LockTimeout)
+	return sqlerr.Of(err).Has(sqlerr.Retry)
 }

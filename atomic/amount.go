@@ -7,54 +7,24 @@ import (
 	"math"
 	"math/big"
 	"reflect"
-	"strconv"
 
-	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 )
 
-// number is how the values of a Go type travel to and from a column.
-type number int
-
-const (
-	exact    number = iota // anything else: strings, decimal types, floats
-	signed                 // int, int64 and smaller, uint32 and smaller
-	unsigned               // uint, uint64
-	verbatim               // not a number: bound as it is
-)
-
-func numberOf[N any]() number {
+// numberOf returns how the values of N travel to and from a column.
+func numberOf[N any]() dialect.Number {
 	t := reflect.TypeFor[N]()
 	if t.Implements(reflect.TypeFor[driver.Valuer]()) || reflect.PointerTo(t).Implements(reflect.TypeFor[sql.Scanner]()) {
-		return exact
+		return dialect.Decimal
 	}
 	switch t.Kind() {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint8, reflect.Uint16, reflect.Uint32:
-		return signed
+		return dialect.Signed
 	case reflect.Uint, reflect.Uint64, reflect.Uintptr:
-		return unsigned
+		return dialect.Unsigned
 	}
-	return exact
-}
-
-// param returns the template of a bound amount, typed so that the server computes with it as exactly as with the column.
-func (n number) param(s dialect.Server, index int) string {
-	p := "{" + strconv.Itoa(index) + "}"
-	switch {
-	case s.Dialect == nogap.Postgres && n == signed:
-		// Otherwise it takes the column's type, and an amount beyond an INTEGER is refused by the driver.
-		return "CAST(" + p + " AS BIGINT)"
-	case s.Dialect == nogap.Postgres && n == unsigned:
-		return "CAST(" + p + " AS NUMERIC)"
-	case s.IsMySQL() && n == exact:
-		// Otherwise DECIMAL meets a string, and both become DOUBLE. 30 is the largest scale that there is.
-		return "CAST(" + p + " AS DECIMAL(65,30))"
-	case s.Dialect == nogap.SQLite && n == exact:
-		// Otherwise a text is greater than every number, unless a column stands on the other side.
-		return "(" + p + " + 0)"
-	}
-	return p
+	return dialect.Decimal
 }
 
 // sign returns -1, 0 or 1 for an amount, or an error if it is no number.

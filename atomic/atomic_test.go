@@ -29,12 +29,12 @@ func TestConstructorsRefuseBadInput(t *testing.T) {
 		_, err := atomic.NewCounter[int64](db, table, column, opts...)
 		return err
 	}
-	set := func(args ...any) error {
-		_, err := atomic.NewSet(db, "likes", args...)
+	set := func(columns []string, opts ...atomic.Option) error {
+		_, err := atomic.NewSet(db, "likes", columns, opts...)
 		return err
 	}
 	_, nilDB := atomic.NewCounter[int64](nil, "items", "stock")
-	_, nilSet := atomic.NewSet(nil, "likes", "post_id")
+	_, nilSet := atomic.NewSet(nil, "likes", []string{"post_id"})
 	_, nilState := atomic.NewState[string](nil, "orders", "status")
 	tests := []struct {
 		err  error
@@ -55,11 +55,11 @@ func TestConstructorsRefuseBadInput(t *testing.T) {
 		{counter("items", "stock", atomic.WithDialect(0)), "unknown dialect"},
 		{counter("items", "stock", atomic.WithDialect(99)), "Dialect(99)"},
 		{counter("items", "stock", nil), "nil"},
-		{set(), "NewSet names no column"},
-		{set("post_id", atomic.WithKey("user_id")), "WithKey is not for a Set"},
-		{set("post_id", 7), "not int"},
-		{set("post_id", "post_id"), "given twice"},
-		{set("post_id", atomic.WithDialect(99)), "Dialect(99)"},
+		{counter("items", "stock", atomic.WithKey("a"), atomic.WithKey("b")), "WithKey is given twice"},
+		{set(nil), "NewSet names no column"},
+		{set([]string{"post_id"}, atomic.WithKey("user_id")), "WithKey is not an option of NewSet"},
+		{set([]string{"post_id", "post_id"}), "given twice"},
+		{set([]string{"post_id"}, atomic.WithDialect(99)), "Dialect(99)"},
 	}
 	for _, tt := range tests {
 		require.ErrorContains(t, tt.err, tt.want)
@@ -69,7 +69,7 @@ func TestConstructorsRefuseBadInput(t *testing.T) {
 
 func TestNilTransaction(t *testing.T) {
 	_, err := newStock[int64](t, instant(t)).WithTx(nil).DecrementIfPositive(t.Context(), "sku-1")
-	require.ErrorContains(t, err, "transaction given to WithTx is nil")
+	require.ErrorContains(t, err, "the transaction is nil")
 }
 
 func TestStatements(t *testing.T) {

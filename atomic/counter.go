@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -25,7 +27,11 @@ import (
 // If ctx ends, the error satisfies errors.Is with ctx's error. If that happens, or the connection is lost, while the
 // statement is under way, the error is nogap.ErrOutcomeUnknown too. Deadlocks, serialization failures and a busy SQLite
 // are tried again, with jittered backoff, until ctx ends or 50 attempts have failed, which is ErrRetriesExhausted; WithTx
-// never tries again.
+// never tries again. A row that is locked for longer than the server lets statements wait is nogap.ErrLockTimeout. If
+// several rows have the key, the error is nogap.ErrNotUnique.
+//
+// Called in a callback of nogap for a row that the callback's transaction has locked, a method returns an error at once:
+// it would wait for that transaction. Use WithTx with the callback's tx there.
 //
 // A Counter is safe for concurrent use.
 type Counter[N any] struct {
@@ -46,32 +52,30 @@ func NewCounter[N any](db *sql.DB, table, column string, opts ...Option) (*Count
 // is ever tried again there: after an error that is neither a *RefusedError nor sql.ErrNoRows, roll tx back, and run all
 // of it again if the server asks for that. (PostgreSQL does so under REPEATABLE READ if the row has changed since the
 // transaction's first statement, with 40001; MariaDB from 11.6.2 on with 1020.) It is as safe for concurrent use as tx is.
-func (c *Counter[N]) WithTx(tx *sql.Tx) *Counter[N] {
-	inTx := *c
-	inTx.table = c.within(tx)
-	return &inTx
-}
+//
+// What is no transaction (nil, a *sql.DB, …; see nogap.Tx) is an error of every method, and nothing is sent.
+func (c *Counter[N]) WithTx(tx nogap.Tx) *Counter[N] { return &Counter[N]{c.in(tx)} }
 
 // DecrementIfPositive takes 1 if there is 1 to take, and returns what is left. Otherwise the error is ErrInsufficient.
 func (c *Counter[N]) DecrementIfPositive(ctx context.Context, key ...any) (N, error) {
-	return c.change(ctx, key, func(g *guards) *guard { return &g.takeOne })
+	return c.observed(ctx, "atomic.DecrementIfPositive", key, decrementOne)
 }
 
 // Decrement takes n if there is that much, and returns what is left. Otherwise the error is ErrInsufficient.
 func (c *Counter[N]) Decrement(ctx context.Context, n N, key ...any) (N, error) {
-	return c.change(ctx, key, func(g *guards) *guard { return &g.take }, n)
+	return c.observed(ctx, "atomic.Decrement", key, decrement, n)
 }
 
 // Increment adds n, and returns the sum. If that is more than the column's type holds, the error is ErrLimit.
 //
 // MySQL and MariaDB say so in their strict SQL mode alone, which is their default.
 func (c *Counter[N]) Increment(ctx context.Context, n N, key ...any) (N, error) {
-	return c.change(ctx, key, func(g *guards) *guard { return &g.add }, n)
+	return c.observed(ctx, "atomic.Increment", key, increment, n)
 }
 
 // IncrementUpTo adds n if the sum is at most limit, and returns it. Otherwise the error is ErrLimit.
 func (c *Counter[N]) IncrementUpTo(ctx context.Context, n, limit N, key ...any) (N, error) {
-	return c.change(ctx, key, func(g *guards) *guard { return &g.addUpTo }, n, limit)
+	return c.observed(ctx, "atomic.IncrementUpTo", key, incrementUpTo, n, limit)
 }
 
 // CompareAndSet replaces the value if it is old; otherwise the error is ErrMismatch. Both may be negative. A value that
@@ -82,44 +86,46 @@ func (c *Counter[N]) CompareAndSet(ctx context.Context, old, new N, key ...any) 
 			return fail(err)
 		}
 	}
-	return swap(ctx, &c.column, old, new, key)
+	return swap(ctx, &c.column, "atomic.CompareAndSet", old, new, key)
 }
 
-// change runs the guarded update that pick chooses. The second amount is a limit, which may be negative.
-func (c *Counter[N]) change(ctx context.Context, key Key, pick func(*guards) *guard, amounts ...any) (value N, err error) {
-	zero := false
-	for i, n := range amounts {
-		if i > 0 { // a limit
-			_, err = sign(n)
-		} else {
-			zero, err = checkAmount(n)
-		}
-		if err != nil {
-			return value, fail(err)
-		}
+// observed makes a change, and shows it to those who observe the database.
+func (c *Counter[N]) observed(ctx context.Context, name string, key Key, how change, amounts ...any) (value N, err error) {
+	err = c.t.Operation(ctx, name, func(ctx context.Context, op *observe.Op) error {
+		value, err = c.change(ctx, op, key, how, amounts...)
+		return err
+	})
+	return value, err
+}
+
+// change makes a guarded update. The second amount is a limit, which may be negative.
+func (c *Counter[N]) change(ctx context.Context, op *observe.Op, key Key, how change, amounts ...any) (value N, err error) {
+	zero, err := checkAmounts(amounts)
+	if err == nil {
+		err = c.check(ctx, key)
 	}
-	if err := c.checkKey(key); err != nil {
-		return value, fail(err)
-	}
-	all, err := c.guards(ctx)
 	if err != nil {
 		return value, fail(err)
 	}
-	g, args := pick(all), values(key, amounts...)
+	q, err := c.statements(ctx)
+	if err != nil {
+		return value, fail(err)
+	}
+	u, args := &q.updates[how], arguments(key, amounts...)
 	apply := func(r txn.Runner) error {
-		value, err = c.apply(ctx, r, g, args, zero)
+		value, err = c.apply(ctx, r, u, args, zero)
 		return err
 	}
-	if g.value == readBack {
-		err = c.transaction(ctx, apply)
+	if u.value == readBack {
+		err = c.t.Transaction(ctx, op, apply)
 	} else {
-		err = c.statement(ctx, apply)
+		err = c.t.Statement(ctx, op, apply)
 	}
 	if err == nil {
+		c.t.Wrote(ctx, key)
 		return value, nil
 	}
-	var refused *RefusedError
-	if !errors.As(err, &refused) {
+	if !errors.As(err, new(*RefusedError)) {
 		value = *new(N)
 	}
 	return value, fail(err)
@@ -127,15 +133,30 @@ func (c *Counter[N]) change(ctx context.Context, key Key, pick func(*guards) *gu
 
 // apply runs the guarded update, or for an amount of zero just looks at the guard: MySQL doesn't count a row as changed
 // if it is what it was.
-func (c *Counter[N]) apply(ctx context.Context, r txn.Runner, g *guard, args []any, zero bool) (N, error) {
+func (c *Counter[N]) apply(ctx context.Context, r txn.Runner, u *guardedUpdate, args []any, zero bool) (N, error) {
 	if !zero {
-		return guarded[N](ctx, r, &c.column, g, args)
+		return updateOrExplain[N](ctx, r, &c.column, u, args)
 	}
-	current, verdict, err := verdict[N](ctx, r, &c.column, g, args)
-	if err == nil && verdict == refuses {
-		return current, c.refused(g, args, current)
+	current, finding, err := ask[N](ctx, r, &c.column, u, args)
+	if err == nil && finding == refuses {
+		return current, c.refused(args[:len(c.t.Key)], u.refusal, current)
 	}
-	return current, c.explain(g, args, err)
+	return current, c.explain(u, args, err)
+}
+
+// checkAmounts checks the amount, and the limit behind it if there is one. It reports whether the amount is zero.
+func checkAmounts(amounts []any) (zero bool, err error) {
+	for i, n := range amounts {
+		if i > 0 {
+			_, err = sign(n)
+		} else {
+			zero, err = checkAmount(n)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return zero, nil
 }
 
 func checkAmount(amount any) (zero bool, err error) {
@@ -144,20 +165,4 @@ func checkAmount(amount any) (zero bool, err error) {
 		err = fmt.Errorf("amount %v is negative", amount)
 	}
 	return s == 0, err
-}
-
-// swap is the compare-and-set of Counter and State.
-func swap[T any](ctx context.Context, c *column, from, to T, key Key) error {
-	if err := c.checkKey(key); err != nil {
-		return fail(err)
-	}
-	g, err := c.guards(ctx)
-	if err != nil {
-		return fail(err)
-	}
-	args := values(key, from, to)
-	return fail(c.statement(ctx, func(r txn.Runner) error {
-		_, err := guarded[T](ctx, r, c, &g.swap, args)
-		return err
-	}))
 }

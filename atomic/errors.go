@@ -3,39 +3,74 @@ package atomic
 import (
 	"errors"
 	"fmt"
+	"strings"
 
-	"github.com/nogap-go/nogap/internal/txn"
+	"github.com/nogap-go/nogap"
 )
 
 // What a guard refuses. Each comes inside a *RefusedError, which says what is there instead; nothing was written.
 var (
-	// ErrInsufficient: less is left than was to be taken.
-	ErrInsufficient = errors.New("insufficient")
-	// ErrLimit: the result would pass the limit, or the largest value that the column holds. In the latter case the
-	// server's own error is wrapped instead of a *RefusedError, unless the server has none.
-	ErrLimit = errors.New("limit reached")
-	// ErrMismatch: another value than the expected one is there.
-	ErrMismatch = errors.New("mismatch")
+	// ErrInsufficient is returned when less is left than was to be taken.
+	ErrInsufficient = errors.New(prefix + "insufficient")
+	// ErrLimit is returned when the result would pass the limit, or the largest value that the column holds. In the latter
+	// case the server's own error is wrapped instead of a *RefusedError, unless the server has none.
+	ErrLimit = errors.New(prefix + "limit reached")
+	// ErrMismatch is returned when another value than the expected one is there.
+	ErrMismatch = errors.New(prefix + "mismatch")
 )
 
-// ErrRetriesExhausted: every attempt lost against other transactions, or found SQLite busy. The last one's error is
-// wrapped with it. Nothing was written.
-var ErrRetriesExhausted = txn.ErrRetriesExhausted
+// ErrRetriesExhausted is nogap.ErrRetriesExhausted: every attempt lost against other transactions, or found SQLite busy.
+var ErrRetriesExhausted = nogap.ErrRetriesExhausted
+
+// ErrNoUniqueIndex is returned when the table of a Set has no unique index or primary key on exactly its columns, so that
+// the server would let the same member in twice. The error's text names them. Nothing was written.
+var ErrNoUniqueIndex = errors.New(prefix + "no unique index")
 
 // RefusedError says that the row is there and that its guard refused the change, which left everything as it was.
 type RefusedError struct {
 	Err    error // ErrInsufficient, ErrLimit or ErrMismatch
 	Table  string
 	Column string
-	Key    Key
+	Key    nogap.Key
 	// Current is the value that was in the way, read after the refusal: of the Counter's or State's own type.
 	Current any
 }
 
 // Error returns a text such as "atomic: items.stock at [sku-1] is 2: insufficient".
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("atomic: %s.%s at %v is %v: %v", e.Table, e.Column, []any(e.Key), e.Current, e.Err)
+	return fmt.Sprintf(prefix+"%s.%s at %v is %v: %s", e.Table, e.Column, []any(e.Key), e.Current, bare(e.Err))
 }
 
 // Unwrap returns Err.
 func (e *RefusedError) Unwrap() error { return e.Err }
+
+// placedError is an error with the place that it is about.
+type placedError struct {
+	place string
+	err   error
+}
+
+func (e *placedError) Error() string { return prefix + e.place + ": " + bare(e.err) }
+
+func (e *placedError) Unwrap() error { return e.err }
+
+const prefix = "atomic: "
+
+// bare is the text of an error without the package's name.
+func bare(err error) string { return strings.TrimPrefix(err.Error(), prefix) }
+
+// fail gives an error the package's name, unless it has it already.
+func fail(err error) error {
+	if err == nil || strings.HasPrefix(err.Error(), prefix) {
+		return err
+	}
+	return fmt.Errorf(prefix+"%w", err)
+}
+
+// classify names the outcome of the package's own errors for observers.
+func classify(err error) nogap.Outcome {
+	if errors.As(err, new(*RefusedError)) {
+		return nogap.OutcomeRefused
+	}
+	return ""
+}

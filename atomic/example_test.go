@@ -72,7 +72,7 @@ func ExampleCounter_DecrementAll() {
 func ExampleSet() {
 	db := blog() // likes, with UNIQUE (post_id, user_id)
 
-	likes, err := atomic.NewSet(db, "likes", "post_id", "user_id")
+	likes, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})
 	if err != nil {
 		panic(err)
 	}

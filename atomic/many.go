@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/rowkey"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -24,10 +25,7 @@ type Item[N any] struct {
 // deadlock among themselves; a deadlock with others is tried again. In the caller's own transaction a savepoint named
 // nogap sees to both or neither.
 func (c *Counter[N]) Transfer(ctx context.Context, n N, from, to Key) error {
-	return c.legs(ctx, []leg{
-		{key: from, pick: func(g *guards) *guard { return &g.take }, amount: n},
-		{key: to, pick: func(g *guards) *guard { return &g.add }, amount: n},
-	})
+	return c.all(ctx, "atomic.Transfer", []part{{key: from, how: decrement, amount: n}, {key: to, how: increment, amount: n}})
 }
 
 // DecrementAll takes every item's N, as a cart does at check-out, or nothing at all. If one row has too little the error
@@ -37,53 +35,67 @@ func (c *Counter[N]) Transfer(ctx context.Context, n N, from, to Key) error {
 // Rows are locked in the order of their keys, so carts don't deadlock among themselves. In the caller's own transaction
 // a savepoint named nogap sees to all or nothing.
 func (c *Counter[N]) DecrementAll(ctx context.Context, items []Item[N]) error {
-	legs := make([]leg, len(items))
+	parts := make([]part, len(items))
 	for i, item := range items {
-		legs[i] = leg{key: item.Key, pick: func(g *guards) *guard { return &g.take }, amount: item.N}
+		parts[i] = part{key: item.Key, how: decrement, amount: item.N}
 	}
-	return c.legs(ctx, legs)
+	return c.all(ctx, "atomic.DecrementAll", parts)
 }
 
-// leg is one row's part in a change of several rows.
-type leg struct {
+// part is one row's part in a change of several rows.
+type part struct {
 	key    Key
-	pick   func(*guards) *guard
+	how    change
 	amount any
 	zero   bool
-	row    string // by which the legs are ordered
+	row    string // by which the parts are ordered
 }
 
-// legs makes all the changes or none.
-func (c *Counter[N]) legs(ctx context.Context, legs []leg) error {
-	for i := range legs {
-		var err error
-		if err = c.checkKey(legs[i].key); err == nil {
-			legs[i].zero, err = checkAmount(legs[i].amount)
-			legs[i].row, _ = rowkey.Text(legs[i].key)
+// all makes all the changes or none.
+func (c *Counter[N]) all(ctx context.Context, name string, parts []part) error {
+	return c.t.Operation(ctx, name, func(ctx context.Context, op *observe.Op) error {
+		if err := c.prepare(ctx, parts); err != nil || len(parts) == 0 {
+			return fail(err)
 		}
+		q, err := c.statements(ctx)
 		if err != nil {
 			return fail(err)
 		}
-	}
-	if len(legs) == 0 {
-		return nil
-	}
-	all, err := c.guards(ctx)
-	if err != nil {
-		return fail(err)
-	}
-	// Stable, so that of two legs on one row the one that takes comes before the one that adds.
-	slices.SortStableFunc(legs, func(a, b leg) int { return strings.Compare(a.row, b.row) })
-	return fail(c.transaction(ctx, func(r txn.Runner) error {
-		for _, l := range legs {
-			g := *l.pick(all)
-			if g.value != returned {
-				g.value = unasked
+		err = c.t.Transaction(ctx, op, func(r txn.Runner) error {
+			for _, p := range parts {
+				u := q.updates[p.how]
+				if u.value != returned {
+					u.value = unneeded
+				}
+				if _, err := c.apply(ctx, r, &u, arguments(p.key, p.amount), p.zero); err != nil {
+					return err
+				}
 			}
-			if _, err := c.apply(ctx, r, &g, values(l.key, l.amount), l.zero); err != nil {
-				return err
-			}
+			return nil
+		})
+		if err != nil {
+			return fail(err)
+		}
+		for _, p := range parts {
+			c.t.Wrote(ctx, p.key)
 		}
 		return nil
-	}))
+	})
+}
+
+// prepare checks the parts and puts them in the order in which rows are locked.
+func (c *Counter[N]) prepare(ctx context.Context, parts []part) (err error) {
+	for i := range parts {
+		p := &parts[i]
+		if err = c.check(ctx, p.key); err != nil {
+			return err
+		}
+		if p.zero, err = checkAmount(p.amount); err != nil {
+			return err
+		}
+		p.row, _ = rowkey.Text(p.key)
+	}
+	// Stable, so that of two parts on one row the one that takes comes before the one that adds.
+	slices.SortStableFunc(parts, func(a, b part) int { return strings.Compare(a.row, b.row) })
+	return nil
 }

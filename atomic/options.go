@@ -1,62 +1,42 @@
 package atomic
 
 import (
-	"fmt"
+	"database/sql"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/option"
+	"github.com/nogap-go/nogap/internal/table"
 )
 
-// Option changes what a constructor assumes. A bad one is the constructor's error; of two of a kind the last one counts.
+// Option changes what a constructor assumes. An invalid one, and one that is given twice, is the constructor's error.
 type Option interface {
-	apply(*options) error
+	option() option.Option[table.Options]
 }
 
-type options struct {
-	dialect nogap.Dialect
-	key     []dialect.Ident
-	given   bool // key was
-}
+type tableOption option.Option[table.Options]
 
-type optionFunc func(*options) error
-
-func (f optionFunc) apply(o *options) error { return f(o) }
+func (o tableOption) option() option.Option[table.Options] { return option.Option[table.Options](o) }
 
 // WithKey names the columns that identify a row, instead of "id". Together they must be unique; the methods take one
 // value for each, in this order.
 func WithKey(columns ...string) Option {
-	return optionFunc(func(o *options) error {
-		if len(columns) == 0 {
-			return fmt.Errorf("WithKey names no column")
-		}
-		key, err := dialect.Columns(columns...)
-		o.key, o.given = key, true
-		return err
-	})
+	return tableOption(table.WithKey(columns, func(o *table.Options, key []dialect.Ident) { o.Key = key }))
 }
 
 // WithDialect says which SQL the database speaks, so that the server is not asked. Only the SQL that all versions of
 // that server understand is used then.
 func WithDialect(d nogap.Dialect) Option {
-	return optionFunc(func(o *options) error {
-		_, err := dialect.Assume(d)
-		o.dialect = d
-		return err
-	})
+	return tableOption(table.WithDialect(d, func(o *table.Options, d nogap.Dialect) { o.Dialect = d }))
 }
 
-func newOptions(opts []Option) (options, error) {
-	var o options
-	for i, opt := range opts {
-		if opt == nil {
-			return o, fmt.Errorf("option %d is nil", i)
-		}
-		if err := opt.apply(&o); err != nil {
-			return o, err
-		}
+// bind returns the table that the options describe, and the names of those that were given.
+func bind(db *sql.DB, name string, opts []Option) (*table.Table, option.Given, error) {
+	o := table.Options{Classify: classify}
+	given, err := option.Apply(&o, opts, Option.option)
+	if err != nil {
+		return nil, nil, err
 	}
-	if o.key == nil {
-		o.key, _ = dialect.Columns("id")
-	}
-	return o, nil
+	t, err := table.Bind(db, name, o)
+	return t, given, err
 }

@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/rowkey"
 	"github.com/nogap-go/nogap/internal/sqlerr"
+	"github.com/nogap-go/nogap/internal/table"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -22,8 +23,8 @@ import (
 // Other columns of the table need a default. Errors of the connection, contexts and repetition are as those of Counter.
 // A Set is safe for concurrent use.
 type Set struct {
-	table
-	sql *atomic.Pointer[setSQL]
+	t   *table.Table
+	sql *table.SQL[setSQL]
 }
 
 type setSQL struct {
@@ -34,92 +35,86 @@ type setSQL struct {
 
 // NewSet returns the Set of a table whose members are the values of the named columns:
 //
-//	likes, err := atomic.NewSet(db, "likes", "post_id", "user_id")
+//	likes, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})
 //
-// The columns are strings. Behind them Options may stand, of which only WithDialect means something to a Set.
-func NewSet(db *sql.DB, table string, columns ...any) (*Set, error) {
-	var key []string
-	var opts []Option
-	for _, c := range columns {
-		switch c := c.(type) {
-		case string:
-			key = append(key, c)
-		case Option:
-			opts = append(opts, c)
-		default:
-			return nil, fail(fmt.Errorf("NewSet takes names of columns and options, not %T", c))
-		}
+// Of the options only WithDialect means something to a Set.
+func NewSet(db *sql.DB, table string, columns []string, opts ...Option) (*Set, error) {
+	s, err := newSet(db, table, columns, opts)
+	return s, fail(err)
+}
+
+func newSet(db *sql.DB, name string, columns []string, opts []Option) (*Set, error) {
+	if len(columns) == 0 {
+		return nil, errors.New("NewSet names no column")
 	}
-	if len(key) == 0 {
-		return nil, fail(errors.New("NewSet names no column"))
-	}
-	o, err := newOptions(opts)
-	if err == nil && o.given {
-		err = errors.New("WithKey is not for a Set, whose columns are the key")
-	}
+	t, given, err := bind(db, name, opts)
 	if err == nil {
-		o.key, err = dialect.Columns(key...)
+		err = given.Refuse("NewSet, whose columns are the key", "WithKey")
 	}
 	if err != nil {
-		return nil, fail(err)
+		return nil, err
 	}
-	t, err := newTable(db, table, o)
+	key, err := dialect.Columns(columns...)
 	if err != nil {
-		return nil, fail(err)
+		return nil, err
 	}
-	return &Set{t, new(atomic.Pointer[setSQL])}, nil
+	return &Set{t.By(key), new(table.SQL[setSQL])}, nil
 }
 
 // WithTx returns a Set whose statements are part of tx, as Counter.WithTx does.
-func (s *Set) WithTx(tx *sql.Tx) *Set {
-	return &Set{s.within(tx), s.sql}
-}
+func (s *Set) WithTx(tx nogap.Tx) *Set { return &Set{s.t.In(tx), s.sql} }
 
 // Add inserts the member, of which it takes one value for each column. It returns true to the one caller that inserted
 // it, and false if it was there. It costs one round trip; on MySQL and MariaDB a member that was there costs two.
 func (s *Set) Add(ctx context.Context, member ...any) (added bool, err error) {
-	err = s.run(ctx, member, func(r txn.Runner, q *setSQL) error {
-		added, err = s.add(ctx, r, q, member)
-		return err
-	})
-	return added && err == nil, err
+	return s.run(ctx, "atomic.Add", member, s.add)
 }
 
 // Remove deletes the member. It returns true to the one caller that deleted it, and false if it was not there.
 func (s *Set) Remove(ctx context.Context, member ...any) (removed bool, err error) {
-	err = s.run(ctx, member, func(r txn.Runner, q *setSQL) error {
-		res, err := r.Exec(ctx, q.remove.Text, q.remove.Args(member)...)
-		if err != nil {
-			return err
-		}
-		n, err := res.RowsAffected()
-		removed = n > 0
-		return err
-	})
-	return removed && err == nil, err
+	return s.run(ctx, "atomic.Remove", member, remove)
 }
 
-func (s *Set) checkMember(member []any) error {
-	if err := s.checkKey(member); err != nil {
+// run makes a change, and reports whether it changed something.
+func (s *Set) run(
+	ctx context.Context, name string, member []any, do func(context.Context, txn.Runner, *setSQL, []any) (bool, error),
+) (changed bool, err error) {
+	err = s.t.Operation(ctx, name, func(ctx context.Context, op *observe.Op) error {
+		if err := s.checkMember(ctx, member); err != nil {
+			return fail(err)
+		}
+		q, err := s.statements(ctx)
+		if err != nil {
+			return fail(err)
+		}
+		err = s.t.Statement(ctx, op, func(r txn.Runner) error {
+			changed, err = do(ctx, r, q, member)
+			return err
+		})
+		if err != nil {
+			return fail(err)
+		}
+		s.t.Wrote(ctx, member)
+		return nil
+	})
+	return changed && err == nil, err
+}
+
+func (s *Set) checkMember(ctx context.Context, member []any) error {
+	if err := s.t.CheckKey(member); err != nil {
 		return err
 	}
 	for i, v := range member {
 		if rowkey.IsNull(v) {
-			return fmt.Errorf("%s is NULL, which no unique index tells from another NULL", s.key[i])
+			return fmt.Errorf("%s is NULL, which no unique index tells from another NULL", s.t.Key[i])
 		}
 	}
-	return nil
+	return s.t.CheckFree(ctx, member)
 }
 
-func (s *Set) run(ctx context.Context, member []any, do func(txn.Runner, *setSQL) error) error {
-	if err := s.checkMember(member); err != nil {
-		return fail(err)
-	}
-	q, err := s.statements(ctx)
-	if err != nil {
-		return fail(err)
-	}
-	return fail(s.statement(ctx, func(r txn.Runner) error { return do(r, q) }))
+func remove(ctx context.Context, r txn.Runner, q *setSQL, member []any) (bool, error) {
+	_, removed, err := txn.ExecOne(ctx, r, q.remove.Text, q.remove.Args(member)...)
+	return removed, err
 }
 
 func (s *Set) add(ctx context.Context, r txn.Runner, q *setSQL, member []any) (bool, error) {
@@ -153,40 +148,50 @@ func (s *Set) add(ctx context.Context, r txn.Runner, q *setSQL, member []any) (b
 }
 
 func (s *Set) statements(ctx context.Context) (*setSQL, error) {
-	if q := s.sql.Load(); q != nil {
-		return q, nil
-	}
-	server, err := s.server(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// PostgreSQL refuses an ON CONFLICT without its index by itself; see add.
-	if server.Dialect != nogap.Postgres {
-		if err := s.checkIndex(ctx, server); err != nil {
+	return s.sql.Of(ctx, s.t, func(ctx context.Context, r txn.Runner, server dialect.Server) (*setSQL, error) {
+		if err := s.checkIndex(ctx, r, server); err != nil {
 			return nil, err
 		}
+		return s.build(server), nil
+	})
+}
+
+// checkIndex looks for a unique index on the Set's columns alone, unless the server itself refuses to do without.
+func (s *Set) checkIndex(ctx context.Context, r txn.Runner, server dialect.Server) error {
+	query, args, needed := server.UniqueIndexes(s.t.Name, s.t.Key)
+	if !needed {
+		return nil
 	}
-	q := s.build(server)
-	s.sql.Store(q)
-	return q, nil
+	var found int
+	if err := r.Read(ctx, query.Text, query.Args(args), &found); err != nil {
+		return fmt.Errorf("looking for the unique index of %s: %w", s.t.Name, err)
+	}
+	if found == 0 {
+		return s.noIndex()
+	}
+	return nil
+}
+
+func (s *Set) noIndex() error {
+	return fmt.Errorf("%w on exactly the columns (%s) of table %s, or no such table", ErrNoUniqueIndex, s.t.KeyNames(), s.t.Name)
 }
 
 func (s *Set) build(server dialect.Server) *setSQL {
-	values := make([]string, len(s.key))
-	for i := range s.key {
+	values := make([]string, len(s.t.Key))
+	for i := range s.t.Key {
 		values[i] = "{" + strconv.Itoa(i+1) + "}"
 	}
-	name, columns := server.Quote(s.name), server.QuoteAll(s.key)
+	name, columns := server.Quote(s.t.Name), server.QuoteAll(s.t.Key)
 	insert := "INSERT INTO " + name + " (" + columns + ") VALUES (" + strings.Join(values, ", ") + ")"
-	where := " FROM " + name + " WHERE " + server.Equals(s.key, 1)
+	where := " FROM " + name + " WHERE " + server.Equals(s.t.Key, 1)
 	q := &setSQL{remove: server.Compile("DELETE" + where)}
-	if server.IsMySQL() {
-		// INSERT IGNORE would hide other errors too. The refused INSERT holds a shared lock on the row already; a
-		// locking read sees it whatever the snapshot of the transaction is.
-		q.add = server.Compile(insert)
-		q.present = server.Compile("SELECT 1" + where + " LIMIT 1 LOCK IN SHARE MODE")
+	if server.OnConflict {
+		q.add = server.Compile(insert + " ON CONFLICT (" + columns + ") DO NOTHING RETURNING 1")
 		return q
 	}
-	q.add = server.Compile(insert + " ON CONFLICT (" + columns + ") DO NOTHING RETURNING 1")
+	// INSERT IGNORE would hide other errors too. The refused INSERT holds a shared lock on the row already; a locking
+	// read sees it whatever the snapshot of the transaction is.
+	q.add = server.Compile(insert)
+	q.present = server.Compile("SELECT 1" + where + " LIMIT 1" + server.LatestReadShared)
 	return q
 }

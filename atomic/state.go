@@ -5,20 +5,23 @@ import (
 	"database/sql"
 	"fmt"
 	"reflect"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
 )
 
 // State changes a column that says in which state a row is, such as the status of an order. S is the Go type of its
-// values, usually a string type. What counts as equal the server decides: under a case-insensitive collation, the
+// values, usually a string type. The server decides what counts as equal: under a case-insensitive collation, the
 // default of MySQL and MariaDB, "paid" equals "Paid".
 //
 // Errors, contexts and WithTx are as those of Counter. A State is safe for concurrent use.
-type State[S any] struct {
+type State[S comparable] struct {
 	column
 }
 
 // NewState returns the State of a column. The table may be qualified by its schema. Nothing is sent to the server.
-func NewState[S any](db *sql.DB, table, column string, opts ...Option) (*State[S], error) {
-	c, err := newColumn(db, table, column, verbatim, opts)
+func NewState[S comparable](db *sql.DB, table, column string, opts ...Option) (*State[S], error) {
+	c, err := newColumn(db, table, column, dialect.Verbatim, opts)
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -26,11 +29,7 @@ func NewState[S any](db *sql.DB, table, column string, opts ...Option) (*State[S
 }
 
 // WithTx returns a State whose statements are part of tx, as Counter.WithTx does.
-func (s *State[S]) WithTx(tx *sql.Tx) *State[S] {
-	inTx := *s
-	inTx.table = s.within(tx)
-	return &inTx
-}
+func (s *State[S]) WithTx(tx nogap.Tx) *State[S] { return &State[S]{s.in(tx)} }
 
 // Transition moves the row at key from one state to another. Of several callers at once, one succeeds; the others get
 // ErrMismatch, inside a *RefusedError that has the state in which the row is. A missing row is sql.ErrNoRows.
@@ -40,5 +39,5 @@ func (s *State[S]) Transition(ctx context.Context, from, to S, key ...any) error
 	if reflect.DeepEqual(from, to) {
 		return fail(fmt.Errorf("a transition from %v to itself would have no winner", from))
 	}
-	return swap(ctx, &s.column, from, to, key)
+	return swap(ctx, &s.column, "atomic.Transition", from, to, key)
 }

@@ -4,29 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/nogap-go/nogap/internal/quorum"
 )
 
 var (
-	// ErrNotAcquired says that the lock was not acquired: somebody else holds it, or too few nodes answered. The
-	// error that wraps it is an *Error, which tells the two apart.
+	// ErrNotAcquired is returned when the lock was not acquired: somebody else holds it, too few nodes answered, or the
+	// context comes from a lease of the same lock. The error that wraps it is an *Error, which tells them apart.
 	ErrNotAcquired = errors.New("distlock: lock not acquired")
-	// ErrLost says that the lease can't be trusted any more: it ran out, or a majority of the nodes does not have it.
-	// Somebody else may hold the lock.
+	// ErrLost is returned when the lease can't be trusted any more: its time is over, or a majority of the nodes does
+	// not have it. Somebody else may hold the lock.
 	ErrLost = errors.New("distlock: lease lost")
-	// ErrFenced says that a write was refused because its token is not the newest of its lock.
+	// ErrFenced is returned when a write is refused because its token is not the newest of its lock.
 	ErrFenced = errors.New("distlock: fenced off, a later token exists")
-	// ErrClosed says that the Locker has been closed.
+	// ErrClosed is returned, wrapped together with ErrNotAcquired, when the Locker has been closed.
 	ErrClosed = errors.New("distlock: locker closed")
 )
 
-var (
-	errHeld       = errors.New("held by somebody else")
-	errGone       = errors.New("not there any more")
-	errUnanswered = errors.New("no answer yet")
-	errInterrupt  = errors.New("not waited for")
-)
-
-// Error tells what went wrong with a lock and, for each node, why. It wraps ErrNotAcquired or ErrLost, the error of the
+// Error says what went wrong with a lock, and why for each node. It wraps ErrNotAcquired or ErrLost, the error of the
 // context if that had ended, and the errors of the nodes.
 type Error struct {
 	Op    string // "lock", "extend" or "unlock"
@@ -40,13 +35,13 @@ type Error struct {
 // NodeError is what one node answered instead of yes.
 type NodeError struct {
 	Node int    // its place among the clients given to New, from 0
-	Addr string // its address, as far as its client tells
+	Addr string // its address; empty if its client does not tell it
 	Err  error
-	// Held is set if the node is in order and refused: another holder has the lock there, or none has.
+	// Held is set if the node works and refused: another holder has the lock there, or the key is gone.
 	Held bool
 }
 
-// Error returns a sentence such as
+// Error returns a text such as
 //
 //	distlock: lock "a": lock not acquired: 3 of 5 nodes failed: node 1 (10.0.0.2:6379): no answer within 250ms; …
 func (e *Error) Error() string {
@@ -89,16 +84,13 @@ func (e *NodeError) Error() string {
 // Unwrap returns Err.
 func (e *NodeError) Unwrap() error { return e.Err }
 
-// held returns how many nodes are in order and refused.
-func (e *Error) held() int {
-	held := 0
-	for _, n := range e.Nodes {
-		if n.Held {
-			held++
+// newError returns an *Error. failed is what the nodes said; nil if they were not asked, or agreed.
+func (c *config) newError(op, name string, reason error, failed *quorum.Tally) *Error {
+	e := &Error{Op: op, Name: name, Err: reason, Total: c.nodes}
+	if failed != nil {
+		for _, f := range failed.Failed {
+			e.Nodes = append(e.Nodes, NodeError{Node: f.Node, Addr: f.Addr, Err: f.Err, Held: f.Refused})
 		}
 	}
-	return held
+	return e
 }
-
-// answered returns how many nodes are in order, whether they agreed or refused.
-func (e *Error) answered() int { return e.Total - len(e.Nodes) + e.held() }

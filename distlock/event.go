@@ -1,6 +1,7 @@
 package distlock
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -10,16 +11,16 @@ type EventKind int
 
 // The kinds of events.
 const (
-	// Acquired: a caller got the lock.
+	// Acquired: a caller acquired the lock.
 	Acquired EventKind = iota + 1
-	// Waited: a caller that could not have the lock at once waited for it. It precedes Acquired, or stands alone with
-	// the error with which the caller gave up.
+	// Waited: a caller that could not acquire the lock at once has waited for it. Acquired follows, or Err says why the
+	// caller gave up.
 	Waited
-	// Extended: the lock was extended, or Err says why it was not this time.
+	// Extended: the lock was extended, or Err says why this extension failed.
 	Extended
-	// Lost: the holder can't trust its lease any more, and its context has been cancelled.
+	// Lost: the lease can't be trusted any more, and its context has been cancelled.
 	Lost
-	// Released: the holder gave the lock back, or Err says what was wrong.
+	// Released: the holder has unlocked the lock, or Err says what went wrong.
 	Released
 )
 
@@ -44,11 +45,18 @@ func (k EventKind) String() string {
 type Event struct {
 	Kind EventKind
 	Name string // the lock
-	// HandedOver is set if Acquired took the lock over from another goroutine of the process, and if Released left it
-	// to one. Redis was not involved.
+	// HandedOver is set if the lock was passed from one goroutine of the process to another, without Redis. It is set
+	// in Waited and Acquired of the next holder, and in Released of the one before.
 	HandedOver bool
-	// Duration is how long a caller waited (Acquired, Waited), the lock was held (Released, Lost) or the extension
-	// took (Extended).
+	// Duration is how long the caller waited (Acquired, Waited), how long the lock was held (Released, Lost), or how
+	// long the extension took (Extended).
 	Duration time.Duration
 	Err      error // what went wrong, if anything
+}
+
+// tell tells of an event.
+func (c *config) tell(ctx context.Context, e Event) {
+	if c.onEvent != nil {
+		c.onEvent(ctx, e)
+	}
 }

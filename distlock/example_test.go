@@ -16,7 +16,7 @@ var ctx = context.Background()
 
 func Example() {
 	a, b, c := newRedis("a:6379"), newRedis("b:6379"), newRedis("c:6379") // your clients of three independent servers
-	db := newDB()                                                         // your *sql.DB, with the table of fence.Schema()
+	db := newDB()                                                         // your *sql.DB, with the table of fence.Schema(nogap.Postgres)
 
 	locks, err := distlock.New([]redis.UniversalClient{a, b, c})
 	if err != nil {
@@ -153,7 +153,7 @@ func ExampleError() {
 }
 
 func ExampleOnEvent() {
-	locks, _ := distlock.New([]redis.UniversalClient{newRedis("redis:6379")}, distlock.OnEvent(func(e distlock.Event) {
+	locks, _ := distlock.New([]redis.UniversalClient{newRedis("redis:6379")}, distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 		fmt.Println(e.Name, e.Kind, e.Err) // e.Duration is for a histogram
 	}))
 	defer locks.Close()
@@ -210,15 +210,15 @@ func ExampleFence_Guard() {
 }
 
 func ExampleFence_Schema() {
-	fence, err := distlock.NewFence(newDB(), "app.lock_fences", distlock.WithDialect(nogap.MySQL))
+	fence, err := distlock.NewFence(newDB(), "app.lock_fences")
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(fence.Schema())
+	fmt.Println(fence.Schema(nogap.MySQL))
 	// Output:
 	// CREATE TABLE IF NOT EXISTS `app`.`lock_fences` (
 	// 	name VARBINARY(1000) NOT NULL PRIMARY KEY,
 	// 	token BIGINT NOT NULL,
 	// 	writes BIGINT NOT NULL
-	// )
+	// ) ENGINE=InnoDB
 }

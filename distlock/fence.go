@@ -5,11 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"sync/atomic"
-	"time"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/holding"
+	"github.com/nogap-go/nogap/internal/observe"
+	"github.com/nogap-go/nogap/internal/option"
+	"github.com/nogap-go/nogap/internal/table"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -21,10 +23,8 @@ import (
 // Tokens are numbered per name of a lock in a table of the database, so they keep increasing when Redis loses its data.
 // Rows of the table must not be deleted. A Fence is safe for concurrent use.
 type Fence struct {
-	db     *sql.DB
-	source dialect.Source
-	table  dialect.Ident
-	sql    atomic.Pointer[fenceSQL]
+	t   *table.Table
+	sql table.SQL[fenceSQL]
 }
 
 type fenceSQL struct {
@@ -32,26 +32,20 @@ type fenceSQL struct {
 	returning   bool
 }
 
-// FenceOption changes how a Fence works. See NewFence. If an option is given twice, the last one counts.
+// FenceOption changes how a Fence works. See NewFence. An option that is given twice is an error.
 type FenceOption interface {
-	applyFence(*fenceConfig) error
+	fenceOption() option.Option[table.Options]
 }
 
-type fenceOption func(*fenceConfig) error
+type fenceOption option.Option[table.Options]
 
-func (o fenceOption) applyFence(c *fenceConfig) error { return o(c) }
-
-type fenceConfig struct{ dialect nogap.Dialect }
+func (o fenceOption) fenceOption() option.Option[table.Options] {
+	return option.Option[table.Options](o)
+}
 
 // WithDialect says which dialect the database speaks, so that it is not asked.
 func WithDialect(d nogap.Dialect) FenceOption {
-	return fenceOption(func(c *fenceConfig) error {
-		if d == 0 {
-			return fmt.Errorf("distlock: WithDialect(%v)", d)
-		}
-		c.dialect = d
-		return nil
-	})
+	return fenceOption(table.WithDialect(d, func(o *table.Options, d nogap.Dialect) { o.Dialect = d }))
 }
 
 // Token says which holder of a lock a write comes from. Numbers of later holders of the same lock are greater.
@@ -69,49 +63,32 @@ const maxName = 1000
 
 // NewFence returns the Fence whose tokens are kept in the named table of db, which may be qualified by a schema. Schema
 // tells how to create it.
-func NewFence(db *sql.DB, table string, opts ...FenceOption) (*Fence, error) {
-	if db == nil {
-		return nil, errors.New("distlock: NewFence: the *sql.DB is nil")
-	}
-	var c fenceConfig
-	for i, o := range opts {
-		if o == nil {
-			return nil, fmt.Errorf("distlock: NewFence: option %d is nil", i)
-		}
-		if err := o.applyFence(&c); err != nil {
-			return nil, err
-		}
-	}
-	ident, err := dialect.Table(table)
+func NewFence(db *sql.DB, name string, opts ...FenceOption) (*Fence, error) {
+	key, _ := dialect.Columns("name")
+	o := table.Options{Key: key, Classify: classify}
+	_, err := option.Apply(&o, opts, FenceOption.fenceOption)
 	if err != nil {
 		return nil, fmt.Errorf("distlock: NewFence: %w", err)
 	}
-	source, err := dialect.NewSource(db, c.dialect)
+	t, err := table.Bind(db, name, o)
 	if err != nil {
 		return nil, fmt.Errorf("distlock: NewFence: %w", err)
 	}
-	return &Fence{db: db, source: source, table: ident}, nil
+	return &Fence{t: t}, nil
 }
 
-// Schema returns the CREATE TABLE statement of the fence's table in the dialect of its database, for a migration. The
-// table may exist. The database is asked for its dialect if nobody has yet; one that does not answer within five
-// seconds is taken for PostgreSQL.
-func (f *Fence) Schema() string {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	server, err := f.source.Server(ctx, f.db)
+// Schema returns the CREATE TABLE IF NOT EXISTS statement of the fence's table in a dialect, for a migration. It panics if
+// the dialect is none of nogap's.
+func (f *Fence) Schema(d nogap.Dialect) string {
+	server, err := dialect.Assume(d)
 	if err != nil {
-		server, _ = dialect.Assume(nogap.Postgres)
-	}
-	name := "TEXT"
-	if server.IsMySQL() {
-		name = fmt.Sprintf("VARBINARY(%d)", maxName) // text would compare without regard to case and trailing spaces
+		panic("distlock: Schema: " + err.Error())
 	}
 	return fmt.Sprintf(`CREATE TABLE IF NOT EXISTS %s (
 	name %s NOT NULL PRIMARY KEY,
 	token BIGINT NOT NULL,
 	writes BIGINT NOT NULL
-)`, server.Quote(f.table), name)
+)%s`, server.Quote(f.t.Name), server.ExactText(maxName), server.TableOptions())
 }
 
 // Mint returns the token of the lease's holder, which is greater than every token of the lock's name before. From now
@@ -129,54 +106,47 @@ func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
 	if n := len(lease.name); n > maxName {
 		return Token{}, fmt.Errorf("distlock: Mint: the name %.20q… has %d bytes, more than %d", lease.name, n, maxName)
 	}
-	if err := lease.confirm(ctx); err != nil {
-		return Token{}, err
-	}
 	token := Token{Name: lease.name}
-	err := txn.Retry(ctx, txn.Policy{}, func() (err error) {
-		token.Number, err = f.next(ctx, lease.name)
-		return err
+	err := f.t.Operation(ctx, "distlock.Mint", func(ctx context.Context, op *observe.Op) (err error) {
+		if err := lease.confirm(ctx); err != nil {
+			return err
+		}
+		if token.Number, err = f.next(ctx, op, lease.name); err != nil {
+			return fmt.Errorf("distlock: mint a token of %q: %w", lease.name, err)
+		}
+		// Only now is it known that nobody else had acquired the lock when the number was taken.
+		return lease.confirm(ctx)
 	})
 	if err != nil {
-		return Token{}, fmt.Errorf("distlock: mint a token of %q: %w", lease.name, err)
-	}
-	// Only now is it known that nobody else had acquired the lock when the number was taken.
-	if err := lease.confirm(ctx); err != nil {
 		return Token{}, err
 	}
 	return token, nil
 }
 
 // next takes the next number of a name.
-func (f *Fence) next(ctx context.Context, name string) (number int64, err error) {
-	conn, err := txn.Acquire(ctx, f.db)
-	if err != nil {
+func (f *Fence) next(ctx context.Context, op *observe.Op, name string) (number int64, err error) {
+	if err := f.t.CheckFree(ctx, []any{name}); err != nil {
 		return 0, err
 	}
-	defer conn.Close()
-	q, err := f.statements(ctx, conn)
+	q, err := f.statements(ctx, f.t)
 	if err != nil {
 		return 0, err
 	}
 	args := q.mint.Args([]any{name})
-	if q.returning {
-		err = conn.QueryRow(ctx, q.mint.Text, args, &number)
-		return number, err
-	}
-	res, err := conn.Exec(ctx, q.mint.Text, args...)
-	if err != nil {
-		return 0, err
-	}
-	return res.LastInsertId()
-}
-
-// Tx is a transaction: a *sql.Tx or a *sqlx.Tx. A *sql.DB is none, since outside the transaction of the write a guard
-// guards nothing.
-type Tx interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-	Commit() error
-	Rollback() error
+	err = f.t.Statement(ctx, op, func(r txn.Runner) error {
+		if q.returning {
+			return r.QueryRow(ctx, q.mint.Text, args, &number)
+		}
+		res, err := r.Exec(ctx, q.mint.Text, args...)
+		if err != nil {
+			return err
+		}
+		if number, err = res.LastInsertId(); err != nil {
+			return txn.Unread(r, err)
+		}
+		return nil
+	})
+	return number, err
 }
 
 // Guard returns ErrFenced if a later token than this one has been minted for its lock. It must be called in the
@@ -185,48 +155,61 @@ type Tx interface {
 //
 // Guard writes to the fence's table, because a Galera cluster certifies nothing else. It may fail like any write: with
 // a deadlock or a serialization failure, for example, after which the transaction is to be run again.
-func (f *Fence) Guard(ctx context.Context, tx Tx, token Token) error {
+//
+// What is no transaction (a *sql.DB, nil, …; see nogap.Tx) is an error, and nothing is sent: outside of the transaction of
+// the write a guard guards nothing.
+func (f *Fence) Guard(ctx context.Context, tx nogap.Tx, token Token) error {
 	if token.Name == "" || token.Number <= 0 {
 		return fmt.Errorf("distlock: Guard: %v is not a token that Mint returned", token)
 	}
-	q, err := f.statements(ctx, tx)
-	if err != nil {
+	guard := func(ctx context.Context, op *observe.Op) error { return f.guard(ctx, op, f.t.In(tx), token) }
+	if _, _, ours := holding.Known(ctx, tx); ours {
+		return f.t.Operation(ctx, "distlock.Guard", guard)
+	}
+	return guard(ctx, nil)
+}
+
+func (f *Fence) guard(ctx context.Context, op *observe.Op, t *table.Table, token Token) error {
+	current := false
+	q, err := f.statements(ctx, t)
+	if err == nil {
+		err = t.InProven(ctx, op, func(r txn.Runner) (err error) {
+			_, current, err = txn.ExecOne(ctx, r, q.guard.Text, q.guard.Args([]any{token.Name, token.Number})...)
+			return err
+		})
+	}
+	switch {
+	case err != nil:
 		return fmt.Errorf("distlock: guard %v: %w", token, err)
-	}
-	res, err := tx.ExecContext(ctx, q.guard.Text, q.guard.Args([]any{token.Name, token.Number})...)
-	if err != nil {
-		return fmt.Errorf("distlock: guard %v: %w", token, txn.JoinContext(ctx, err))
-	}
-	n, err := res.RowsAffected()
-	if err != nil {
-		return fmt.Errorf("distlock: guard %v: %w", token, err)
-	}
-	if n == 0 {
+	case !current:
 		return fmt.Errorf("%w: %v", ErrFenced, token)
 	}
+	t.Wrote(ctx, []any{token.Name})
 	return nil
 }
 
-func (f *Fence) statements(ctx context.Context, q dialect.Queryer) (*fenceSQL, error) {
-	if s := f.sql.Load(); s != nil {
-		return s, nil
+func (f *Fence) statements(ctx context.Context, t *table.Table) (*fenceSQL, error) {
+	return f.sql.Of(ctx, t, func(_ context.Context, _ txn.Runner, s dialect.Server) (*fenceSQL, error) {
+		name := s.Quote(t.Name)
+		q := &fenceSQL{
+			guard:     s.Compile("UPDATE " + name + " SET writes = writes + 1 WHERE name = {1} AND token = {2}"),
+			returning: s.OnConflict,
+		}
+		if s.OnConflict {
+			q.mint = s.Compile("INSERT INTO " + name + " AS fence (name, token, writes) VALUES ({1}, 1, 0)" +
+				" ON CONFLICT (name) DO UPDATE SET token = fence.token + 1 RETURNING token")
+		} else {
+			q.mint = s.Compile("INSERT INTO " + name + " (name, token, writes) VALUES ({1}, LAST_INSERT_ID(1), 0)" +
+				" ON DUPLICATE KEY UPDATE token = LAST_INSERT_ID(token + 1)")
+		}
+		return q, nil
+	})
+}
+
+// classify names the outcome of the package's own errors for observers.
+func classify(err error) nogap.Outcome {
+	if errors.Is(err, ErrNotAcquired) || errors.Is(err, ErrFenced) {
+		return nogap.OutcomeRefused
 	}
-	server, err := f.source.Server(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	table := server.Quote(f.table)
-	s := &fenceSQL{
-		guard: server.Compile("UPDATE " + table + " SET writes = writes + 1 WHERE name = {1} AND token = {2}"),
-	}
-	if server.IsMySQL() {
-		s.mint = server.Compile("INSERT INTO " + table + " (name, token, writes) VALUES ({1}, LAST_INSERT_ID(1), 0)" +
-			" ON DUPLICATE KEY UPDATE token = LAST_INSERT_ID(token + 1)")
-	} else {
-		s.returning = true
-		s.mint = server.Compile("INSERT INTO " + table + " AS fence (name, token, writes) VALUES ({1}, 1, 0)" +
-			" ON CONFLICT (name) DO UPDATE SET token = fence.token + 1 RETURNING token")
-	}
-	f.sql.Store(s)
-	return s, nil
+	return ""
 }

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nogap-go/nogap/internal/keyqueue"
+	"github.com/nogap-go/nogap/internal/waitqueue"
 )
 
 var errUnlocked = errors.New("it was unlocked before")
@@ -14,24 +14,28 @@ var errUnlocked = errors.New("it was unlocked before")
 // Lease is a lock that is held. It is extended in the background until Unlock, so it must be unlocked: a lease that is
 // forgotten is held until the process ends. Its methods may be called concurrently.
 type Lease struct {
-	name   string
-	hold   *hold
-	turn   *keyqueue.Turn[string]
-	since  time.Time // when the caller came, and then when it got the lock
-	waited bool
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	over   atomic.Bool
+	locker   *Locker
+	name     string
+	owned    *ownership
+	turn     waitqueue.Turn
+	since    time.Time // when the caller got the lock
+	caller   context.Context
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	unlocked atomic.Bool
+	detached bool // ctx does not end with caller
 }
 
-func (l *Locker) newLease(name string, turn *keyqueue.Turn[string], parent context.Context, start time.Time) *Lease {
-	return &Lease{name: name, turn: turn, since: start, ctx: parent}
-}
-
-// start makes the hold the lease's. It is locked.
-func (l *Lease) start(h *hold) {
-	l.hold, h.lease = h, l
-	l.ctx, l.cancel = context.WithCancelCause(l.ctx)
+// newLease returns the lease of a lock that this process owns, or nil if the lock can't be trusted any more. The
+// lease's context has the values of ctx; if detached is set it does not end with it.
+func (l *Locker) newLease(ctx context.Context, name string, detached bool, turn waitqueue.Turn, owned *ownership) *Lease {
+	lease := &Lease{locker: l, name: name, owned: owned, turn: turn, since: time.Now(), caller: ctx, detached: detached}
+	lease.ctx, lease.cancel = context.WithCancelCause((*leaseParent)(lease))
+	if !owned.assign(lease, lease.since) {
+		lease.cancel(ErrLost)
+		return nil
+	}
+	return lease
 }
 
 // Name returns the name of the lock.
@@ -39,54 +43,82 @@ func (l *Lease) Name() string { return l.name }
 
 // Context returns a context that is cancelled with the cause ErrLost as soon as the lease can't be trusted any more,
 // and in any case before Until. Unlock cancels it too, with the cause context.Canceled. Work under the lock should use
-// it, directly or as the parent of its own.
+// it, directly or as the parent of its own contexts.
 //
-// It has the values of the context given to Lock or TryLock, but does not end with that: a caller may bound the time it
-// waits for the lock. In WithLock and WithLocks it does.
+// It has the values of the context given to Lock or TryLock, but does not end with that context, which may bound how
+// long to wait for the lock. In WithLock and WithLocks it does end with the caller's context.
 //
 // A process that is paused by its system or its runtime learns of the loss when it goes on, but the instructions that
-// follow may come first. Only a Fence keeps their writes out.
+// follow may run first. Only a Fence refuses their writes.
 func (l *Lease) Context() context.Context { return l.ctx }
 
-// Until returns the time up to which the lock is held if it is not extended again. It moves on with each extension.
-func (l *Lease) Until() time.Time {
-	l.hold.mu.Lock()
-	defer l.hold.mu.Unlock()
-	return l.hold.until
+// Until returns the time up to which the lock is held if it is not extended again. Each extension moves it on.
+func (l *Lease) Until() time.Time { return l.owned.heldUntil() }
+
+// Unlock releases the lock and lets the next caller in. It does so even if ctx has ended: only the values of ctx are
+// used. It takes no longer than NodeTimeout.
+//
+// ErrLost is returned when the lease had been lost, or was unlocked before. The work may then have overlapped with that
+// of another holder. Unlock never touches a lock that somebody else has acquired since. Any other error says that too
+// few nodes have confirmed the release, for example because their answers were lost. Those that did not confirm it are
+// asked again in the background, and the lock ends with its TTL at the latest. The lease is over in all cases.
+func (l *Lease) Unlock(ctx context.Context) error {
+	return l.locker.observed(ctx, "distlock.Unlock", func(ctx context.Context, ob *observation) error {
+		return l.unlock(ctx, ob)
+	})
 }
 
-// Unlock gives the lock back and lets the next one in. It does so even if ctx has ended, which gives it values only,
-// and takes no longer than NodeTimeout.
-//
-// It returns ErrLost if the lease had been lost, or was unlocked before: then the work may have overlapped with that of
-// another holder. It never touches a lock that somebody else has acquired since. If it returns any other error, too few
-// nodes have confirmed the release, perhaps because their answers were lost, and those that did not are asked again in
-// the background; the lock ends with its TTL at the latest. In all cases the lease is over.
-func (l *Lease) Unlock(ctx context.Context) error {
-	if l.over.Swap(true) {
-		return &Error{Op: "unlock", Name: l.name, Err: ErrLost, Cause: errUnlocked, Total: len(l.hold.claims)}
+// unlock hands the lock over to the next caller of this process, or releases it in Redis.
+func (l *Lease) unlock(ctx context.Context, ob *observation) error {
+	if l.unlocked.Swap(true) {
+		failure := l.locker.config.newError("unlock", l.name, ErrLost, nil)
+		failure.Cause = errUnlocked
+		return failure
 	}
 	l.cancel(context.Canceled)
-	return l.hold.locker.unlock(ctx, l)
+	var (
+		now  = time.Now()
+		next handover
+		err  error
+	)
+	if l.owned.unassign(now) && l.turn.Waiting() > 0 && !l.locker.background.Closed() {
+		next.owned = l.owned
+	} else {
+		ob.attempt()
+		woke, failed := l.owned.release(ctx)
+		next.yield, err = woke && l.turn.Waiting() > 0, failed
+	}
+	l.pass(next)
+	l.locker.config.tell(ctx, Event{
+		Kind: Released, Name: l.name, HandedOver: next.owned != nil, Duration: now.Sub(l.since), Err: err,
+	})
+	return err
+}
+
+// pass ends the turn, and leaves something to the next one.
+func (l *Lease) pass(next handover) {
+	if next == (handover{}) {
+		l.turn.Done()
+		return
+	}
+	l.locker.handovers.leave(l.name, next)
+	l.turn.Done()
+	l.locker.handovers.sweep(l.name)
 }
 
 // valid reports whether the lease can be trusted at this moment.
-func (l *Lease) valid() bool {
-	l.hold.mu.Lock()
-	defer l.hold.mu.Unlock()
-	return !l.over.Load() && l.hold.lease == l && l.hold.state == live && l.hold.left(time.Now()) > 0
-}
+func (l *Lease) valid() bool { return !l.unlocked.Load() && l.owned.serves(l) }
 
 // confirm asks the nodes whether they still have the lease, and extends it. It returns ErrLost if they don't.
 func (l *Lease) confirm(ctx context.Context) error {
 	if !l.valid() {
-		return &Error{Op: "extend", Name: l.name, Err: ErrLost, Total: len(l.hold.claims)}
+		return l.locker.config.newError("extend", l.name, ErrLost, nil)
 	}
-	if err := l.hold.renew(ctx); err != nil {
+	if err := l.owned.extend(ctx); err != nil {
 		return err
 	}
 	if !l.valid() {
-		return &Error{Op: "extend", Name: l.name, Err: ErrLost, Total: len(l.hold.claims)}
+		return l.locker.config.newError("extend", l.name, ErrLost, nil)
 	}
 	return nil
 }

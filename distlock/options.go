@@ -1,21 +1,25 @@
 package distlock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/backoff"
+	"github.com/nogap-go/nogap/internal/option"
+	"github.com/nogap-go/nogap/internal/perdb"
 )
 
-// Option changes how a Locker works. See New. If an option is given twice, the last one counts.
+// Option changes how a Locker works. See New. An option that is given twice is an error, except WithObserver.
 type Option interface {
-	apply(*config) error
+	option() option.Option[config]
 }
 
-type option func(*config) error
+type lockerOption option.Option[config]
 
-func (o option) apply(c *config) error { return o(c) }
+func (o lockerOption) option() option.Option[config] { return option.Option[config](o) }
 
 type config struct {
 	ttl         time.Duration
@@ -24,7 +28,10 @@ type config struct {
 	handOver    time.Duration
 	prefix      string
 	backoff     backoff.Policy
-	onEvent     func(Event)
+	onEvent     func(context.Context, Event) // nil if there is none
+	observers   perdb.List
+
+	nodes int // how many there are
 }
 
 const (
@@ -38,111 +45,132 @@ const (
 // defaultBackoff spreads the processes that meet again after a vote was split, or while nodes are down.
 var defaultBackoff = backoff.FullJitter(10*time.Millisecond, 500*time.Millisecond)
 
-func newConfig(opts []Option) (config, error) {
-	c := config{
+func newConfig(nodes int, opts []Option) (*config, error) {
+	c := &config{
 		ttl:      defaultTTL,
 		handOver: defaultHandOver,
 		prefix:   defaultPrefix,
 		backoff:  defaultBackoff,
-		onEvent:  func(Event) {},
+		nodes:    nodes,
 	}
-	for i, o := range opts {
-		if o == nil {
-			return c, fmt.Errorf("distlock: option %d is nil", i)
-		}
-		if err := o.apply(&c); err != nil {
-			return c, err
-		}
+	if _, err := option.Apply(c, opts, Option.option); err != nil {
+		return nil, fmt.Errorf("distlock: %w", err)
 	}
 	if c.nodeTimeout == 0 {
 		c.nodeTimeout = min(defaultNodeTimeout, c.ttl/4)
 	}
-	// The first renewal starts at a third of the TTL. One that hangs must leave time for another.
+	// The first extension starts at a third of the TTL. One that hangs must leave time for another.
 	if c.nodeTimeout > c.ttl/4 {
-		return c, fmt.Errorf("distlock: NodeTimeout(%v) is more than a quarter of the TTL, %v", c.nodeTimeout, c.ttl)
+		return nil, fmt.Errorf("distlock: NodeTimeout(%v) is more than a quarter of the TTL, %v", c.nodeTimeout, c.ttl)
 	}
 	return c, nil
 }
 
-// TTL sets how long a lock outlives a holder that dies: 8 seconds unless said otherwise, and 10 ms at least. While the
-// holder lives, the lock is extended at every third of it, so a TTL need not be as long as the work.
+// margin is how long before the end of a lease its holder is told to stop.
+func (c *config) margin() time.Duration { return max(c.ttl/100, 2*time.Millisecond) }
+
+// TTL sets how long a lock outlives a holder that dies: 8 seconds by default, and 10 ms at least. While the holder
+// lives, the lock is extended at every third of the TTL, so the TTL need not be as long as the work.
 func TTL(d time.Duration) Option {
-	return option(func(c *config) error {
+	return lockerOption{Name: "TTL", Set: func(c *config) error {
+		if err := option.Positive("TTL", d); err != nil {
+			return err
+		}
 		if d < minTTL {
-			return fmt.Errorf("distlock: TTL(%v) is less than %v", d, minTTL)
+			return fmt.Errorf("TTL(%v) is less than %v", d, minTTL)
 		}
 		c.ttl = d.Truncate(time.Millisecond) // what Redis can keep
 		return nil
-	})
+	}}
 }
 
 // NodeTimeout sets how long one node may take to answer before it counts as failed, whatever the client's own timeouts
-// and retries are: 250 ms unless said otherwise, and at most a quarter of the TTL. A node that has overrun it is not
-// waited for again while the others decide, until it answers in time.
+// and retries are: 250 ms by default, and at most a quarter of the TTL. A node that took longer is not waited for again
+// while the others decide, until it answers in time.
 func NodeTimeout(d time.Duration) Option {
-	return option(func(c *config) error {
-		if d <= 0 {
-			return fmt.Errorf("distlock: NodeTimeout(%v) is not positive", d)
-		}
+	return lockerOption{Name: "NodeTimeout", Set: func(c *config) error {
 		c.nodeTimeout = d
-		return nil
-	})
+		return option.Positive("NodeTimeout", d)
+	}}
 }
 
-// WaitLimit sets how long Lock, WithLock and WithLocks wait for one lock before they return ErrNotAcquired. Without it
-// they wait until their context ends.
+// WaitLimit sets how long Lock, WithLock and WithLocks wait for one lock before they return ErrNotAcquired. By default
+// they wait until their context ends. To not wait at all, call TryLock.
 func WaitLimit(d time.Duration) Option {
-	return option(func(c *config) error {
-		if d <= 0 {
-			return fmt.Errorf("distlock: WaitLimit(%v) is not positive: use TryLock to not wait at all", d)
-		}
+	return lockerOption{Name: "WaitLimit", Set: func(c *config) error {
 		c.waitLimit = d
-		return nil
-	})
+		return option.Positive("WaitLimit", d)
+	}}
 }
 
-// HandOver sets for how long the goroutines of this process may pass a lock on among themselves, without touching
-// Redis, before other processes get their turn: 50 ms unless said otherwise. Zero releases the lock after each holder.
+// HandOver sets for how long the goroutines of this process may pass a lock on among themselves, without Redis, before
+// other processes get their turn: 50 ms by default. With zero each holder releases the lock in Redis.
 func HandOver(d time.Duration) Option {
-	return option(func(c *config) error {
+	return lockerOption{Name: "HandOver", Set: func(c *config) error {
 		if d < 0 {
-			return fmt.Errorf("distlock: HandOver(%v) is negative", d)
+			return fmt.Errorf("HandOver(%v) is negative", d)
 		}
 		c.handOver = d
 		return nil
-	})
+	}}
 }
 
-// Prefix sets what the names of locks are prefixed with to make the Redis key: "lock:" unless said otherwise. Lockers
-// that are to exclude each other need the same prefix.
+// Prefix sets the text that is put before the name of a lock to make its Redis key: "lock:" by default. Lockers that
+// are to exclude each other need the same prefix.
 func Prefix(prefix string) Option {
-	return option(func(c *config) error {
+	return lockerOption{Name: "Prefix", Set: func(c *config) error {
 		c.prefix = prefix
 		return nil
-	})
+	}}
 }
 
-// Backoff sets how long to wait before the next attempt when the last one failed without a holder to wait for: the
-// processes split the vote, or nodes are down. f is called with the number of attempts that have failed, and must be
+// Backoff sets how long to wait before the next attempt when the last one failed and no holder is known to wait for:
+// no process got a majority, or nodes are down. f is called with the number of attempts that have failed, and must be
 // safe for concurrent use. The default is full jitter from 10 ms up to half a second.
 func Backoff(f func(attempt int) time.Duration) Option {
-	return option(func(c *config) error {
+	return lockerOption{Name: "Backoff", Set: func(c *config) error {
 		if f == nil {
-			return errors.New("distlock: Backoff(nil)")
+			return errors.New("Backoff(nil): a function is needed")
 		}
 		c.backoff = f
 		return nil
-	})
+	}}
 }
 
-// OnEvent sets a function that is told what happens to the locks, for logs and metrics. It runs on the goroutine to
-// which it happens, so it must return quickly, and is called concurrently. It must not panic: the lock would stay held.
-func OnEvent(f func(Event)) Option {
-	return option(func(c *config) error {
+// OnEvent sets a function that is called with what happens to the locks, for logs and metrics. The context is that of
+// the call in which it happens: Lock, Unlock or Mint, for example. It may have ended. What the watchdog does, it does
+// for a lease: then the context has the values of the lease's context, and does not end. So a span or a logger in the
+// caller's context is found in both cases.
+//
+// f runs on the goroutine on which the event happens, so it must return quickly, and is called concurrently. It must
+// not panic: the lock would stay held.
+func OnEvent(f func(context.Context, Event)) Option {
+	return lockerOption{Name: "OnEvent", Set: func(c *config) error {
 		if f == nil {
-			return errors.New("distlock: OnEvent(nil)")
+			return errors.New("OnEvent(nil): a function is needed")
 		}
 		c.onEvent = f
 		return nil
-	})
+	}}
+}
+
+// WithObserver has o see every operation of the Locker, for traces and metrics. It may be given several times: the
+// Observers see an operation in that order.
+//
+// The names of the operations are "distlock.Lock", "distlock.TryLock", "distlock.WithLock", "distlock.WithLocks" and
+// "distlock.Unlock". WithLock and WithLocks include the callback and the release. Table is empty, and the name of a
+// lock is in no Operation; the text of Result.Err has it. Attempts counts how often the nodes were asked for a lock, or,
+// by Unlock, to release it: 0 says that the lock was handed over in the process. Waited is how long the operation waited for locks
+// that were not free. The outcome is refused for ErrNotAcquired, whatever its cause, and error for ErrLost.
+//
+// The context that o returns is used for what the operation sends, for its events and for the callback. The context of
+// a lease that Lock or TryLock returns comes from the caller's context: the operation is over then.
+func WithObserver(o nogap.Observer) Option {
+	return lockerOption{Name: "WithObserver", Many: true, Set: func(c *config) error {
+		if o == nil {
+			return errors.New("WithObserver(nil): an Observer is needed")
+		}
+		c.observers.Add(o)
+		return nil
+	}}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/distlock"
+	"github.com/nogap-go/nogap/internal/fakedb"
 )
 
 // Bad input gets an error that names it, and nothing is held or written.
@@ -22,32 +23,42 @@ func TestNewRefuses(t *testing.T) {
 	type clients = []redis.UniversalClient
 	type options = []distlock.Option
 	one := clients{a}
+	never := func(int) time.Duration { return 0 }
+	ignore := func(context.Context, distlock.Event) {}
 	tests := map[string]struct {
 		clients clients
 		opts    options
 		want    string
 	}{
-		"no client":            {nil, nil, "no Redis client"},
-		"an empty list":        {clients{}, nil, "no Redis client"},
-		"a nil client":         {clients{a, nil, b}, nil, "client 1 is nil"},
-		"a nil pointer":        {clients{(*redis.Client)(nil)}, nil, "client 0 is nil"},
-		"a nil cluster":        {clients{a, b, (*redis.ClusterClient)(nil)}, nil, "client 2 is nil"},
-		"two clients":          {clients{a, b}, nil, "2 nodes stand no more failures than 1: give an odd number"},
-		"a client twice":       {clients{a, b, a}, nil, "clients 0 and 2 are the same: nodes must be independent"},
-		"a server twice":       {clients{a, b, newRedis("b")}, nil, "clients 1 (b) and 2 (b) lead to the same server"},
-		"no TTL":               {one, options{distlock.TTL(0)}, "TTL(0s) is less than 10ms"},
-		"negative TTL":         {one, options{distlock.TTL(-time.Second)}, "TTL(-1s) is less than 10ms"},
-		"short TTL":            {one, options{distlock.TTL(9 * time.Millisecond)}, "TTL(9ms) is less than 10ms"},
-		"no timeout":           {one, options{distlock.NodeTimeout(0)}, "NodeTimeout(0s) is not positive"},
-		"negative timeout":     {one, options{distlock.NodeTimeout(-1)}, "NodeTimeout(-1ns) is not positive"},
-		"long timeout":         {one, options{distlock.NodeTimeout(time.Minute)}, "NodeTimeout(1m0s) is more than a quarter"},
-		"no wait":              {one, options{distlock.WaitLimit(0)}, "WaitLimit(0s) is not positive"},
-		"negative wait":        {one, options{distlock.WaitLimit(-1)}, "WaitLimit(-1ns) is not positive"},
-		"negative handover":    {one, options{distlock.HandOver(-1)}, "HandOver(-1ns) is negative"},
-		"no backoff":           {one, options{distlock.Backoff(nil)}, "Backoff(nil)"},
-		"no function":          {one, options{distlock.OnEvent(nil)}, "OnEvent(nil)"},
-		"a nil option":         {one, options{distlock.TTL(time.Second), nil}, "option 1 is nil"},
-		"first bad, last good": {one, options{distlock.TTL(0), distlock.TTL(time.Second)}, "TTL(0s)"},
+		"no client":         {nil, nil, "no Redis client"},
+		"an empty list":     {clients{}, nil, "no Redis client"},
+		"a nil client":      {clients{a, nil, b}, nil, "client 1 is nil"},
+		"a nil pointer":     {clients{(*redis.Client)(nil)}, nil, "client 0 is nil"},
+		"a nil cluster":     {clients{a, b, (*redis.ClusterClient)(nil)}, nil, "client 2 is nil"},
+		"two clients":       {clients{a, b}, nil, "2 nodes stand no more failures than 1: give an odd number"},
+		"a client twice":    {clients{a, b, a}, nil, "clients 0 and 2 are the same: nodes must be independent"},
+		"a server twice":    {clients{a, b, newRedis("b")}, nil, "clients 1 (b) and 2 (b) lead to the same server"},
+		"no TTL":            {one, options{distlock.TTL(0)}, "TTL(0s) is not positive"},
+		"negative TTL":      {one, options{distlock.TTL(-time.Second)}, "TTL(-1s) is not positive"},
+		"short TTL":         {one, options{distlock.TTL(9 * time.Millisecond)}, "TTL(9ms) is less than 10ms"},
+		"no timeout":        {one, options{distlock.NodeTimeout(0)}, "NodeTimeout(0s) is not positive"},
+		"negative timeout":  {one, options{distlock.NodeTimeout(-1)}, "NodeTimeout(-1ns) is not positive"},
+		"long timeout":      {one, options{distlock.NodeTimeout(time.Minute)}, "NodeTimeout(1m0s) is more than a quarter"},
+		"no wait":           {one, options{distlock.WaitLimit(0)}, "WaitLimit(0s) is not positive"},
+		"negative wait":     {one, options{distlock.WaitLimit(-1)}, "WaitLimit(-1ns) is not positive"},
+		"negative handover": {one, options{distlock.HandOver(-1)}, "HandOver(-1ns) is negative"},
+		"no backoff":        {one, options{distlock.Backoff(nil)}, "Backoff(nil): a function is needed"},
+		"no function":       {one, options{distlock.OnEvent(nil)}, "OnEvent(nil): a function is needed"},
+		"no Observer":       {one, options{distlock.WithObserver(nil)}, "WithObserver(nil): an Observer is needed"},
+		"a nil option":      {one, options{distlock.TTL(time.Second), nil}, "option 1 is nil"},
+		"TTL twice":         {one, options{distlock.TTL(time.Second), distlock.TTL(time.Second)}, "TTL is given twice"},
+		"HandOver twice":    {one, options{distlock.HandOver(0), distlock.HandOver(0)}, "HandOver is given twice"},
+		"Prefix twice":      {one, options{distlock.Prefix(""), distlock.Prefix("")}, "Prefix is given twice"},
+		"no wait, twice":    {one, options{distlock.WaitLimit(1), distlock.WaitLimit(-1)}, "WaitLimit is given twice"},
+		"NodeTimeout twice": {one, options{distlock.NodeTimeout(1), distlock.HandOver(0), distlock.NodeTimeout(2)},
+			"NodeTimeout is given twice"},
+		"Backoff twice": {one, options{distlock.Backoff(never), distlock.Backoff(never)}, "Backoff is given twice"},
+		"OnEvent twice": {one, options{distlock.OnEvent(ignore), distlock.OnEvent(ignore)}, "OnEvent is given twice"},
 		"a TTL too short for the timeout": {
 			one, options{distlock.NodeTimeout(251 * time.Millisecond), distlock.TTL(time.Second)},
 			"NodeTimeout(251ms) is more than a quarter of the TTL, 1s",
@@ -144,7 +155,7 @@ func TestNewFenceRefuses(t *testing.T) {
 		"a bad name":      {"lock_fences\x00", nil, `table name "lock_fences\x00"`},
 		"a part missing":  {"app.", nil, `table name "app."`},
 		"too many parts":  {"a.b.c.d", nil, `table name "a.b.c.d" has more than three parts`},
-		"no dialect":      {"lock_fences", options{distlock.WithDialect(0)}, "WithDialect(Dialect(0))"},
+		"no dialect":      {"lock_fences", options{distlock.WithDialect(0)}, "WithDialect: unknown dialect Dialect(0)"},
 		"unknown dialect": {"lock_fences", options{distlock.WithDialect(99)}, "Dialect(99)"},
 		"negative one":    {"lock_fences", options{distlock.WithDialect(-1)}, "Dialect(-1)"},
 		"a nil option":    {"lock_fences", options{distlock.WithDialect(nogap.MySQL), nil}, "option 1 is nil"},
@@ -158,10 +169,29 @@ func TestNewFenceRefuses(t *testing.T) {
 		})
 	}
 	_, err := distlock.NewFence(nil, "lock_fences")
-	require.EqualError(t, err, "distlock: NewFence: the *sql.DB is nil")
-	fence, err := distlock.NewFence(db, "f", distlock.WithDialect(nogap.MySQL), distlock.WithDialect(nogap.Postgres))
+	require.EqualError(t, err, "distlock: NewFence: db is nil")
+	_, err = distlock.NewFence(db, "f", distlock.WithDialect(nogap.MySQL), distlock.WithDialect(nogap.MySQL))
+	require.EqualError(t, err, "distlock: NewFence: WithDialect is given twice")
+}
+
+func TestSchema(t *testing.T) {
+	db := fakedb.Open(func(context.Context, fakedb.Call) (fakedb.Reply, error) { panic("it was asked") })
+	t.Cleanup(func() { db.Close() })
+	fence, err := distlock.NewFence(db, "app.fences")
 	require.NoError(t, err)
-	require.Contains(t, fence.Schema(), `"f"`, "the last one counts")
+	quoted := map[nogap.Dialect]string{
+		nogap.Postgres: `"app"."fences"`, nogap.SQLite: "`app`.`fences`",
+		nogap.MySQL: "`app`.`fences`", nogap.MariaDB: "`app`.`fences`",
+	}
+	for d, table := range quoted {
+		require.Contains(t, fence.Schema(d), "CREATE TABLE IF NOT EXISTS "+table+" (", d)
+		mysql := d == nogap.MySQL || d == nogap.MariaDB
+		require.Equal(t, mysql, strings.HasSuffix(fence.Schema(d), ") ENGINE=InnoDB"), d)
+		require.Equal(t, !mysql, strings.HasSuffix(fence.Schema(d), ")"), d)
+	}
+	for _, d := range []nogap.Dialect{0, -1, 99} {
+		require.PanicsWithValue(t, fmt.Sprintf("distlock: Schema: unknown dialect %v", d), func() { fence.Schema(d) })
+	}
 }
 
 func TestFenceRefuses(t *testing.T) {

@@ -5,12 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/jmoiron/sqlx"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/observe"
+	"github.com/nogap-go/nogap/internal/table"
 )
 
 // Queue names the next rows of a table that is used as a queue.
@@ -47,83 +48,90 @@ type Queue struct {
 // passes over, and those who insert there would wait.
 //
 // Claim returns sql.ErrNoRows, and does not run fn, if there is nothing to do that somebody else has not claimed. All
-// else is as for WithRowLock; of the options, NoWait, Timeout and the modes ForShare and ForKeyShare make no sense.
+// else is as for WithRowLock. NoWait, Timeout, ForShare and ForKeyShare are not options of Claim.
 func Claim[T any](ctx context.Context, db *sql.DB, queue Queue, fn func(ctx context.Context, tx *sqlx.Tx, jobs []*T) error, opts ...Option) error {
 	if fn == nil {
-		return failed(errNoCallback)
+		return fail(errNoCallback)
 	}
-	c, err := configure(opts, noWaitOption, timeoutOption)
+	c, given, err := configure(opts)
+	if err == nil {
+		err = given.Refuse("Claim", "NoWait", "Timeout", "ForShare", "ForKeyShare")
+	}
+	if err == nil {
+		err = queue.check()
+	}
 	if err != nil {
-		return failed(err)
+		return fail(err)
 	}
-	if !c.mode.Exclusive() {
-		return failed(fmt.Errorf("%s does not keep other callers from the same rows", modeNames[c.mode]))
-	}
-	q, err := queue.parse()
+	t, selects, err := names{table: queue.Table, columns: queue.Columns}.in(db)
 	if err != nil {
-		return failed(err)
+		return fail(err)
 	}
-	c.skipLocked = true
-	h, err := newHold(ctx, db, c)
-	if err != nil {
-		return failed(err)
-	}
-	if h.server.IsMySQL() && !slices.Contains(c.given, isolationOption) {
-		h.isolation = sql.LevelReadCommitted
-	}
-	query := q.statement(h.server, h.clause)
-	var jobs []*T
-	lock := func(ctx context.Context, l *locker, tx *sqlx.Tx) error {
-		err := l.do(ctx, tx, q.table, func(prefix string) (err error) {
-			jobs, err = scanAll[T](ctx, tx, prefix+query, queue.Args)
-			return err
-		})
-		switch {
-		case err != nil:
-			return fmt.Errorf("%s: %w", q.table, err)
-		case len(jobs) == 0:
-			return fmt.Errorf("%s has nothing to claim: %w", q.table, sql.ErrNoRows)
+	return t.Operation(ctx, "pessimistic.Claim", func(ctx context.Context, op *observe.Op) error {
+		s, err := newSection(ctx, op, db, c)
+		if err != nil {
+			return fail(err)
 		}
-		return nil
-	}
-	return h.run(ctx, nil, lock, func(ctx context.Context, tx *sqlx.Tx) error { return fn(ctx, tx, jobs) })
+		clause, err := skipLocked(s.server, c.mode)
+		if err != nil {
+			return fail(err)
+		}
+		if s.server.GapLocks && !given.Has("Isolation") {
+			s.isolation = sql.LevelReadCommitted
+		}
+		query := selects.from(s.server, t) + queue.end(clause)
+		var jobs []*T
+		s.what = lock{table: t.Name.String()} // which rows it will be nobody knows
+		s.acquire = func(ctx context.Context, inServer *session) (err error) {
+			jobs, err = claimRows[T](ctx, inServer, s.what, t, query, queue.Args)
+			return err
+		}
+		s.callback = func(ctx context.Context, tx *sqlx.Tx) error { return fn(ctx, tx, jobs) }
+		return s.run(ctx)
+	})
 }
 
-// queue is a validated Queue.
-type queue struct {
-	Queue
-	table   dialect.Ident
-	columns []dialect.Ident
+// skipLocked returns the end of a SELECT that locks the rows that nobody else has locked. Who holds the write lock of the
+// whole database has nothing to skip.
+func skipLocked(s dialect.Server, mode dialect.LockMode) (clause string, err error) {
+	if clause, err = s.LockClause(mode, dialect.Wait); err == nil && s.RowLocks {
+		clause, err = s.LockClause(mode, dialect.SkipLocked)
+	}
+	if err != nil {
+		return "", fmt.Errorf("Claim: %w", err)
+	}
+	return clause, nil
 }
 
-func (q Queue) parse() (p queue, err error) {
-	p.Queue = q
-	if p.table, err = dialect.Table(q.Table); err != nil {
-		return queue{}, err
+// claimRows locks and reads the next rows.
+func claimRows[T any](ctx context.Context, s *session, l lock, t *table.Table, query string, args []any) (jobs []*T, err error) {
+	err = s.waitFor(ctx, l, t.Name, func(prefix string) (err error) {
+		jobs, err = scanAll[T](ctx, s.tx, prefix+query, args)
+		return err
+	})
+	if err == nil && len(jobs) == 0 {
+		err = l.failed(fmt.Errorf("there is nothing to claim: %w", sql.ErrNoRows))
 	}
-	if p.columns, err = dialect.Columns(q.Columns...); err != nil {
-		return queue{}, err
-	}
-	if q.Limit < 1 {
-		return queue{}, fmt.Errorf("the queue's Limit %d is less than 1", q.Limit)
-	}
-	if q.Where == "" && len(q.Args) > 0 {
-		return queue{}, errors.New("there are Args, but no Where to use them")
-	}
-	return p, nil
+	return jobs, err
 }
 
-func (q queue) statement(s dialect.Server, clause string) string {
-	columns := "*"
-	if len(q.columns) > 0 {
-		columns = s.QuoteAll(q.columns)
+func (q Queue) check() error {
+	switch {
+	case q.Limit < 1:
+		return fmt.Errorf("the queue's Limit %d is less than 1", q.Limit)
+	case q.Where == "" && len(q.Args) > 0:
+		return errors.New("there are Args, but no Where to use them")
 	}
-	query := "SELECT " + columns + " FROM " + s.Quote(q.table)
+	return nil
+}
+
+// end returns what stands behind the table in the SELECT of the next rows.
+func (q Queue) end(clause string) (s string) {
 	if q.Where != "" {
-		query += " WHERE (" + q.Where + "\n)" // a comment at its end must not swallow the rest
+		s += " WHERE (" + q.Where + "\n)" // a comment at its end must not swallow the rest
 	}
 	if q.OrderBy != "" {
-		query += " ORDER BY " + q.OrderBy + "\n"
+		s += " ORDER BY " + q.OrderBy + "\n"
 	}
-	return query + " LIMIT " + strconv.Itoa(q.Limit) + clause
+	return s + " LIMIT " + strconv.Itoa(q.Limit) + clause
 }

@@ -1,13 +1,16 @@
 // Package pessimistic closes the gap between a read and the write that is decided from it by holding it shut: it locks a
 // row, gives it to a callback, and commits what the callback has written. Until then nobody else can write the row.
 //
-//	err := pessimistic.WithRowLock(ctx, db, pessimistic.Row{Table: "items", Key: id},
-//		func(ctx context.Context, tx *sqlx.Tx, item *Item) error {
-//			price, ok := rules.Price(item, customer) // decisions that SQL cannot make
-//			if !ok {
-//				return ErrNotForYou
+//	err := pessimistic.WithRowLock(ctx, db, pessimistic.Row{Table: "orders", Key: id},
+//		func(ctx context.Context, tx *sqlx.Tx, order *Order) error {
+//			price, err := rules.Price(order, customer) // decisions that SQL cannot make
+//			if err != nil {
+//				return err // rolls back
 //			}
-//			_, err := tx.ExecContext(ctx, "UPDATE items SET sold_to = $1, price = $2 WHERE id = $3", customer, price, id)
+//			if _, err := stock.WithTx(tx).Decrement(ctx, order.Quantity, order.SKU); err != nil { // an atomic.Counter
+//				return err
+//			}
+//			_, err = tx.ExecContext(ctx, "UPDATE orders SET price = $1 WHERE id = $2", price, id)
 //			return err
 //		})
 //
@@ -34,6 +37,19 @@
 //     again, with the settings that it had.
 //   - Callers in one process that want the same row queue for it in the process, in the order in which they came, without
 //     a connection. However hot the row is, they use one connection of the pool.
+//   - A statement that waits for a lock longer than the server allows (lock_timeout, innodb_lock_wait_timeout) ends the
+//     call with ErrLockTimeout. It is not waited for again.
+//
+// # Calls in a callback
+//
+// What a callback writes must go through its tx: with its own statements, with LockRow for one more row, with WithTx of the
+// other packages. A call without tx takes another connection. If it is given the callback's ctx, and wants a row that the
+// callback's transaction has locked, or has written through nogap, it is an error at once: it would wait for a transaction
+// that waits for it. On SQLite, where a transaction locks the whole database, that is so for every lock and every write.
+// What the callback has written by hand is not known.
+//
+// Observers (see nogap.Observe) see every call, and those that a callback makes. LockRow is seen in the transaction of a
+// callback only: another one does not say which *sql.DB it belongs to.
 //
 // # What is not
 //
@@ -41,9 +57,8 @@
 //   - On a Galera cluster a lock is that of one node. Callers on two nodes can both be in their callbacks; COMMIT lets
 //     one of them win and runs the other again. The result is right, but a callback that acts on the world outside the
 //     database may do so twice.
-//   - A callback that waits for another transaction of its own program, because it takes a second lock in a nested call,
-//     can deadlock in a way that no server sees. Use LockRow with the callback's tx, or WithRowLocks; the same lock twice
-//     is found and refused.
+//   - A callback that locks another row in a nested call waits for another transaction of its own program, and can deadlock
+//     in a way that no server sees. Use LockRow with the callback's tx, or WithRowLocks.
 //   - On SQLite, every lock is the write lock of the whole database. It is taken before the read, which never fails
 //     because of another writer later, and the callers of one process queue for it.
 //   - MySQL rolls the whole transaction back when it reports a deadlock, and then runs what follows on its own. A callback

@@ -3,34 +3,86 @@ package pessimistic
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // Errors of this package; test for them with errors.Is. The server's own error, where there is one, is wrapped with
 // them. After each of them nothing has been written.
 var (
-	// ErrLocked says that NoWait found the lock held, by another transaction or by another call in this process.
-	ErrLocked = errors.New("pessimistic: locked")
-	// ErrLockTimeout says that the lock was not to be had within Timeout, or within the lock_timeout that a PostgreSQL
-	// server has set for everybody.
-	ErrLockTimeout = errors.New("pessimistic: lock timeout")
-	// ErrRetriesExhausted says that every attempt lost against other transactions; the last one's error is wrapped with
-	// it.
-	ErrRetriesExhausted = txn.ErrRetriesExhausted
+	// ErrLocked is returned when NoWait found the lock held, by another transaction or by another call in this process.
+	// It comes inside a *LockError.
+	ErrLocked = errors.New(prefix + "locked")
+	// ErrLockTimeout is nogap.ErrLockTimeout. It is returned when the lock was not acquired within Timeout, or within the
+	// limit that the server has for everybody: lock_timeout on PostgreSQL, innodb_lock_wait_timeout on MySQL and MariaDB.
+	// It comes inside a *LockError, unless it was a statement of the callback that waited.
+	ErrLockTimeout = nogap.ErrLockTimeout
+	// ErrRetriesExhausted is nogap.ErrRetriesExhausted. It is returned when every attempt lost against other
+	// transactions; the last one's error is wrapped with it.
+	ErrRetriesExhausted = nogap.ErrRetriesExhausted
 )
 
-// final reports whether err is never a reason to run the callback again, although it may wrap a server's error that
-// otherwise would be: it has been decided on already, here or by a call in the callback.
-func final(err error) bool {
-	return errors.Is(err, ErrLocked) || errors.Is(err, ErrLockTimeout) || errors.Is(err, ErrRetriesExhausted)
+// LockError says which lock was not acquired. Nothing was written.
+type LockError struct {
+	Table string    // as it was given; empty for a named lock
+	Key   nogap.Key // of the row; nil for a named lock, and for the rows that Claim looks for
+	Name  string    // of a named lock
+	// Waited is how long the call has waited for its locks, in this process and in the server, in all attempts.
+	Waited time.Duration
+	// Err is ErrLocked or ErrLockTimeout, wrapped with the server's error if it was the server that said so.
+	Err error
+}
+
+// Error returns a text such as "pessimistic: items at [7]: locked".
+func (e *LockError) Error() string {
+	return prefix + place(e.Table, e.Key, e.Name) + ": " + strings.TrimPrefix(e.Err.Error(), prefix)
+}
+
+// Unwrap returns Err.
+func (e *LockError) Unwrap() error { return e.Err }
+
+const prefix = "pessimistic: "
+
+// place names what a lock is on.
+func place(table string, key nogap.Key, name string) string {
+	switch {
+	case name != "":
+		return fmt.Sprintf("the name %q", name)
+	case key == nil:
+		return table
+	}
+	return fmt.Sprintf("%s at %v", table, []any(key))
 }
 
 var (
 	errNoDB       = errors.New("db is nil")
-	errNoTx       = errors.New("tx is nil")
 	errNoCallback = errors.New("the callback is nil")
 )
 
-// failed names the package in an error that does not come from the callback.
-func failed(err error) error { return fmt.Errorf("pessimistic: %w", err) }
+// fail names the package in an error that does not come from the callback.
+func fail(err error) error {
+	if err == nil || errors.As(err, new(*LockError)) {
+		return err
+	}
+	return fmt.Errorf(prefix+"%w", err)
+}
+
+// fromCallback returns the error of a callback, which says what the server's code means if one of its statements has waited
+// for a lock for too long.
+func fromCallback(err error) error {
+	if errors.Is(err, ErrLocked) {
+		return err
+	}
+	return txn.LockTimeout(err)
+}
+
+// classify names the outcome of the package's own errors for observers.
+func classify(err error) nogap.Outcome {
+	if errors.Is(err, ErrLocked) {
+		return nogap.OutcomeRefused
+	}
+	return ""
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/internal/fakedb"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -20,6 +21,12 @@ var ctx = context.Background()
 type Account struct {
 	ID      string `db:"id"`
 	Balance int64  `db:"balance"`
+}
+
+type Order struct {
+	ID       int64  `db:"id"`
+	SKU      string `db:"sku"`
+	Quantity int64  `db:"quantity"`
 }
 
 type Job struct {
@@ -39,6 +46,33 @@ func Example() {
 	fmt.Println(err)
 	// Output:
 	// UPDATE accounts SET balance = balance - $1 WHERE id = $2 [4 alice]
+	// <nil>
+}
+
+// What other packages of nogap write in the callback belongs to its transaction.
+func ExampleWithRowLock() {
+	db := shop() // order 7 is for 2 of sku-1, of which there are 5
+	stock, err := atomic.NewCounter[int64](db, "items", "stock")
+	if err != nil {
+		panic(err)
+	}
+
+	id := 7
+	err = pessimistic.WithRowLock(ctx, db, pessimistic.Row{Table: "orders", Key: id},
+		func(ctx context.Context, tx *sqlx.Tx, order *Order) error {
+			price := 10 * order.Quantity // or whatever SQL could not say
+			left, err := stock.WithTx(tx).Decrement(ctx, order.Quantity, order.SKU)
+			if err != nil {
+				return err // atomic.ErrInsufficient, in the same transaction
+			}
+			fmt.Println(left, "left")
+			_, err = tx.ExecContext(ctx, tx.Rebind("UPDATE orders SET price = ? WHERE id = ?"), price, id)
+			return err
+		})
+	fmt.Println(err)
+	// Output:
+	// 3 left
+	// UPDATE orders SET price = $1 WHERE id = $2 [20 7]
 	// <nil>
 }
 
@@ -116,9 +150,9 @@ func ExampleWithNamedLock() {
 }
 
 func ExampleLockRow() {
-	db := sqlx.NewDb(bank(), "pgx")
+	db := bank() // your *sql.DB
 
-	tx, err := db.BeginTxx(ctx, nil)
+	tx, err := db.BeginTx(ctx, nil) // or the transaction of sqlx, GORM or bun
 	if err != nil {
 		panic(err)
 	}
@@ -132,6 +166,23 @@ func ExampleLockRow() {
 	// Output:
 	// alice has 80
 	// <nil>
+}
+
+// The error says which lock it was.
+func ExampleLockError() {
+	db := busy() // somebody else has the row
+
+	row := pessimistic.Row{Table: "accounts", Key: "alice"}
+	err := pessimistic.WithRowLock(ctx, db, row, func(context.Context, *sqlx.Tx, *Account) error { return nil },
+		pessimistic.NoWait())
+	var locked *pessimistic.LockError
+	if errors.As(err, &locked) {
+		fmt.Println("try again later:", locked.Table, locked.Key)
+	}
+	fmt.Println(errors.Is(err, pessimistic.ErrLocked))
+	// Output:
+	// try again later: accounts [alice]
+	// true
 }
 
 func ExampleTimeout() {
@@ -154,6 +205,18 @@ func bank() *sql.DB {
 	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 		if c.Kind == fakedb.Query && strings.Contains(c.Query, "accounts") {
 			return rows([]string{"id", "balance"}, []driver.Value{c.Arg(0), balance[c.Arg(0)]}), nil
+		}
+		return anything(c)
+	})
+}
+
+func shop() *sql.DB {
+	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		switch {
+		case c.Kind == fakedb.Query && strings.Contains(c.Query, "orders"):
+			return rows([]string{"id", "sku", "quantity"}, []driver.Value{int64(7), "sku-1", int64(2)}), nil
+		case c.Kind == fakedb.Query && strings.Contains(c.Query, "UPDATE"):
+			return fakedb.Row(int64(3)), nil
 		}
 		return anything(c)
 	})

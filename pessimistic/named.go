@@ -14,6 +14,9 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/holding"
+	"github.com/nogap-go/nogap/internal/observe"
+	"github.com/nogap-go/nogap/internal/perdb"
 )
 
 // WithNamedLock runs fn in a transaction, as WithRowLock does, while it holds the lock of that name in the database: for
@@ -26,56 +29,54 @@ import (
 // current database. Galera does not carry these locks to its other nodes, and CockroachDB ignores its advisory locks, so
 // on both WithNamedLock is an error. On SQLite it is the write lock of the whole database.
 //
-// Of the options, modes other than ForUpdate make no sense.
+// ForNoKeyUpdate, ForShare and ForKeyShare are not options of WithNamedLock.
 func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx context.Context, tx *sqlx.Tx) error, opts ...Option) error {
-	if fn == nil {
-		return failed(errNoCallback)
+	c, given, err := configure(opts)
+	if err == nil {
+		err = given.Refuse("WithNamedLock", "ForNoKeyUpdate", "ForShare", "ForKeyShare")
 	}
-	if name == "" {
-		return failed(errors.New("the name is empty"))
+	switch {
+	case fn == nil:
+		err = errNoCallback
+	case err == nil && name == "":
+		err = errors.New("the name is empty")
+	case err == nil && db == nil:
+		err = errNoDB
 	}
-	c, err := configure(opts)
 	if err != nil {
-		return failed(err)
+		return fail(err)
 	}
-	if c.mode != dialect.ForUpdate {
-		return failed(fmt.Errorf("%s: a named lock has no modes", modeNames[c.mode]))
-	}
-	h, err := newHold(ctx, db, c)
-	if err != nil {
-		return failed(err)
-	}
-	inServer, err := h.namedLock(name)
-	if err != nil {
-		return failed(err)
-	}
-	return h.run(ctx, []lock{{lockID: lockID{key: name}}}, inServer, fn)
+	observers, what := perdb.Observers.Of(db, nil), nogap.Operation{Name: "pessimistic.WithNamedLock"}
+	return observe.Do(ctx, observers, what, classify, func(ctx context.Context, op *observe.Op) error {
+		s, err := newSection(ctx, op, db, c)
+		if err != nil {
+			return fail(err)
+		}
+		l := lock{Lock: holding.Lock{Key: name}, name: name}
+		s.what, s.locks, s.callback = l, []lock{l}, fn
+		if s.acquire, err = namedLock(s.server, s.known, c.isolation, l); err != nil {
+			return fail(err)
+		}
+		return s.run(ctx)
+	})
 }
 
-func (h *hold) namedLock(name string) (func(context.Context, *locker, *sqlx.Tx) error, error) {
-	if h.server.Product == dialect.CockroachDB {
-		return nil, fmt.Errorf("%v has no named locks: its advisory locks do nothing", h.server)
-	}
-	if h.server.Is(nogap.Postgres) && h.isolation == sql.LevelRepeatableRead {
-		return nil, errStaleSnapshot
-	}
-	return func(ctx context.Context, l *locker, tx *sqlx.Tx) error {
-		var err error
-		switch {
-		case h.server.Is(nogap.Postgres):
-			err = l.advisoryLock(ctx, tx, name)
-		case h.server.IsMySQL():
-			if err = h.pool.refuseGalera(ctx, tx); err == nil {
-				err = l.getLock(ctx, tx, name)
-			}
-		default:
-			err = l.do(ctx, tx, dialect.Ident{}, func(string) error { return nil })
+// namedLock returns what takes the lock in the server.
+func namedLock(s dialect.Server, d *database, level sql.IsolationLevel, l lock) (func(context.Context, *session) error, error) {
+	switch s.NamedLocks {
+	case dialect.AdvisoryLocks:
+		if level == sql.LevelRepeatableRead {
+			return nil, errStaleSnapshot
 		}
-		if err != nil {
-			return fmt.Errorf("the name %q: %w", name, err)
-		}
-		return nil
-	}, nil
+		return func(ctx context.Context, s *session) error { return s.advisoryLock(ctx, l) }, nil
+	case dialect.UserLocks, dialect.UserLocksInFractions:
+		return func(ctx context.Context, s *session) error { return s.userLock(ctx, d, l) }, nil
+	case dialect.DatabaseLock:
+		return func(ctx context.Context, s *session) error {
+			return s.waitFor(ctx, l, dialect.Ident{}, func(string) error { return nil })
+		}, nil
+	}
+	return nil, fmt.Errorf("%v has no named locks that hold", s)
 }
 
 var errStaleSnapshot = errors.New("under REPEATABLE READ the transaction would see the database as it was before it had " +
@@ -83,25 +84,25 @@ var errStaleSnapshot = errors.New("under REPEATABLE READ the transaction would s
 
 // advisoryLock takes a lock that ends with the transaction. One that ends with the session would be stranded behind a
 // PgBouncer that pools transactions.
-func (l *locker) advisoryLock(ctx context.Context, tx *sqlx.Tx, name string) error {
-	sum := sha256.Sum256([]byte("nogap/pessimistic/" + name))
+func (s *session) advisoryLock(ctx context.Context, l lock) error {
+	sum := sha256.Sum256([]byte("nogap/pessimistic/" + l.name))
 	id := int64(binary.BigEndian.Uint64(sum[:8]))
 	// The level may be the server's default. It is asked for in the same statement, which costs nothing.
-	lock := "SELECT pg_advisory_xact_lock($1)::text, current_setting('transaction_isolation')"
-	if l.noWait {
-		lock = "SELECT pg_try_advisory_xact_lock($1)::text, current_setting('transaction_isolation')"
+	query := "SELECT pg_advisory_xact_lock($1)::text, current_setting('transaction_isolation')"
+	if s.noWait {
+		query = "SELECT pg_try_advisory_xact_lock($1)::text, current_setting('transaction_isolation')"
 	}
 	var got, isolation string
-	err := l.do(ctx, tx, dialect.Ident{}, func(string) error {
-		return tx.QueryRowContext(ctx, lock, id).Scan(&got, &isolation)
+	err := s.waitFor(ctx, l, dialect.Ident{}, func(string) error {
+		return s.tx.QueryRowContext(ctx, query, id).Scan(&got, &isolation)
 	})
 	switch {
 	case err != nil:
 		return err
-	case l.noWait && got != "true":
-		return ErrLocked
+	case s.noWait && got != "true":
+		return l.refused(s.waited.total, ErrLocked)
 	case isolation == "repeatable read":
-		return errStaleSnapshot
+		return l.failed(errStaleSnapshot)
 	}
 	return nil
 }
@@ -111,25 +112,64 @@ func (l *locker) advisoryLock(ctx context.Context, tx *sqlx.Tx, name string) err
 // database's.
 const lockName = "CONCAT('nogap:', LEFT(SHA2(CONCAT(COALESCE(DATABASE(), ''), '/', ?), 256), 40))"
 
-// getLock takes a lock of the session, and sees to it that the end of the transaction is its end.
-func (l *locker) getLock(ctx context.Context, tx *sqlx.Tx, name string) error {
-	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(name)))
-	seconds := "31536000"
-	switch {
-	case l.noWait:
-		seconds = "0"
-	case l.timeout > 0:
-		left, err := l.left()
-		if err != nil {
-			return err
-		}
-		seconds = strconv.Itoa(ceil(left, time.Second))
-		if l.server.Is(nogap.MariaDB) {
-			seconds = strconv.FormatFloat(left.Seconds(), 'f', 3, 64)
-		}
+// userLock takes a lock of the session, and sees to it that the end of the transaction is its end.
+func (s *session) userLock(ctx context.Context, d *database, l lock) error {
+	galera, err := false, error(nil)
+	if s.server.MayBeGalera {
+		galera, err = d.isGalera(ctx, s.tx)
 	}
-	// After COMMIT: before it, the next one would not see what this one has written.
-	l.locks = append(l.locks, func(ctx context.Context, q querier) error {
+	seconds := ""
+	if err == nil {
+		seconds, err = s.userLockWait()
+	}
+	switch {
+	case err != nil:
+		return s.explain(l, err)
+	case galera:
+		return l.failed(errGalera)
+	}
+	digest := fmt.Sprintf("%x", sha256.Sum256([]byte(l.name)))
+	s.releaseAfterwards(digest)
+	start := time.Now()
+	var got sql.NullInt64
+	err = s.tx.QueryRowContext(ctx, "SELECT GET_LOCK("+lockName+", "+seconds+")", digest).Scan(&got)
+	s.waited.since(start)
+	switch {
+	case err != nil:
+		return s.explain(l, err) // whether it was taken is not known
+	case got.Int64 == 1:
+		return nil
+	}
+	s.locks = nil
+	switch {
+	case !got.Valid:
+		return l.failed(errors.New("GET_LOCK was interrupted"))
+	case s.noWait:
+		return l.refused(s.waited.total, ErrLocked)
+	}
+	return l.refused(s.waited.total, ErrLockTimeout)
+}
+
+var errGalera = errors.New("a Galera cluster has no named locks: GET_LOCK holds on one node only")
+
+// userLockWait returns how many seconds GET_LOCK is to wait, in SQL.
+func (s *session) userLockWait() (seconds string, err error) {
+	switch {
+	case s.noWait:
+		return "0", nil
+	case s.timeout == 0:
+		return "31536000", nil
+	}
+	left, err := s.left()
+	if s.server.NamedLocks == dialect.UserLocksInFractions {
+		return strconv.FormatFloat(left.Seconds(), 'f', 3, 64), err
+	}
+	return strconv.Itoa(ceil(left, time.Second)), err
+}
+
+// releaseAfterwards releases the lock after COMMIT: before it, the next one would not see what this one has written.
+func (s *session) releaseAfterwards(digest string) {
+	s.locks = append(s.locks, func(ctx context.Context, q querier) error {
 		var released sql.NullInt64
 		err := q.QueryRowContext(ctx, "SELECT RELEASE_LOCK("+lockName+")", digest).Scan(&released)
 		if err == nil && released.Int64 != 1 {
@@ -137,41 +177,4 @@ func (l *locker) getLock(ctx context.Context, tx *sqlx.Tx, name string) error {
 		}
 		return err
 	})
-	start := time.Now()
-	var got sql.NullInt64
-	err := tx.QueryRowContext(ctx, "SELECT GET_LOCK("+lockName+", "+seconds+")", digest).Scan(&got)
-	*l.waited += time.Since(start)
-	switch {
-	case err != nil:
-		return err // whether it was taken is not known
-	case got.Int64 == 1:
-		return nil
-	}
-	l.locks = nil
-	switch {
-	case !got.Valid:
-		return errors.New("GET_LOCK was interrupted")
-	case l.noWait:
-		return ErrLocked
-	}
-	return ErrLockTimeout
-}
-
-// refuseGalera returns an error on a node of a Galera cluster.
-func (p *pool) refuseGalera(ctx context.Context, tx *sqlx.Tx) error {
-	known := p.galera.Load()
-	if known == nil {
-		var variable, value string
-		err := tx.QueryRowContext(ctx, "SHOW GLOBAL VARIABLES LIKE 'wsrep_on'").Scan(&variable, &value)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		on := value == "ON"
-		known = &on
-		p.galera.Store(known)
-	}
-	if *known {
-		return errors.New("a Galera cluster has no named locks: GET_LOCK holds on one node only")
-	}
-	return nil
 }

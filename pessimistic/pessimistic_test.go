@@ -177,17 +177,17 @@ func TestBadCalls(t *testing.T) {
 	}{
 		{row(pessimistic.Row{}), `table name "" is empty`},
 		{row(pessimistic.Row{Table: "a;b", Key: 1}), `"a;b"`},
-		{row(pessimistic.Row{Table: "items"}), "a key is nil"},
-		{row(pessimistic.Row{Table: "items", Key: (*int)(nil)}), "a key is nil"},
-		{row(pessimistic.Row{Table: "items", Key: []any{1, 2}}), "2 values for 1 key columns"},
-		{row(pessimistic.Row{Table: "items", Key: 1, KeyColumns: []string{"a", "b"}}), "1 values for 2 key columns"},
+		{row(pessimistic.Row{Table: "items"}), "items.id is NULL"},
+		{row(pessimistic.Row{Table: "items", Key: (*int)(nil)}), "items.id is NULL"},
+		{row(pessimistic.Row{Table: "items", Key: []any{1, 2}}), "a key of items has 1 values (id), got 2"},
+		{row(pessimistic.Row{Table: "items", Key: 1, KeyColumns: []string{"a", "b"}}), "a key of items has 2 values (a, b), got 1"},
 		{row(pessimistic.Row{Table: "items", Key: 1, KeyColumns: []string{"a", "A"}}), "given twice"},
 		{row(pessimistic.Row{Table: "items", Key: 1, Columns: []string{""}}), "column name"},
 		{opts(nil), "option 0 is nil"},
 		{opts(pessimistic.Timeout(0)), "Timeout(0s) is not positive"},
 		{opts(pessimistic.Timeout(time.Second), pessimistic.NoWait()), "NoWait and Timeout"},
 		{opts(pessimistic.NoWait(), pessimistic.NoWait()), "NoWait is given twice"},
-		{opts(pessimistic.ForUpdate(), pessimistic.ForShare()), "the lock mode is given twice"},
+		{opts(pessimistic.ForUpdate(), pessimistic.ForShare()), "ForUpdate and ForShare contradict each other"},
 		{opts(pessimistic.MaxAttempts(0)), "MaxAttempts(0)"},
 		{opts(pessimistic.Backoff(nil)), "Backoff(nil)"},
 		{opts(pessimistic.Isolation(sql.LevelSnapshot)), "Isolation(Snapshot)"},
@@ -196,11 +196,11 @@ func TestBadCalls(t *testing.T) {
 		{opts(pessimistic.WithDialect(nogap.SQLite), pessimistic.NoWait()), "NoWait: SQLite has no NOWAIT"},
 		{claim(pessimistic.Queue{Table: "jobs"}), "Limit 0"},
 		{claim(pessimistic.Queue{Table: "jobs", Limit: 1, Args: []any{1}}), "no Where"},
-		{claim(jobs, pessimistic.NoWait()), "NoWait means nothing here"},
-		{claim(jobs, pessimistic.Timeout(1)), "Timeout means nothing here"},
-		{claim(jobs, pessimistic.ForShare()), "ForShare does not keep"},
+		{claim(jobs, pessimistic.NoWait()), "NoWait is not an option of Claim"},
+		{claim(jobs, pessimistic.Timeout(1)), "Timeout is not an option of Claim"},
+		{claim(jobs, pessimistic.ForShare()), "ForShare is not an option of Claim"},
 		{named(""), "the name is empty"},
-		{named("a", pessimistic.ForShare()), "ForShare: a named lock has no modes"},
+		{named("a", pessimistic.ForShare()), "ForShare is not an option of WithNamedLock"},
 		{named("a", pessimistic.WithDialect(nogap.Postgres), pessimistic.Isolation(sql.LevelRepeatableRead)), "REPEATABLE READ"},
 		{func(ctx context.Context, _ *sql.DB) error {
 			return pessimistic.WithRowLock(ctx, nil, itemOne, nothing)
@@ -211,11 +211,11 @@ func TestBadCalls(t *testing.T) {
 		{func(ctx context.Context, db *sql.DB) error {
 			return pessimistic.WithRowLocks(ctx, db, pessimistic.Rows{Table: "items"},
 				func(context.Context, *sqlx.Tx, []*item) error { return nil })
-		}, "no keys of items(id)"},
+		}, "no keys of items"},
 		{func(ctx context.Context, _ *sql.DB) error {
 			_, err := pessimistic.LockRow[item](ctx, nil, itemOne)
 			return err
-		}, "tx is nil"},
+		}, "the transaction is nil"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.want, func(t *testing.T) {
@@ -240,7 +240,7 @@ func TestLockRowRefusesOptionsOfTheTransaction(t *testing.T) {
 	for _, opt := range []pessimistic.Option{pessimistic.MaxAttempts(3), pessimistic.Isolation(sql.LevelSerializable),
 		pessimistic.Backoff(func(int) time.Duration { return 0 })} {
 		_, err := pessimistic.LockRow[item](t.Context(), tx, itemOne, opt)
-		require.ErrorContains(t, err, "means nothing here")
+		require.ErrorContains(t, err, "is not an option of LockRow")
 	}
 	require.Equal(t, []string{"BEGIN"}, s.Log())
 }

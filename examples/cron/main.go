@@ -24,6 +24,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	_ "modernc.org/sqlite"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/distlock"
 )
 
@@ -180,7 +181,7 @@ func newReplica(name string, redisAddrs []string, file string) (r *replica, stop
 	}
 	fence, err := distlock.NewFence(db, "lock_fences")
 	if err == nil {
-		_, err = db.Exec(fence.Schema())
+		_, err = db.Exec(fence.Schema(nogap.SQLite))
 	}
 	if err == nil {
 		_, err = db.Exec("CREATE TABLE IF NOT EXISTS runs (tick INTEGER PRIMARY KEY, replica TEXT, result TEXT)")

@@ -15,7 +15,6 @@ import (
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/integration/matrix"
-	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // change is one call of a Counter's method and what must come of it.
@@ -264,7 +263,7 @@ func TestRefusalReportsTheNewestRow(t *testing.T) {
 		stale := refusesStale(t, tx)
 		left, err := stock.WithTx(tx).Decrement(t.Context(), 2, "sku-1")
 		if stale {
-			require.True(t, txn.Retryable(err), err)
+			require.True(t, nogap.Retryable(err), err)
 			return
 		}
 		require.ErrorIs(t, err, atomic.ErrInsufficient)

@@ -13,7 +13,6 @@ import (
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/integration/matrix"
-	"github.com/nogap-go/nogap/internal/txn"
 )
 
 func likes(tb testing.TB, target matrix.Target) *sql.DB {
@@ -32,7 +31,7 @@ func TestSet(t *testing.T) {
 	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := likes(t, target)
 		exec(t, db, "CREATE UNIQUE INDEX once ON likes (user_id, post_id)")
-		set, err := atomic.NewSet(db, "likes", "post_id", "user_id")
+		set, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})
 		require.NoError(t, err)
 		ctx := t.Context()
 		for _, want := range []bool{true, false, false} {
@@ -63,7 +62,7 @@ func TestSetInATransaction(t *testing.T) {
 	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := likes(t, target)
 		exec(t, db, "CREATE UNIQUE INDEX once ON likes (post_id, user_id)")
-		set, err := atomic.NewSet(db, "likes", "post_id", "user_id", atomic.WithDialect(target.Dialect))
+		set, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"}, atomic.WithDialect(target.Dialect))
 		require.NoError(t, err)
 		tx, err := db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
@@ -88,7 +87,7 @@ func TestSetBehindASnapshot(t *testing.T) {
 		}
 		db := likes(t, target)
 		exec(t, db, "CREATE UNIQUE INDEX once ON likes (post_id, user_id)")
-		set, err := atomic.NewSet(db, "likes", "post_id", "user_id")
+		set, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})
 		require.NoError(t, err)
 		tx, err := db.BeginTx(t.Context(), &sql.TxOptions{Isolation: sql.LevelRepeatableRead})
 		require.NoError(t, err)
@@ -102,7 +101,7 @@ func TestSetBehindASnapshot(t *testing.T) {
 		added, err = set.WithTx(tx).Add(t.Context(), 1, "ann")
 		require.False(t, added)
 		if stale {
-			require.True(t, txn.Retryable(err), err)
+			require.True(t, nogap.Retryable(err), err)
 			return
 		}
 		require.NoError(t, err)
@@ -148,7 +147,7 @@ func TestSetNeedsItsIndex(t *testing.T) {
 				if tt.index != "" {
 					exec(t, db, tt.index)
 				}
-				set, err := atomic.NewSet(db, "likes", "post_id", "user_id")
+				set, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})
 				require.NoError(t, err)
 				added, err := set.Add(t.Context(), 1, "ann")
 				if tt.fits {
@@ -169,7 +168,7 @@ func TestSetOfOneColumn(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		exec(t, db, "CREATE TABLE handled (event INTEGER PRIMARY KEY)")
-		set, err := atomic.NewSet(db, "handled", "event")
+		set, err := atomic.NewSet(db, "handled", []string{"event"})
 		require.NoError(t, err)
 		for _, want := range []bool{true, false} {
 			added, err := set.Add(t.Context(), 7)
@@ -184,7 +183,7 @@ func TestSetAndAnotherUniqueIndex(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		exec(t, db, "CREATE TABLE seats (seat INT PRIMARY KEY, hall INT DEFAULT 1 UNIQUE)")
-		set, err := atomic.NewSet(db, "seats", "seat")
+		set, err := atomic.NewSet(db, "seats", []string{"seat"})
 		require.NoError(t, err)
 		added, err := set.Add(t.Context(), 1)
 		require.NoError(t, err)
@@ -199,7 +198,7 @@ func TestHundredLikesAtOnce(t *testing.T) {
 	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := likes(t, target)
 		exec(t, db, "CREATE UNIQUE INDEX once ON likes (post_id, user_id)")
-		set, err := atomic.NewSet(db, "likes", "post_id", "user_id")
+		set, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})
 		require.NoError(t, err)
 		// winners returns how many of n calls at once changed the set.
 		winners := func(n int, change func(context.Context, ...any) (bool, error), post int) int32 {

@@ -11,6 +11,7 @@ import (
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/integration/servers"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/txn"
 )
 
 func TestMain(m *testing.M) { servers.Main(m) }
@@ -24,7 +25,7 @@ func TestServer(t *testing.T) {
 		db := target.Open(t)
 		src, err := dialect.NewSource(db, 0)
 		require.NoError(t, err)
-		server, err := src.Server(t.Context(), db)
+		server, err := src.Server(t.Context(), txn.Pool{DB: db})
 		require.NoError(t, err)
 		require.Equal(t, target.Dialect, server.Dialect)
 		require.Equal(t, target.Dialect.String(), server.Product.String())
@@ -41,7 +42,7 @@ func TestServerThroughOtelsql(t *testing.T) {
 		defer db.Close()
 		src, err := dialect.NewSource(db, 0)
 		require.NoError(t, err)
-		server, err := src.Server(t.Context(), db)
+		server, err := src.Server(t.Context(), txn.Pool{DB: db})
 		require.NoError(t, err)
 		require.Equal(t, target.Dialect, server.Dialect)
 	})
@@ -62,7 +63,7 @@ func TestServerInATransaction(t *testing.T) {
 		require.NoError(t, err)
 		src, err := dialect.NewSource(db, 0)
 		require.NoError(t, err)
-		server, err := src.Server(t.Context(), tx)
+		server, err := src.Server(t.Context(), txn.In(tx))
 		require.NoError(t, err)
 		require.Equal(t, target.Dialect, server.Dialect)
 		require.NoError(t, tx.Commit())
@@ -79,7 +80,7 @@ func TestQuotedNameThatIsNoColumn(t *testing.T) {
 		db := target.Open(t)
 		src, err := dialect.NewSource(db, 0)
 		require.NoError(t, err)
-		server, err := src.Server(t.Context(), db)
+		server, err := src.Server(t.Context(), txn.Pool{DB: db})
 		require.NoError(t, err)
 		for _, name := range []string{"Order Items", "select", "größe", "a-b", "x$1"} {
 			table, err := dialect.Table(name)

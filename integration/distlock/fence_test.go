@@ -14,19 +14,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/distlock"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/integration/servers"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
-func newFence(tb testing.TB, db *sql.DB) *distlock.Fence {
+func newFence(tb testing.TB, db *sql.DB, d nogap.Dialect) *distlock.Fence {
 	tb.Helper()
 	fence, err := distlock.NewFence(db, "lock_fences")
 	require.NoError(tb, err)
 	for range 2 { // the table may exist
-		_, err = db.ExecContext(context.Background(), fence.Schema())
-		require.NoError(tb, err, fence.Schema())
+		_, err = db.ExecContext(context.Background(), fence.Schema(d))
+		require.NoError(tb, err, fence.Schema(d))
 	}
 	return fence
 }
@@ -55,9 +56,11 @@ func guarded(ctx context.Context, db *sql.DB, fence *distlock.Fence, token distl
 }
 
 func TestFence(t *testing.T) {
+	t.Parallel()
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		t.Parallel()
 		db := target.Open(t)
-		fence := newFence(t, db)
+		fence := newFence(t, db, target.Dialect)
 		_, err := db.ExecContext(t.Context(), "CREATE TABLE journal (token BIGINT)")
 		require.NoError(t, err)
 		node := servers.StartRedis(t, 1)[0]
@@ -113,9 +116,11 @@ func TestFence(t *testing.T) {
 // Two holders at once, because the key vanished under the first. Every order of their steps is run. Whatever it is, no
 // write of the first may follow a write, or the token, of the second.
 func TestFenceKeepsOverlappingHoldersApart(t *testing.T) {
+	t.Parallel()
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		t.Parallel()
 		db := target.Open(t)
-		fence := newFence(t, db)
+		fence := newFence(t, db, target.Dialect)
 		addr := servers.Redis(t, 1)
 		// The watchdog must not notice during the test.
 		opts := []distlock.Option{distlock.Prefix(unique(t)), distlock.TTL(time.Minute)}
@@ -192,9 +197,11 @@ func interleavings(a, b []string) [][]string {
 
 // The key vanishes at any moment of a Mint, not between calls only.
 func TestFenceUnderConcurrentExpiry(t *testing.T) {
+	t.Parallel()
 	matrix.Run(t, append(matrix.Postgres()[:1:1], matrix.MariaDB()[0]), func(t *testing.T, target matrix.Target) {
+		t.Parallel()
 		db := target.Open(t)
-		fence := newFence(t, db)
+		fence := newFence(t, db, target.Dialect)
 		addr := servers.Redis(t, 1)
 		type write struct {
 			token  int64
@@ -256,11 +263,14 @@ func TestFenceUnderConcurrentExpiry(t *testing.T) {
 }
 
 // On a cluster row locks are local to a node: the holders write through different nodes.
-func TestFenceOnCluster(t *testing.T) { matrix.EachCluster(t, testFenceOnCluster) }
+func TestFenceOnCluster(t *testing.T) {
+	t.Parallel()
+	matrix.EachCluster(t, testFenceOnCluster)
+}
 
 func testFenceOnCluster(t *testing.T, cluster matrix.Cluster) {
 	nodes := cluster.Nodes(t)
-	fences := []*distlock.Fence{newFence(t, nodes[0])}
+	fences := []*distlock.Fence{newFence(t, nodes[0], cluster.Dialect)}
 	second, err := distlock.NewFence(nodes[1], "lock_fences")
 	require.NoError(t, err)
 	fences = append(fences, second)

@@ -22,6 +22,7 @@ import (
 	"github.com/anishathalye/porcupine"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/distlock"
 	"github.com/nogap-go/nogap/integration/faultproxy"
 	"github.com/nogap-go/nogap/integration/matrix"
@@ -197,11 +198,12 @@ func collect(r io.Reader) []event {
 // Processes use one lock while they are stopped, killed and cut off, and nodes are stopped and crash. What they did is
 // checked against the model. Nodes that crash stay away for a TTL, as Redlock asks for of nodes without persistence.
 func TestLinearizable(t *testing.T) {
+	t.Parallel()
 	const processes = 3
 	pg := matrix.Postgres()[0]
 	dsn := pg.DSN(t)
 	db := pg.Connect(t, dsn)
-	newFence(t, db)
+	newFence(t, db, nogap.Postgres)
 	_, err := db.ExecContext(t.Context(), "CREATE TABLE guarded (value BIGINT)")
 	require.NoError(t, err)
 	_, err = db.ExecContext(t.Context(), "INSERT INTO guarded VALUES (0)")
@@ -315,6 +317,7 @@ func TestLinearizable(t *testing.T) {
 // The checker must see the faults of a lock as people write it: its TTL is shorter than some work, nothing extends it,
 // and it is deleted without a look.
 func TestCheckerSeesABrokenLock(t *testing.T) {
+	t.Parallel()
 	client := connect(t, servers.Redis(t, 1)...)[0]
 	key := unique(t) + "a"
 	var mu sync.Mutex
@@ -355,8 +358,9 @@ func TestCheckerSeesABrokenLock(t *testing.T) {
 
 // And it must see the late write of a lock that is held with a fence that nobody looks at.
 func TestCheckerSeesAnUnguardedWrite(t *testing.T) {
+	t.Parallel()
 	db := matrix.SQLite()[0].Open(t)
-	fence := newFence(t, db)
+	fence := newFence(t, db, nogap.SQLite)
 	addr := servers.Redis(t, 1)
 	for _, guard := range []bool{true, false} {
 		var history []event

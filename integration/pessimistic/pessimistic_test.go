@@ -15,6 +15,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/integration/matrix"
@@ -22,7 +23,10 @@ import (
 	"github.com/nogap-go/nogap/pessimistic"
 )
 
-func TestMain(m *testing.M) { servers.Main(m) }
+// GORM never ends the goroutine of its prepared statements.
+func TestMain(m *testing.M) {
+	servers.Main(m, goleak.IgnoreTopFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+}
 
 // Item has fields for two of the columns of the table items.
 type Item struct {

@@ -184,28 +184,44 @@ func TestStaleSnapshot(t *testing.T) {
 	})
 }
 
-// MySQL's and MariaDB's lock wait timeout undoes the statement alone. What the transaction did before it must not be
-// committed together with the rerun.
-func TestServersOwnLockTimeoutRollsBack(t *testing.T) {
-	matrix.Run(t, append(matrix.MariaDB(), matrix.MySQL()...), func(t *testing.T, target matrix.Target) {
+// The server's own limit for lock waits is as much patience as the caller has asked for: it is waited for once, in the
+// lock's statement and in the callback's. MySQL and MariaDB undo the statement alone then; nothing of the transaction must be
+// committed.
+func TestServersOwnLockTimeout(t *testing.T) {
+	matrix.Run(t, append(append(matrix.Postgres(), matrix.MariaDB()...), matrix.MySQL()...), func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
-		db := target.Connect(t, dsn+"&innodb_lock_wait_timeout=1")
+		db := target.Connect(t, dsn)
+		db.SetMaxOpenConns(1)
 		createItems(t, db, 2)
+		if target.Dialect == nogap.Postgres {
+			exec(t, db, "SET lock_timeout = '1s'")
+		} else {
+			exec(t, db, "SET innodb_lock_wait_timeout = 1")
+		}
 		release := holdRow(t, target, dsn)
+		err := pessimistic.WithRowLock(within(t, time.Minute), db, item(1), notCalled(t))
+		require.ErrorIs(t, err, pessimistic.ErrLockTimeout)
+		require.NotErrorIs(t, err, pessimistic.ErrRetriesExhausted, "it is waited for once")
+		var lockErr *pessimistic.LockError
+		require.ErrorAs(t, err, &lockErr)
+		require.Equal(t, "items", lockErr.Table)
+		require.Equal(t, nogap.Key{1}, lockErr.Key)
+		require.Greater(t, lockErr.Waited, 500*time.Millisecond)
+
 		attempts := 0
-		err := pessimistic.WithRowLock(within(t, time.Minute), db, item(2), func(ctx context.Context, tx *sqlx.Tx, it *Item) error {
-			if attempts++; attempts == 2 {
-				release()
-			}
+		err = pessimistic.WithRowLock(within(t, time.Minute), db, item(2), func(ctx context.Context, tx *sqlx.Tx, it *Item) error {
+			attempts++
 			if err := take(1)(ctx, tx, it); err != nil {
 				return err
 			}
 			_, err := tx.ExecContext(ctx, "UPDATE items SET stock = stock - 1 WHERE id = 1")
 			return err
 		})
-		require.NoError(t, err)
-		require.Equal(t, 2, attempts)
-		require.Equal(t, 99, stockOf(t, db, 1))
-		require.Equal(t, 99, stockOf(t, db, 2))
+		require.ErrorIs(t, err, nogap.ErrLockTimeout)
+		require.NotErrorIs(t, err, nogap.ErrRetriesExhausted)
+		require.Equal(t, 1, attempts)
+		release()
+		require.Equal(t, 100, stockOf(t, db, 1))
+		require.Equal(t, 100, stockOf(t, db, 2))
 	})
 }

@@ -88,7 +88,7 @@ func TestMissingRow(t *testing.T) {
 		createItems(t, db, 1)
 		err := pessimistic.WithRowLock(t.Context(), db, item(7), take(1))
 		require.ErrorIs(t, err, sql.ErrNoRows)
-		require.ErrorContains(t, err, "items(id) = 7")
+		require.ErrorContains(t, err, "items at [7]")
 		err = pessimistic.WithRowLocks(t.Context(), db, pessimistic.Rows{Table: "items", Keys: []any{1, 7}},
 			func(context.Context, *sqlx.Tx, []*Item) error { t.Error("called"); return nil })
 		require.ErrorIs(t, err, sql.ErrNoRows)

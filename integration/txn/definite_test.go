@@ -83,7 +83,7 @@ func testCertificationFails(t *testing.T, cluster matrix.Cluster) {
 		require.NoError(t, err)
 		return nil
 	})
-	require.True(t, txn.Retryable(err), "%v", err)
+	require.True(t, nogap.Retryable(err), "%v", err)
 	require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
 	requireClean(t, nodes[1])
 
@@ -94,7 +94,7 @@ func testCertificationFails(t *testing.T, cluster matrix.Cluster) {
 	for _, node := range nodes {
 		for range writers {
 			wg.Go(func() {
-				errs <- txn.Retry(t.Context(), txn.Policy{}, func() error {
+				errs <- txn.Retry{Policy: txn.Policy{}}.Do(t.Context(), func(int) error {
 					return txn.Do(t.Context(), node, nil, func(tx *sql.Tx) error {
 						_, err := tx.ExecContext(t.Context(), add)
 						return err
@@ -135,7 +135,7 @@ func TestBusyCommit(t *testing.T) {
 
 		err = commitAdder.run(t.Context(), w, db)
 		require.True(t, sqlerr.Of(err).Has(sqlerr.Retry), "%v", err)
-		require.True(t, txn.Retryable(err))
+		require.True(t, nogap.Retryable(err))
 		require.NoError(t, reader.Rollback())
 		requireClean(t, db)
 		require.Zero(t, w.applied(t))

@@ -61,7 +61,7 @@ func TestConnectionDies(t *testing.T) {
 						err := a.run(t.Context(), w, db)
 						f.Await(t)
 						require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
-						require.False(t, txn.Retryable(err))
+						require.False(t, nogap.Retryable(err))
 						// The server may take a moment to carry out what it was sent.
 						require.Eventually(t, func() bool { return w.applied(t) == fault.want }, 10*time.Second, time.Millisecond)
 						requireClean(t, db)

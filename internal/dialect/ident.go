@@ -6,8 +6,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/nogap-go/nogap"
 )
 
 // maxPart is the longest name, in characters, that MySQL and MariaDB store. PostgreSQL stores 63 bytes and would cut a
@@ -94,33 +92,4 @@ func (id Ident) Qualifier() string {
 		return ""
 	}
 	return id.parts[len(id.parts)-2]
-}
-
-// Quote returns the name quoted for the server. SQLite gets the backticks of MySQL, because it takes a name in double
-// quotes that is no column for a string literal, and a mistyped key column would match no row instead of failing:
-// https://www.sqlite.org/quirks.html#double_quoted_string_literals_are_accepted
-func (s Server) Quote(id Ident) string {
-	quote := "`"
-	if s.Dialect == nogap.Postgres {
-		quote = `"`
-	}
-	var b strings.Builder
-	for i, p := range id.parts {
-		if i > 0 {
-			b.WriteByte('.')
-		}
-		b.WriteString(quote)
-		b.WriteString(strings.ReplaceAll(p, quote, quote+quote))
-		b.WriteString(quote)
-	}
-	return b.String()
-}
-
-// QuoteAll returns the names quoted for the server and separated by commas.
-func (s Server) QuoteAll(ids []Ident) string {
-	quoted := make([]string, len(ids))
-	for i, id := range ids {
-		quoted[i] = s.Quote(id)
-	}
-	return strings.Join(quoted, ", ")
 }

@@ -1,6 +1,7 @@
 package dialect_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,18 +11,19 @@ import (
 )
 
 func TestLockClause(t *testing.T) {
-	postgres := dialect.Server{Dialect: nogap.Postgres, Product: dialect.PostgreSQL, Major: 15}
-	mysql80 := dialect.Server{Dialect: nogap.MySQL, Product: dialect.MySQL, Major: 8, Minor: 0}
-	mysql57 := dialect.Server{Dialect: nogap.MySQL, Product: dialect.MySQL, Major: 5, Minor: 7}
+	postgres := versioned(t, "PostgreSQL 15.1")
+	mysql80 := versioned(t, "8.0.36")
+	mysql57 := versioned(t, "5.7.44")
 	mysqlTold, err := dialect.Assume(nogap.MySQL)
 	require.NoError(t, err)
-	maria102 := dialect.Server{Dialect: nogap.MariaDB, Product: dialect.MariaDB, Major: 10, Minor: 2}
-	maria105 := dialect.Server{Dialect: nogap.MariaDB, Product: dialect.MariaDB, Major: 10, Minor: 5}
-	maria1011 := dialect.Server{Dialect: nogap.MariaDB, Product: dialect.MariaDB, Major: 10, Minor: 11}
+	maria102 := versioned(t, "10.2.1-MariaDB")
+	maria105 := versioned(t, "10.5.1-MariaDB")
+	maria1011 := versioned(t, "10.11.6-MariaDB")
 	mariaTold, err := dialect.Assume(nogap.MariaDB)
 	require.NoError(t, err)
-	tidb := dialect.Server{Dialect: nogap.MySQL, Product: dialect.TiDB, Major: 7, Minor: 5}
-	sqlite := dialect.Server{Dialect: nogap.SQLite, Product: dialect.SQLite, Major: 3, Minor: 45}
+	tidb := versioned(t, "8.0.11-TiDB-v7.5.0")
+	sqlite, err := dialect.Assume(nogap.SQLite)
+	require.NoError(t, err)
 
 	tests := []struct {
 		server dialect.Server
@@ -52,9 +54,9 @@ func TestLockClause(t *testing.T) {
 		{server: tidb, wait: dialect.SkipLocked, err: "TiDB 7.5 has no SKIP LOCKED"},
 		{server: tidb, mode: dialect.ForShare, err: "TiDB 7.5 has no FOR SHARE"},
 		{server: sqlite, want: ""},
-		{server: sqlite, mode: dialect.ForShare, err: "SQLite 3.45 has no FOR SHARE"},
-		{server: sqlite, wait: dialect.NoWait, err: "SQLite 3.45 has no NOWAIT"},
-		{server: sqlite, wait: dialect.SkipLocked, err: "SQLite 3.45 has no SKIP LOCKED"},
+		{server: sqlite, mode: dialect.ForShare, err: "SQLite has no FOR SHARE"},
+		{server: sqlite, wait: dialect.NoWait, err: "SQLite has no NOWAIT"},
+		{server: sqlite, wait: dialect.SkipLocked, err: "SQLite has no SKIP LOCKED"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.server.String()+"/"+tt.mode.String()+" "+tt.wait.String(), func(t *testing.T) {
@@ -76,4 +78,32 @@ func TestWriteLock(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "DELETE FROM `shop`.`items` WHERE 0", s.WriteLock(table))
 	require.Equal(t, "PRAGMA incremental_vacuum(1)", s.WriteLock(dialect.Ident{}))
+}
+
+// Every mode and every wait has a clause or an error that names the server and what it lacks, whatever the server is.
+func TestLockClauseOfEverything(t *testing.T) {
+	for d := nogap.Postgres; d <= nogap.SQLite; d++ {
+		s, err := dialect.Assume(d)
+		require.NoError(t, err)
+		for m := dialect.ForUpdate; m <= dialect.ForKeyShare; m++ {
+			for w := dialect.Wait; w <= dialect.SkipLocked; w++ {
+				clause, err := s.LockClause(m, w)
+				switch {
+				case err != nil:
+					require.Empty(t, clause)
+					require.Regexp(t, "^"+s.String()+" has no ("+m.String()+"|"+w.String()+")$", err.Error())
+				case clause == "":
+					require.False(t, s.RowLocks, "%v %v %v locks nothing", s, m, w)
+					require.NotEmpty(t, s.WriteLock(dialect.Ident{}))
+					require.Equal(t, dialect.ForUpdate, m, "a weaker mode is refused, not made a stronger one")
+				default:
+					require.True(t, s.RowLocks)
+					require.Equal(t, byte(' '), clause[0])
+					require.Equal(t, w != dialect.Wait, w.String() != "" && strings.HasSuffix(clause, w.String()), clause)
+				}
+			}
+		}
+		_, err = s.LockClause(dialect.ForUpdate, dialect.Wait)
+		require.NoError(t, err, "every server has an exclusive lock that waits")
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/fakedb"
+	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // The answers of SELECT version(), from running servers and from their documentation.
@@ -60,12 +61,18 @@ func TestVersionOfNobody(t *testing.T) {
 	}
 }
 
+func versioned(t *testing.T, version string) dialect.Server {
+	s, err := serverOf(t, version)
+	require.NoError(t, err)
+	return s
+}
+
 func serverOf(t *testing.T, version string) (dialect.Server, error) {
 	db := fakedb.Open(func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Row(version), nil })
 	t.Cleanup(func() { db.Close() })
 	src, err := dialect.NewSource(db, 0)
 	require.NoError(t, err)
-	return src.Server(t.Context(), db)
+	return src.Server(t.Context(), txn.Pool{DB: db})
 }
 
 func TestSQLite(t *testing.T) {
@@ -81,20 +88,10 @@ func TestSQLite(t *testing.T) {
 	defer db.Close()
 	src, err := dialect.NewSource(db, 0)
 	require.NoError(t, err)
-	s, err := src.Server(t.Context(), db)
+	s, err := src.Server(t.Context(), txn.Pool{DB: db})
 	require.NoError(t, err)
-	require.Equal(t, dialect.Server{Dialect: nogap.SQLite, Product: dialect.SQLite, Major: 3, Minor: 46}, s)
-}
-
-func TestAtLeast(t *testing.T) {
-	v := dialect.Server{Product: dialect.MariaDB, Major: 10, Minor: 6}
-	for _, tt := range []struct {
-		major, minor int
-		want         bool
-	}{{10, 6, true}, {10, 5, true}, {9, 9, true}, {10, 7, false}, {11, 0, false}} {
-		require.Equal(t, tt.want, v.AtLeast(tt.major, tt.minor), "%d.%d", tt.major, tt.minor)
-	}
-	require.False(t, dialect.Server{}.AtLeast(1, 0), "a version nobody asked for is old")
+	require.Equal(t, nogap.SQLite, s.Dialect)
+	require.Equal(t, "SQLite 3.46", s.String())
 }
 
 func TestUpdateReturning(t *testing.T) {
@@ -108,9 +105,7 @@ func TestUpdateReturning(t *testing.T) {
 		"12.3.1-MariaDB":              false,
 		"13.0.1-MariaDB":              true,
 	} {
-		s, err := serverOf(t, version)
-		require.NoError(t, err)
-		require.Equal(t, want, s.UpdateReturning(), version)
+		require.Equal(t, want, versioned(t, version).UpdateReturning, version)
 	}
 	for d, want := range map[nogap.Dialect]bool{
 		nogap.Postgres: true, nogap.SQLite: true, nogap.MySQL: false, nogap.MariaDB: false,
@@ -118,9 +113,47 @@ func TestUpdateReturning(t *testing.T) {
 		s, err := dialect.Assume(d)
 		require.NoError(t, err)
 		require.Equal(t, d, s.Dialect)
-		require.Equal(t, want, s.UpdateReturning(), d)
+		require.Equal(t, want, s.UpdateReturning, d)
 		require.Equal(t, d.String(), s.String())
-		require.Equal(t, d == nogap.MySQL || d == nogap.MariaDB, s.IsMySQL())
+	}
+}
+
+// What a dialect says of itself must fit together: a capability that nobody has thought of is a wrong one.
+func TestCapabilitiesAreComplete(t *testing.T) {
+	for d := nogap.Postgres; d <= nogap.SQLite; d++ {
+		s, err := dialect.Assume(d)
+		require.NoError(t, err)
+		require.NotEmpty(t, s.NullSafeEquals, d)
+		require.NotEmpty(t, s.BindName, d)
+		require.NotZero(t, s.LockLimit, d)
+		require.NotZero(t, s.NamedLocks, d)
+		require.NotEmpty(t, s.ExactText(10), d)
+		require.Equal(t, s.RowLocks, s.WriteLock(dialect.Ident{}) == "", d)
+		column, err := dialect.Column("n")
+		require.NoError(t, err)
+		for n := dialect.Verbatim; n <= dialect.Decimal; n++ {
+			require.Contains(t, s.Amount(n, 3), "{3}", d)
+			require.Contains(t, s.Numeric(n, column), s.Quote(column), d)
+		}
+		if !s.TypelessTimes {
+			query, args := s.ColumnType(column, column)
+			require.Len(t, query.Args(args), len(args), d)
+		}
+	}
+}
+
+func TestKeepsMicroseconds(t *testing.T) {
+	for d, types := range map[nogap.Dialect]map[string]bool{
+		nogap.Postgres: {"timestamp without time zone": true, "timestamp with time zone": true, "timestamp(6) with time zone": true,
+			"timestamp(3) with time zone": false, "timestamp(0) without time zone": false, "date": false},
+		nogap.MySQL:   {"datetime(6)": true, "timestamp(6)": true, "DATETIME(6)": true, "datetime": false, "datetime(3)": false, "date": false},
+		nogap.MariaDB: {"datetime(6)": true, "timestamp": false, "time(6)": false},
+	} {
+		s, err := dialect.Assume(d)
+		require.NoError(t, err)
+		for columnType, want := range types {
+			require.Equal(t, want, s.KeepsMicroseconds(columnType), "%v: %s", d, columnType)
+		}
 	}
 }
 
@@ -137,4 +170,57 @@ func TestAssumeNonsense(t *testing.T) {
 	require.ErrorContains(t, err, "db is nil")
 	require.Equal(t, "unknown", dialect.Product(-1).String())
 	require.Equal(t, "unknown", dialect.Product(99).String())
+}
+
+// The capabilities of a server are its own: an old one does not take anything from a new one of the same dialect.
+func TestCapabilitiesAreNotShared(t *testing.T) {
+	told, err := dialect.Assume(nogap.MySQL)
+	require.NoError(t, err)
+	for range 2 {
+		_, err = versioned(t, "5.7.44").LockClause(dialect.ForUpdate, dialect.NoWait)
+		require.Error(t, err)
+		_, err = versioned(t, "8.0.11-TiDB-v7.5.0").LockClause(dialect.ForShare, dialect.Wait)
+		require.Error(t, err)
+		for _, s := range []dialect.Server{told, versioned(t, "8.0.36")} {
+			clause, err := s.LockClause(dialect.ForShare, dialect.NoWait)
+			require.NoError(t, err)
+			require.Equal(t, " FOR SHARE NOWAIT", clause)
+			require.True(t, s.GapLocks)
+		}
+	}
+	require.False(t, versioned(t, "8.0.11-TiDB-v7.5.0").GapLocks)
+}
+
+// CockroachDB and YugabyteDB speak PostgreSQL, and lack what hangs on its storage.
+func TestProductsOfPostgres(t *testing.T) {
+	postgres := versioned(t, "PostgreSQL 15.1")
+	require.NotEmpty(t, postgres.SystemVersion)
+	require.Equal(t, dialect.AdvisoryLocks, postgres.NamedLocks)
+	for _, version := range []string{"CockroachDB CCL v23.1.11", "PostgreSQL 11.2-YB-2.20.0.0"} {
+		require.Empty(t, versioned(t, version).SystemVersion, version)
+		require.True(t, versioned(t, version).UpdateReturning, version)
+	}
+	require.Equal(t, dialect.NoNamedLocks, versioned(t, "CockroachDB CCL v23.1.11").NamedLocks)
+}
+
+// Answers that look like another's, or like nothing.
+func TestVersionsThatDeceive(t *testing.T) {
+	for version, want := range map[string]string{
+		"5.5.5-10.11.6-MariaDB":                           "MariaDB 10.11",
+		"PostgreSQL 15.1 (compatible with MariaDB 10.11)": "PostgreSQL 15.1",
+		"8.0.36-MariaDB-proxy":                            "MariaDB 8.0",
+		"10":                                              "MySQL 10.0",
+		"99999999999999999999.1":                          "",
+		"PostgreSQL":                                      "PostgreSQL",
+		"8.0.11-TiDB-":                                    "TiDB",
+	} {
+		s, err := serverOf(t, version)
+		require.NoError(t, err, version)
+		if want != "" {
+			require.Equal(t, want, s.String(), version)
+		}
+		_, err = s.LockClause(dialect.ForUpdate, dialect.Wait)
+		require.NoError(t, err, version)
+	}
+	require.Equal(t, "unknown", dialect.Server{}.String())
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/nogap-go/nogap/internal/perdb"
 )
 
-// Queryer is the part of *sql.DB, *sql.Conn and *sql.Tx that asking needs.
-type Queryer interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+// Reader runs a statement that writes nothing and stores its row in dest, as txn.Runner does.
+type Reader interface {
+	Read(ctx context.Context, query string, args []any, dest ...any) error
 }
 
 // Source says which server a *sql.DB talks to.
@@ -34,18 +34,18 @@ func NewSource(db *sql.DB, told nogap.Dialect) (Source, error) {
 	return Source{shared: answerOf(db)}, nil
 }
 
-// Server returns the server, asking it over q if nobody has yet. q is a connection or a transaction that the caller
+// Server returns the server, asking it over r if nobody has yet. r is a connection or a transaction that the caller
 // already holds: to take another one from the pool while holding one can wait for ever.
-func (s Source) Server(ctx context.Context, q Queryer) (Server, error) {
+func (s Source) Server(ctx context.Context, r Reader) (Server, error) {
 	if s.shared == nil {
 		return s.told, nil
 	}
-	return s.shared.get(ctx, q)
+	return s.shared.get(ctx, r)
 }
 
-// Ask asks the server behind q what it is. It is for a transaction whose *sql.DB is not known; Source asks only once.
-func Ask(ctx context.Context, q Queryer) (Server, error) {
-	s, err := ask(ctx, q)
+// Ask asks the server behind r what it is. It is for a transaction whose *sql.DB is not known; Source asks only once.
+func Ask(ctx context.Context, r Reader) (Server, error) {
+	s, err := ask(ctx, r)
 	if err != nil {
 		return Server{}, fmt.Errorf("asking the server what it is: %w", err)
 	}
@@ -59,7 +59,7 @@ type answer struct {
 	Server
 }
 
-func (a *answer) get(ctx context.Context, q Queryer) (Server, error) {
+func (a *answer) get(ctx context.Context, r Reader) (Server, error) {
 	select {
 	case <-a.known:
 		return a.Server, nil
@@ -78,7 +78,7 @@ func (a *answer) get(ctx context.Context, q Queryer) (Server, error) {
 		return a.Server, nil
 	default:
 	}
-	s, err := Ask(ctx, q)
+	s, err := Ask(ctx, r)
 	if err != nil {
 		return Server{}, err // not kept: the next caller asks again
 	}
@@ -88,20 +88,26 @@ func (a *answer) get(ctx context.Context, q Queryer) (Server, error) {
 }
 
 // ask asks by SQL and not by the type of db.Driver(), which a wrapper such as otelsql hides.
-func ask(ctx context.Context, q Queryer) (Server, error) {
-	var version string
-	err := q.QueryRowContext(ctx, "SELECT version()").Scan(&version)
-	if err == nil {
-		return parseVersion(version)
+func ask(ctx context.Context, r Reader) (Server, error) {
+	var first error
+	asked := ""
+	for _, l := range languages {
+		if l.question == asked {
+			continue
+		}
+		asked = l.question
+		var answer string
+		err := r.Read(ctx, asked, nil, &answer)
+		switch {
+		case err == nil:
+			return identify(asked, answer)
+		case ctx.Err() != nil:
+			return Server{}, errors.Join(ctx.Err(), err)
+		case first == nil:
+			first = err // that of a server that is down, and the most telling one
+		}
 	}
-	if ctx.Err() != nil {
-		return Server{}, errors.Join(ctx.Err(), err)
-	}
-	// SQLite has no such function and says so before it starts anything.
-	if q.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version) == nil {
-		return server(nogap.SQLite, SQLite, version), nil
-	}
-	return Server{}, err
+	return Server{}, first
 }
 
 // answers holds the answer of each *sql.DB, so that many small constructors on one pool ask once.

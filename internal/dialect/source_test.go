@@ -15,6 +15,7 @@ import (
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/fakedb"
+	"github.com/nogap-go/nogap/internal/txn"
 )
 
 func TestSourceAsksOnce(t *testing.T) {
@@ -32,7 +33,7 @@ func TestSourceAsksOnce(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				s, err := src.Server(t.Context(), db)
+				s, err := src.Server(t.Context(), txn.Pool{DB: db})
 				if err != nil || s.Dialect != nogap.MySQL {
 					t.Error(s, err)
 				}
@@ -51,7 +52,7 @@ func TestSourceToldDoesNotAsk(t *testing.T) {
 	defer db.Close()
 	src, err := dialect.NewSource(db, nogap.MariaDB)
 	require.NoError(t, err)
-	s, err := src.Server(t.Context(), db)
+	s, err := src.Server(t.Context(), txn.Pool{DB: db})
 	require.NoError(t, err)
 	require.Equal(t, nogap.MariaDB, s.Dialect)
 	require.Empty(t, server.Calls())
@@ -68,10 +69,10 @@ func TestSourceForgetsAFailure(t *testing.T) {
 	defer db.Close()
 	src, err := dialect.NewSource(db, 0)
 	require.NoError(t, err)
-	_, err = src.Server(t.Context(), db)
+	_, err = src.Server(t.Context(), txn.Pool{DB: db})
 	require.ErrorIs(t, err, errDown)
 	fail = false
-	s, err := src.Server(t.Context(), db)
+	s, err := src.Server(t.Context(), txn.Pool{DB: db})
 	require.NoError(t, err)
 	require.Equal(t, "PostgreSQL 15.1", s.String())
 }
@@ -101,7 +102,7 @@ func TestSourceContext(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), limit)
 				defer cancel()
 				start := time.Now()
-				_, err := src.Server(ctx, db)
+				_, err := src.Server(ctx, txn.Pool{DB: db})
 				if !errors.Is(err, want) {
 					t.Errorf("limit %v: %v", limit, err)
 				}
@@ -115,7 +116,7 @@ func TestSourceContext(t *testing.T) {
 		ask(5*time.Second, context.DeadlineExceeded)  // waits for the first, and gives up before it
 		ask(time.Hour, nil)                           // waits for the first, then asks itself
 		wg.Wait()
-		_, err = src.Server(t.Context(), db)
+		_, err = src.Server(t.Context(), txn.Pool{DB: db})
 		require.NoError(t, err)
 	})
 }
@@ -127,7 +128,7 @@ func TestSourceContextHasEnded(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = src.Server(ctx, db)
+	_, err = src.Server(ctx, txn.Pool{DB: db})
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -143,7 +144,7 @@ func TestSourceAsksOverTheCallersTransaction(t *testing.T) {
 		defer tx.Rollback()
 		src, err := dialect.NewSource(db, 0)
 		require.NoError(t, err)
-		_, err = src.Server(t.Context(), tx)
+		_, err = src.Server(t.Context(), txn.In(tx))
 		require.NoError(t, err)
 		require.Equal(t, []string{"BEGIN", "SELECT version()"}, server.Log())
 	})
@@ -158,7 +159,7 @@ func TestSourceDoesNotKeepThePool(t *testing.T) {
 			db := fakedb.Open(func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Row("8.0.36"), nil })
 			src, err := dialect.NewSource(db, 0)
 			require.NoError(t, err)
-			_, err = src.Server(context.Background(), db)
+			_, err = src.Server(context.Background(), txn.Pool{DB: db})
 			require.NoError(t, err)
 			runtime.AddCleanup(db, func(int) { gone.Add(1) }, 0)
 			require.NoError(t, db.Close())

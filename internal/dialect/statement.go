@@ -5,8 +5,6 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-
-	"github.com/nogap-go/nogap"
 )
 
 // Statement is SQL in the server's own notation for parameters.
@@ -23,7 +21,7 @@ type Statement struct {
 }
 
 // Compile turns a template, in which {1}, {2} … stand for the caller's values and may be repeated, into the server's
-// notation: $1 on PostgreSQL, ?1 on SQLite, and on MySQL a ? for each occurrence. A brace cannot be part of an Ident,
+// notation. A brace cannot be part of an Ident,
 // so quoted names are safe in a template.
 func (s Server) Compile(template string) Statement {
 	var b strings.Builder
@@ -33,7 +31,7 @@ func (s Server) Compile(template string) Statement {
 	for {
 		before, rest, found := strings.Cut(template, "{")
 		b.WriteString(before)
-		if s.IsMySQL() {
+		if s.placeholders == questionMarks {
 			between = append(between, before)
 		}
 		if !found {
@@ -45,12 +43,12 @@ func (s Server) Compile(template string) Statement {
 			panic("dialect: bad placeholder {" + number + "} in " + template)
 		}
 		used = max(used, n)
-		switch s.Dialect {
-		case nogap.Postgres:
+		switch s.placeholders {
+		case dollars:
 			b.WriteString("$" + number)
-		case nogap.SQLite:
+		case numberedQuestionMarks:
 			b.WriteString("?" + number)
-		default:
+		case questionMarks:
 			b.WriteByte('?')
 			order = append(order, n-1)
 		}
@@ -137,17 +135,4 @@ func isPlain(text string) bool {
 		}
 	}
 	return text != "" // which is NULL under EMPTY_STRING_IS_NULL
-}
-
-// Equals returns the template of a condition that holds when each column equals its value, whose placeholders are
-// numbered from first.
-func (s Server) Equals(columns []Ident, first int) string {
-	var b strings.Builder
-	for i, c := range columns {
-		if i > 0 {
-			b.WriteString(" AND ")
-		}
-		b.WriteString(s.Quote(c) + " = {" + strconv.Itoa(first+i) + "}")
-	}
-	return b.String()
 }

@@ -10,7 +10,7 @@ import (
 // it; this one, which both import, can't name the type nogap.Observer.
 var Observers Map[List]
 
-// List is a list that is read often and changed seldom. The zero value is empty and ready for use.
+// List is a list that is read often and changed seldom. The zero value is empty and ready for use. A nil *List is empty.
 type List struct {
 	adding sync.Mutex
 	p      atomic.Pointer[[]*any]
@@ -18,6 +18,9 @@ type List struct {
 
 // All returns what was added, in that order. It costs one atomic load. The caller must not change it.
 func (l *List) All() []*any {
+	if l == nil {
+		return nil
+	}
 	if p := l.p.Load(); p != nil {
 		return *p
 	}

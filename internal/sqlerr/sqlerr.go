@@ -21,8 +21,6 @@ const (
 	// LockBusy: NOWAIT found the row locked, or waiting for a lock took longer than allowed. Which of the two it was
 	// only the statement tells: the servers use one code for both.
 	LockBusy
-	// LockTimeout: a limit of the server's own ended the wait for a lock.
-	LockTimeout
 	// Ambiguous: the server may have applied the statement or the COMMIT that it answered with this.
 	Ambiguous
 	// Unique: a unique index or a primary key refused the row.
@@ -66,12 +64,12 @@ var sqlStates = map[string]Meaning{
 // https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 // https://mariadb.com/docs/server/reference/error-codes, https://docs.pingcap.com/tidb/stable/error-codes
 var numbers = map[uint16]Meaning{
-	1213: Retry,                          // deadlock; on Galera also a write set that lost its certification
-	1020: Retry,                          // MariaDB with innodb_snapshot_isolation: the row changed since the snapshot
-	3101: Retry,                          // MySQL group replication: rolled back by a plugin
-	3058: Retry,                          // MySQL: deadlock among GET_LOCKs
-	1205: Retry | LockBusy | LockTimeout, // undoes the statement alone: the transaction must be rolled back before it is rerun
-	3572: LockBusy,                       // NOWAIT
+	1213: Retry,    // deadlock; on Galera also a write set that lost its certification
+	1020: Retry,    // MariaDB with innodb_snapshot_isolation: the row changed since the snapshot
+	3101: Retry,    // MySQL group replication: rolled back by a plugin
+	3058: Retry,    // MySQL: deadlock among GET_LOCKs
+	1205: LockBusy, // undoes the statement alone: the transaction must be rolled back before it is rerun
+	3572: LockBusy, // NOWAIT
 	1062: Unique,
 	3819: Check, // MySQL
 	4025: Check, // MariaDB

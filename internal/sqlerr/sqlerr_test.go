@@ -81,7 +81,7 @@ func TestOf(t *testing.T) {
 
 		{"MySQL deadlock", my(1213), server | sqlerr.Retry},
 		{"MariaDB record changed", my(1020), server | sqlerr.Retry},
-		{"lock wait timeout", my(1205), server | sqlerr.Retry | sqlerr.LockBusy},
+		{"lock wait timeout", my(1205), server | sqlerr.LockBusy},
 		{"NOWAIT", my(3572), server | sqlerr.LockBusy},
 		{"duplicate", my(1062), server | sqlerr.Unique},
 		{"MySQL check", my(3819), server | sqlerr.Check},

@@ -6,30 +6,49 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nogap-go/nogap"
-	"github.com/nogap-go/nogap/internal/dialect"
 )
 
-const (
-	// resends is how often a call that wrote nothing is tried on another connection, when the pool has no idle one left.
-	// database/sql uses the same number for its own, less careful, repetitions.
-	resends = 2
-	// probeTimeout bounds what is asked of a connection after an error, to see whether it is still in order.
-	probeTimeout = 2 * time.Second
-)
+// resends is how often a call that wrote nothing is tried on another connection, when the pool has no idle one left.
+// database/sql uses the same number for its own, less careful, repetitions.
+const resends = 2
 
-// Runner runs single statements: each in a transaction of its own on a Conn, or all in the caller's transaction, see In.
+// Runner runs single statements: each in a transaction of its own on a Conn, or all in one transaction, see In.
 type Runner interface {
-	dialect.Queryer
 	// Exec runs a statement that writes.
 	Exec(ctx context.Context, query string, args ...any) (sql.Result, error)
 	// QueryRow runs a statement that writes and returns at most one row, whose columns it stores in dest. No row is
-	// sql.ErrNoRows.
+	// sql.ErrNoRows, several are nogap.ErrNotUnique.
 	QueryRow(ctx context.Context, query string, args []any, dest ...any) error
-	// Read runs a statement that writes nothing and returns at most one row. No row is sql.ErrNoRows.
+	// Read runs a statement that writes nothing and returns at most one row. No row is sql.ErrNoRows, several are
+	// nogap.ErrNotUnique.
 	Read(ctx context.Context, query string, args []any, dest ...any) error
+	// ReadSession is Read for what belongs to the session, such as LAST_INSERT_ID(): no other connection is asked.
+	ReadSession(ctx context.Context, query string, args []any, dest ...any) error
+	// Applied returns the error of a statement that was applied and is not what the caller may believe in: where it
+	// stands already, nogap.ErrOutcomeUnknown is wrapped with err.
+	Applied(err error) error
+}
+
+// ExecOne runs a statement that writes one row at most, and reports whether it did. Several are nogap.ErrNotUnique.
+func ExecOne(ctx context.Context, r Runner, query string, args ...any) (res sql.Result, wrote bool, err error) {
+	if res, err = r.Exec(ctx, query, args...); err != nil {
+		return nil, false, err
+	}
+	n, err := res.RowsAffected()
+	switch {
+	case err != nil:
+		return nil, false, Unread(r, err)
+	case n > 1:
+		return nil, false, r.Applied(fmt.Errorf("%w: %d rows have it", nogap.ErrNotUnique, n))
+	}
+	return res, n == 1, nil
+}
+
+// Unread returns the error of a statement that was applied and whose result could not be read.
+func Unread(r Runner, err error) error {
+	return r.Applied(fmt.Errorf("the statement was applied, but its result could not be read: %w", err))
 }
 
 // Conn is one connection taken from the pool, on which every statement is a transaction of its own ("autocommit"). An
@@ -40,29 +59,28 @@ type Runner interface {
 //
 // It is not safe for concurrent use.
 type Conn struct {
-	*sql.Conn
-	db *sql.DB
+	conn *sql.Conn // not embedded: its methods repeat nothing, and don't tell what came of a statement
+	db   *sql.DB
 }
 
 // Acquire takes a connection from the pool, and waits for one while the pool is used up. The connection is pinned
 // because *sql.DB itself repeats a statement after driver.ErrBadConn, which some drivers also return after the server
 // has received it (golang/go#11978).
 func Acquire(ctx context.Context, db *sql.DB) (*Conn, error) {
-	c, err := db.Conn(ctx)
+	c, err := connect(ctx, db, db.Conn)
 	if err != nil {
-		return nil, JoinContext(ctx, err)
+		return nil, err
 	}
 	return &Conn{c, db}, nil
 }
 
-// Close gives the connection back. It is not promoted from sql.Conn because defer would then bind the connection of that
-// moment, and leak the one that replaced it.
-func (c *Conn) Close() error { return c.Conn.Close() }
+// Close gives the connection back.
+func (c *Conn) Close() error { return c.conn.Close() }
 
 // With takes a connection from the pool, calls f with it and gives it back.
 //
-// If f panics, the connection is given back behind its back: a panic in a driver, or in the Value method of an argument,
-// can leave a lock of database/sql held, for which closing would wait for ever.
+// If f panics, nobody waits until the connection has been given back: a panic in a driver, or in the Value method of an
+// argument, can leave a lock of database/sql held, for which closing would wait for ever.
 func With(ctx context.Context, db *sql.DB, f func(*Conn) error) error {
 	c, err := Acquire(ctx, db)
 	if err != nil {
@@ -88,7 +106,7 @@ func (c *Conn) Exec(ctx context.Context, query string, args ...any) (sql.Result,
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		res, err := c.ExecContext(ctx, query, args...)
+		res, err := c.conn.ExecContext(ctx, query, args...)
 		if err == nil {
 			return res, nil
 		}
@@ -105,7 +123,7 @@ func (c *Conn) QueryRow(ctx context.Context, query string, args []any, dest ...a
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		rows, err := c.QueryContext(ctx, query, args...)
+		rows, err := c.conn.QueryContext(ctx, query, args...)
 		if err != nil {
 			if again, err := c.afterCall(ctx, &t, err); !again {
 				return err
@@ -116,11 +134,14 @@ func (c *Conn) QueryRow(ctx context.Context, query string, args []any, dest ...a
 		switch {
 		case err != nil && !definite(err):
 			// A driver that could not read a row fails like one that lost the connection, and the write may stand.
+			c.suspectAll(ctx)
 			return unknown(ctx, err)
 		case err != nil:
 			return JoinContext(ctx, err)
+		case errors.Is(scanErr, nogap.ErrNotUnique):
+			return JoinContext(ctx, c.Applied(scanErr))
 		case scanErr != nil:
-			return unknown(ctx, fmt.Errorf("the statement was applied, but its result could not be read: %w", scanErr))
+			return JoinContext(ctx, Unread(c, scanErr))
 		case !found:
 			return sql.ErrNoRows
 		}
@@ -135,7 +156,7 @@ func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := ReadRow(ctx, c.Conn, query, args, dest...)
+		err := readRow(ctx, c.conn, query, args, dest)
 		if err == nil || !c.lost(ctx, err) || !t.again(c.db) {
 			return JoinContext(ctx, err)
 		}
@@ -143,6 +164,22 @@ func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) 
 			return err
 		}
 	}
+}
+
+// ReadSession runs one statement that reads something of this connection's.
+func (c *Conn) ReadSession(ctx context.Context, query string, args []any, dest ...any) error {
+	return readRow(ctx, c.conn, query, args, dest)
+}
+
+// Applied implements Runner: the statement stands.
+func (c *Conn) Applied(err error) error { return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err) }
+
+// Pool reads on any connection of a *sql.DB.
+type Pool struct{ DB *sql.DB }
+
+// Read runs one statement that writes nothing, as Conn.Read does.
+func (p Pool) Read(ctx context.Context, query string, args []any, dest ...any) error {
+	return With(ctx, p.DB, func(c *Conn) error { return c.Read(ctx, query, args, dest...) })
 }
 
 // afterCall decides what to do about an error with which a driver refused a call: again if nothing was sent.
@@ -157,6 +194,7 @@ func (c *Conn) afterCall(ctx context.Context, t *tries, err error) (again bool, 
 	case definite(err), maybeDefinite(err) && c.answers(ctx):
 		return false, JoinContext(ctx, err)
 	}
+	c.suspectAll(ctx)
 	return false, unknown(ctx, err)
 }
 
@@ -190,34 +228,46 @@ func (c *Conn) lost(ctx context.Context, err error) bool {
 // reconnect replaces the connection, which is dead or may be.
 func (c *Conn) reconnect(ctx context.Context) error {
 	c.discard()
-	fresh, err := c.db.Conn(ctx)
+	c.suspectOthers(ctx)
+	fresh, err := connect(ctx, c.db, c.db.Conn)
 	if err != nil {
-		return JoinContext(ctx, err)
+		return err
 	}
-	c.Conn = fresh
+	c.conn = fresh
 	return nil
+}
+
+// suspectOthers makes those who take one of the other idle connections try it first, since what has ended this one may
+// have ended them. The end of the caller's context does not.
+func (c *Conn) suspectOthers(ctx context.Context) {
+	if ctx.Err() == nil {
+		suspectIdle(c.db, 0)
+	}
+}
+
+// suspectAll suspects this one too, which goes back to the pool unless the driver knows that it is dead.
+func (c *Conn) suspectAll(ctx context.Context) {
+	if ctx.Err() == nil {
+		suspectIdle(c.db, 1)
+	}
 }
 
 // discard makes the pool close the connection instead of handing it to somebody else.
 func (c *Conn) discard() {
-	c.Raw(func(any) error { return driver.ErrBadConn })
+	c.conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
 // answers reports whether the connection is still in step with its server. One that is not is discarded.
 func (c *Conn) answers(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-	defer cancel()
-	var one int
-	if c.QueryRowContext(ctx, "SELECT 1").Scan(&one) != nil {
-		c.discard()
-		return false
+	if alive(context.WithoutCancel(ctx), c.conn) {
+		return true
 	}
-	return true
+	c.discard()
+	return false
 }
 
-// ReadRow runs one statement and stores its row in dest. Unlike sql.Row it says so if there is more than one row; none is
-// sql.ErrNoRows.
-func ReadRow(ctx context.Context, q queryer, query string, args []any, dest ...any) error {
+// readRow runs one statement and stores its row in dest. Unlike sql.Row it says so if there is more than one row.
+func readRow(ctx context.Context, q queryer, query string, args []any, dest []any) error {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return JoinContext(ctx, err)
@@ -234,7 +284,7 @@ func ReadRow(ctx context.Context, q queryer, query string, args []any, dest ...a
 	return nil
 }
 
-// queryer is a *sql.DB, a *sql.Conn or a *sql.Tx.
+// queryer is a *sql.Conn or a nogap.Tx.
 type queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
@@ -252,31 +302,8 @@ func scanOne(rows *sql.Rows, dest []any) (found bool, scanErr, err error) {
 		scanErr = rows.Scan(dest...)
 	}
 	for rows.Next() {
-		scanErr = errManyRows
+		scanErr = nogap.ErrNotUnique
 	}
 	atEnd = true
 	return found, scanErr, rows.Err()
-}
-
-var errManyRows = errors.New("more than one row has the key, which must be unique")
-
-// unknown marks err as one after which the write may have been applied.
-func unknown(ctx context.Context, err error) error {
-	return JoinContext(ctx, fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err))
-}
-
-// JoinContext adds the error of a context that has ended to err, which often is just what the end of the context led
-// to: a closed connection, a cancelled statement, a transaction that is over. So errors.Is(err, ctx.Err()) holds.
-func JoinContext(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	over := ctx.Err()
-	if deadline, ok := ctx.Deadline(); over == nil && ok && !time.Now().Before(deadline) {
-		over = context.DeadlineExceeded // a connection that has the same deadline may be faster than the context's timer
-	}
-	if over == nil || errors.Is(err, over) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", over, err)
 }

@@ -62,7 +62,7 @@ func DoWith(ctx context.Context, db *sql.DB, opts Options, fn func(tx *sql.Tx) e
 			t.abandon(ctx)
 		case !committing:
 			t.end(ctx, t.rollback)
-			if t.over.Load() && Retryable(err) { // to run it again could be to write twice
+			if t.over.Load() && nogap.Retryable(err) { // to run it again could be to write twice
 				err = fmt.Errorf("%w: %w: %w", nogap.ErrOutcomeUnknown, errEnded, err)
 			}
 		}
@@ -105,17 +105,18 @@ func begin(ctx context.Context, db *sql.DB, opts Options) (*transaction, error) 
 	}
 	var tried tries
 	for {
-		conn, err := opts.Conn(ctx)
+		conn, err := connect(ctx, db, opts.Conn)
 		if err != nil {
-			return nil, JoinContext(ctx, err)
+			return nil, err
 		}
-		t := &transaction{conn: &Conn{conn, db}, after: opts.After}
+		t := &transaction{conn: &Conn{conn: conn, db: db}, after: opts.After}
 		if err = t.begin(ctx, opts); err == nil {
 			return t, nil
 		}
 		lost := t.conn.lost(ctx, err)
 		if lost {
 			t.conn.discard()
+			t.conn.suspectOthers(ctx)
 		}
 		t.release(ctx)
 		if !lost || !tried.again(db) {
@@ -127,7 +128,7 @@ func begin(ctx context.Context, db *sql.DB, opts Options) (*transaction, error) 
 func (t *transaction) begin(ctx context.Context, opts Options) error {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
-	tx, err := opts.Begin(life, t.conn.Conn, opts.Tx)
+	tx, err := opts.Begin(life, t.conn.conn, opts.Tx)
 	if !stop() && err == nil { // ctx ended meanwhile and has taken the transaction with it
 		tx.Rollback()
 		err = ctx.Err()
@@ -148,7 +149,7 @@ func (t *transaction) release(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 	defer cancel()
-	if t.after(ctx, t.conn.Conn) != nil {
+	if t.after(ctx, t.conn.conn) != nil {
 		t.conn.discard()
 	}
 }
@@ -246,6 +247,7 @@ func (t *transaction) commit(ctx context.Context) error {
 	if definite(err) || maybeDefinite(err) && alive {
 		return err
 	}
+	t.conn.suspectOthers(ctx)
 	return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err)
 }
 
@@ -254,7 +256,7 @@ func (t *transaction) commit(ctx context.Context) error {
 func (t *transaction) clear(ctx context.Context) (alive bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
 	defer cancel()
-	_, err := t.conn.ExecContext(ctx, "ROLLBACK")
+	_, err := t.conn.conn.ExecContext(ctx, "ROLLBACK")
 	if err == nil || definite(err) {
 		return true
 	}

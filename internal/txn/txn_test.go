@@ -130,7 +130,7 @@ func TestDoCallbackEndsTheTransaction(t *testing.T) {
 					})
 					if result != errCallback {
 						require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
-						require.False(t, txn.Retryable(err), "it could write twice")
+						require.False(t, nogap.Retryable(err), "it could write twice")
 					}
 					if result != nil {
 						require.ErrorIs(t, err, result)
@@ -168,7 +168,7 @@ func TestDoPoolIsUsedUp(t *testing.T) {
 
 // After a restart of the server every idle connection is dead. BEGIN goes through them until it gets a new one.
 func TestDoAllIdleConnectionsAreDead(t *testing.T) {
-	const idle = 20
+
 	restarted := false
 	handle := func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 		if restarted && c.Conn <= idle && c.Kind != fakedb.Close {
@@ -211,7 +211,7 @@ func TestDoBusyCommitKeepsTheConnection(t *testing.T) {
 	serve(t, failing(fakedb.Commit, busy), func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		err := txn.Do(t.Context(), db, nil, insert)
 		require.ErrorIs(t, err, busy)
-		require.True(t, txn.Retryable(err))
+		require.True(t, nogap.Retryable(err))
 		require.Equal(t, []string{"BEGIN", "INSERT", "COMMIT", "ROLLBACK"}, server.Log())
 		require.Equal(t, 1, server.OpenConns())
 		require.Zero(t, db.Stats().InUse)

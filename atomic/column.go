@@ -1,0 +1,55 @@
+package atomic
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/table"
+)
+
+// column is one column of a table's rows, which guarded updates change.
+type column struct {
+	t      *table.Table
+	name   dialect.Ident
+	number dialect.Number
+	sql    *table.SQL[columnSQL] // shared with the copies that are bound to transactions
+}
+
+func newColumn(db *sql.DB, tableName, name string, n dialect.Number, opts []Option) (column, error) {
+	t, _, err := bind(db, tableName, opts)
+	if err != nil {
+		return column{}, err
+	}
+	ident, err := dialect.Column(name)
+	if err != nil {
+		return column{}, err
+	}
+	return column{t: t, name: ident, number: n, sql: new(table.SQL[columnSQL])}, nil
+}
+
+// in returns the column as the statements of tx see it.
+func (c column) in(tx nogap.Tx) column {
+	c.t = c.t.In(tx)
+	return c
+}
+
+// check returns an error if the row can't be written by the call.
+func (c *column) check(ctx context.Context, key Key) error {
+	if err := c.t.CheckKey(key); err != nil {
+		return err
+	}
+	return c.t.CheckFree(ctx, key)
+}
+
+// at gives an error the row that it is about.
+func (c *column) at(key []any, err error) error {
+	return &placedError{place: fmt.Sprintf("%s.%s at %v", c.t.Name, c.name, key), err: err}
+}
+
+func (c *column) refused(key []any, refusal error, current any) error {
+	return &RefusedError{Err: refusal, Table: c.t.Name.String(), Column: c.name.String(), Key: slices.Clone(Key(key)), Current: current}
+}

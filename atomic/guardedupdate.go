@@ -1,0 +1,49 @@
+package atomic
+
+import "github.com/nogap-go/nogap/internal/dialect"
+
+// guardedUpdate is an update that happens only if a condition holds, its guard, and the question why it did not. Its
+// arguments are numbered: those of the key come first, then the amount or the expected value, then the limit or the new
+// value.
+type guardedUpdate struct {
+	statement dialect.Statement
+	value     newValue
+	// question selects the value and a finding; latest does so where the newest row must be seen inside a transaction.
+	question, latest dialect.Statement
+	refusal          error
+}
+
+// newValue is how the new value comes back.
+type newValue int
+
+const (
+	unneeded newValue = iota // nobody asks for it
+	returned                 // by RETURNING
+	insertID                 // as LAST_INSERT_ID
+	readBack                 // by a SELECT in the same transaction
+)
+
+// The findings about a row that an update did not change.
+const (
+	refuses = iota // the guard does not hold
+	holds          // it holds now: somebody changed the row in between
+	noop           // it holds, and the new value is there already, so MySQL counted no row as changed
+)
+
+// columnSQL are the guarded updates of one column in the SQL of its server.
+type columnSQL struct {
+	server  dialect.Server
+	updates [changes]guardedUpdate
+}
+
+// change says which of the guarded updates to make.
+type change int
+
+const (
+	decrementOne change = iota
+	decrement
+	increment
+	incrementUpTo
+	compareAndSet
+	changes
+)

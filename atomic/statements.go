@@ -1,0 +1,91 @@
+package atomic
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+// statements returns the guarded updates, and asks the server what it is if that isn't known.
+func (c *column) statements(ctx context.Context) (*columnSQL, error) {
+	return c.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server) (*columnSQL, error) {
+		return c.build(s), nil
+	})
+}
+
+func (c *column) build(s dialect.Server) *columnSQL {
+	var (
+		col    = s.Quote(c.name)
+		first  = s.Amount(c.number, len(c.t.Key)+1)
+		second = s.Amount(c.number, len(c.t.Key)+2)
+		sum    = col + " + " + first
+		held   = s.Numeric(c.number, c.name)
+		fits   = col + " IS NOT NULL"
+		how    = c.howToReturn(s)
+	)
+	if exact := s.NoOverflow(col, first, sum); exact != "" {
+		fits += " AND " + exact
+	}
+	q := &columnSQL{server: s}
+	// c >= n, and not c - n >= 0, which is an error where the column is UNSIGNED.
+	q.updates[decrementOne] = c.guard(s, col+" - 1", held+" >= 1", how, ErrInsufficient)
+	q.updates[decrement] = c.guard(s, col+" - "+first, held+" >= "+first, how, ErrInsufficient)
+	q.updates[increment] = c.guard(s, sum, fits, how, ErrLimit)
+	q.updates[incrementUpTo] = c.guard(s, sum, fits+" AND "+sum+" <= "+second, how, ErrLimit)
+	q.updates[compareAndSet] = c.guardSwap(s, second, held+" = "+first)
+	return q
+}
+
+// howToReturn returns how the new value comes back from the server.
+func (c *column) howToReturn(s dialect.Server) newValue {
+	switch {
+	case s.UpdateReturning:
+		return returned
+	case c.number == dialect.Signed || c.number == dialect.Unsigned:
+		return insertID
+	}
+	return readBack
+}
+
+func (c *column) guard(s dialect.Server, value, condition string, a newValue, refusal error) guardedUpdate {
+	if a == insertID && c.number == dialect.Signed {
+		// An UNSIGNED column holds more than comes back in a signed number. What is taken from is looked at before, since
+		// a difference below zero would be an error there.
+		largest := s.Quote(c.name)
+		if refusal == ErrLimit {
+			largest = value
+		}
+		condition += " AND " + largest + " <= 9223372036854775807"
+	}
+	u := guardedUpdate{value: a, refusal: refusal}
+	u.question, u.latest = c.question(s, condition, strconv.Itoa(holds))
+	tail := ""
+	switch a {
+	case returned:
+		tail = " RETURNING " + s.Quote(c.name)
+	case insertID:
+		// https://dev.mysql.com/doc/refman/8.4/en/information-functions.html#function_last-insert-id
+		// What the function returns is not stored: it is unsigned, and rounded where the column is a DECIMAL.
+		value = "CASE WHEN LAST_INSERT_ID(" + value + ") = 0 THEN " + value + " ELSE " + value + " END"
+	}
+	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value +
+		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + tail)
+	return u
+}
+
+// guardSwap is the guard of a compare-and-set.
+func (c *column) guardSwap(s dialect.Server, to, condition string) guardedUpdate {
+	u := c.guard(s, to, condition, unneeded, ErrMismatch)
+	u.question, u.latest = c.question(s, condition,
+		fmt.Sprintf("CASE WHEN %s = %s THEN %d ELSE %d END", s.Quote(c.name), to, noop, holds))
+	return u
+}
+
+func (c *column) question(s dialect.Server, condition, finding string) (question, latest dialect.Statement) {
+	text := fmt.Sprintf("SELECT %s, CASE WHEN %s THEN %s ELSE %d END FROM %s WHERE %s",
+		s.Quote(c.name), condition, finding, refuses, s.Quote(c.t.Name), s.Equals(c.t.Key, 1))
+	return s.Compile(text), s.Compile(text + s.LatestRead)
+}

@@ -1,0 +1,53 @@
+package distlock
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/observe"
+)
+
+// observation is what the Observers of a Locker are told of one operation. The methods of a nil one do nothing.
+type observation struct {
+	op       *observe.Op
+	attempts int
+}
+
+// attempt notes that the nodes are about to be asked for a lock, or to release it.
+func (ob *observation) attempt() {
+	if ob != nil {
+		ob.attempts++
+		ob.op.Attempt(ob.attempts)
+	}
+}
+
+// waited adds to the time for which the operation has waited.
+func (ob *observation) waited(d time.Duration) {
+	if ob != nil {
+		ob.op.Waited(d)
+	}
+}
+
+// observed carries out an operation, and tells the Observers of it.
+func (l *Locker) observed(ctx context.Context, name string, f func(context.Context, *observation) error) error {
+	observers := &l.config.observers
+	if len(observers.All()) == 0 {
+		return f(ctx, nil)
+	}
+	return observe.Do(ctx, observers, nogap.Operation{Name: name}, outcome, func(ctx context.Context, op *observe.Op) error {
+		return f(ctx, &observation{op: op})
+	})
+}
+
+// outcome names the outcome of the errors that only this package knows.
+func outcome(err error) nogap.Outcome {
+	switch {
+	case errors.Is(err, ErrLost):
+		return nogap.OutcomeError // also if another lock was not acquired because of that
+	case errors.Is(err, ErrNotAcquired):
+		return nogap.OutcomeRefused
+	}
+	return ""
+}

@@ -1,0 +1,217 @@
+package distlock
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nogap-go/nogap/internal/quorum"
+	"github.com/nogap-go/nogap/internal/waitqueue"
+)
+
+var (
+	// errUnconfirmed is the reason of an Unlock that too few nodes have answered.
+	errUnconfirmed = errors.New("distlock: release not confirmed, the lock ends with its TTL at the latest")
+
+	errTooFew      = errors.New("too few nodes have answered")
+	errNotExtended = errors.New("it was not extended in time")
+)
+
+// ownership is a lock that this process has in Redis. It serves one lease after the other while the goroutines of the
+// process pass it on. Its watchdog extends it until it is released.
+type ownership struct {
+	config      *config
+	name        string
+	acquisition *quorum.Acquisition
+	since       time.Time
+
+	extending sync.Mutex // an Acquisition takes one Extend at a time
+
+	mu     sync.Mutex
+	state  ownershipState
+	until  time.Time
+	lease  *Lease          // nil while the lock is passed on
+	ctx    context.Context // of the lease, the last one if there is none now
+	timer  *time.Timer
+	events []pendingEvent // to be told once it is unlocked: who hears of it may ask the lease
+}
+
+type ownershipState int
+
+const (
+	live ownershipState = iota
+	lost
+	released
+)
+
+type pendingEvent struct {
+	ctx   context.Context
+	event Event
+}
+
+// newOwnership starts the watchdog of a lock that was just acquired. ctx is that of the caller.
+func newOwnership(ctx context.Context, c *config, name string, a *quorum.Acquisition, until time.Time) *ownership {
+	o := &ownership{config: c, name: name, acquisition: a, since: time.Now(), until: until, ctx: ctx}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.timer = time.AfterFunc(c.ttl/3, o.watch)
+	return o
+}
+
+func (o *ownership) lock() { o.mu.Lock() }
+
+func (o *ownership) unlock() {
+	events := o.events
+	o.events = nil
+	o.mu.Unlock()
+	for _, e := range events {
+		o.config.tell(e.ctx, e.event)
+	}
+}
+
+// watch is the watchdog. Its timer stands for whatever comes first: the next extension, or the time at which the lease
+// can't be trusted any more. It runs on the monotonic clock, and fires at once when a stopped process goes on too late.
+func (o *ownership) watch() {
+	o.lock()
+	left := o.left(time.Now())
+	if o.state != live || left <= 0 {
+		o.lose(nil)
+		o.unlock()
+		return
+	}
+	o.timer.Reset(left) // the extension may hang
+	ctx := context.WithoutCancel(o.ctx)
+	o.unlock()
+
+	err := o.extend(ctx)
+
+	o.lock()
+	defer o.unlock()
+	if o.state != live {
+		return
+	}
+	next := o.config.ttl / 3
+	if err != nil {
+		next = o.config.ttl / 10
+	}
+	o.timer.Reset(max(0, min(next, o.left(time.Now()))))
+}
+
+// left returns how long the lock can be trusted: a little less than the nodes grant it, so that the holder hears of the
+// loss before the lock may be somebody else's. The ownership is locked.
+func (o *ownership) left(now time.Time) time.Duration { return o.until.Sub(now) - o.config.margin() }
+
+// extend extends the lock and so asks, too, whether it is still ours. It returns ErrLost, wrapped, if it is not, and
+// another error if too few nodes have answered.
+func (o *ownership) extend(ctx context.Context) error {
+	o.extending.Lock()
+	defer o.extending.Unlock()
+	o.lock()
+	state := o.state
+	o.unlock()
+	if state != live {
+		return o.config.newError("extend", o.name, ErrLost, nil)
+	}
+
+	start := time.Now()
+	until, failed := o.acquisition.Extend(ctx)
+
+	o.lock()
+	defer o.unlock()
+	var err error
+	if o.state == live && failed == nil {
+		o.until = until
+	} else {
+		failure := o.config.newError("extend", o.name, errTooFew, failed)
+		if o.state != live || failed.Lost() {
+			failure.Err = ErrLost
+			o.lose(failure)
+		}
+		err = failure
+	}
+	o.tell(ctx, Event{Kind: Extended, Name: o.name, Duration: time.Since(start), Err: err})
+	return err
+}
+
+// lose tells the holder that the lock is lost. The ownership is locked.
+func (o *ownership) lose(why error) {
+	if o.state != live {
+		return
+	}
+	o.state = lost
+	o.timer.Stop()
+	if o.lease != nil {
+		o.lease.cancel(ErrLost)
+	}
+	if why == nil {
+		failure := o.config.newError("extend", o.name, ErrLost, nil)
+		failure.Cause = errNotExtended
+		why = failure
+	}
+	o.tell(context.WithoutCancel(o.ctx), Event{Kind: Lost, Name: o.name, Duration: time.Since(o.since), Err: why})
+}
+
+// tell has an event told when the ownership is unlocked. It is locked.
+func (o *ownership) tell(ctx context.Context, e Event) {
+	o.events = append(o.events, pendingEvent{ctx, e})
+}
+
+// assign makes the lock the lease's. It reports false if the lock can't be trusted any more.
+func (o *ownership) assign(lease *Lease, now time.Time) bool {
+	o.lock()
+	defer o.unlock()
+	if o.state == live && o.left(now) <= 0 {
+		o.lose(nil)
+	}
+	if o.state != live {
+		return false
+	}
+	o.lease, o.ctx = lease, lease.ctx
+	return true
+}
+
+// unassign takes the lock from its lease. It reports whether another lease may have it.
+func (o *ownership) unassign(now time.Time) bool {
+	o.lock()
+	defer o.unlock()
+	o.lease = nil
+	return o.state == live && o.left(now) > 0 && now.Sub(o.since) < o.config.handOver
+}
+
+// serves reports whether the lock is the lease's and can be trusted at this moment.
+func (o *ownership) serves(lease *Lease) bool {
+	o.lock()
+	defer o.unlock()
+	return o.lease == lease && o.state == live && o.left(time.Now()) > 0
+}
+
+// heldUntil returns the time up to which the nodes have granted the lock.
+func (o *ownership) heldUntil() time.Time {
+	o.lock()
+	defer o.unlock()
+	return o.until
+}
+
+// release releases the lock in Redis. It reports whether another process was woken. The watchdog has stopped for good
+// when it starts, and an extension that is still on its way finds no key with our value.
+func (o *ownership) release(ctx context.Context) (woke bool, err error) {
+	o.lock()
+	if o.state == live && o.left(time.Now()) <= 0 {
+		o.lose(nil)
+	}
+	wasLost := o.state == lost
+	o.state = released
+	o.timer.Stop()
+	o.unlock()
+
+	woke, failed := o.acquisition.Release(ctx, waitqueue.Wake)
+	if wasLost || failed != nil {
+		failure := o.config.newError("unlock", o.name, errUnconfirmed, failed)
+		if wasLost || failed.Lost() {
+			failure.Err = ErrLost
+		}
+		err = failure
+	}
+	return woke, err
+}

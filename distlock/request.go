@@ -1,0 +1,230 @@
+package distlock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nogap-go/nogap/internal/quorum"
+	"github.com/nogap-go/nogap/internal/waitqueue"
+)
+
+var (
+	errHeldHere   = errors.New("held by another goroutine of this process")
+	errWaitLimit  = errors.New("WaitLimit is over")
+	errBroken     = errors.New("too few nodes have been in order for a whole TTL")
+	errTooLate    = errors.New("granted too late to be of use")
+	errLostAtOnce = errors.New("lost again at once")
+	errNested     = errors.New("the context comes from a lease of this lock that is not unlocked yet:" +
+		" work under that lease, or pass a context that does not come from it")
+)
+
+// request is one caller's way to the lease of one lock.
+type request struct {
+	locker      *Locker
+	name        string
+	parent      context.Context // of the lease's context
+	detached    bool            // the lease's context does not end with parent
+	observation *observation
+
+	// What follows is set on the way.
+	start      time.Time
+	turn       waitqueue.Turn
+	waited     bool // the lock was not free at once
+	handedOver bool // another goroutine of this process has left it
+}
+
+// lock waits for the lock.
+func (r *request) lock(ctx context.Context) (*Lease, error) {
+	if err := r.check(ctx); err != nil {
+		return nil, err
+	}
+	r.start = time.Now()
+	limited := ctx
+	if limit := r.locker.config.waitLimit; limit > 0 {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeoutCause(ctx, limit, errWaitLimit)
+		defer cancel()
+	}
+	lease, err := r.wait(limited)
+	r.tell(ctx, lease, err)
+	return lease, err
+}
+
+// try acquires the lock if it is free.
+func (r *request) try(ctx context.Context) (*Lease, error) {
+	if err := r.check(ctx); err != nil {
+		return nil, err
+	}
+	r.start = time.Now()
+	turn, free := r.locker.queue.Try(r.name)
+	if !free {
+		return nil, r.notAcquired(nil, errHeldHere)
+	}
+	r.turn = turn
+	r.locker.handovers.take(r.name).discard()
+	owned, failed := r.attempt(ctx)
+	if failed != nil {
+		r.turn.Done()
+		return nil, r.notAcquired(failed, ctx.Err())
+	}
+	lease, err := r.begin(ctx, owned)
+	if err == nil {
+		r.tell(ctx, lease, nil)
+	}
+	return lease, err
+}
+
+// check looks at what the caller brings.
+func (r *request) check(ctx context.Context) error {
+	if r.name == "" {
+		return errors.New("distlock: the name of the lock is empty")
+	}
+	if r.locker.nodes.Slotted() && !quorum.SameSlot(r.locker.config.prefix+r.name) {
+		return fmt.Errorf("distlock: the name %q has a closing brace but no {hash tag}, which a Redis Cluster needs", r.name)
+	}
+	if err := r.ended(ctx); err != nil {
+		return r.notAcquired(nil, err)
+	}
+	if r.locker.holds(ctx, r.name) {
+		return r.notAcquired(nil, errNested)
+	}
+	return nil
+}
+
+// wait waits for the turn in the process, and then for the lock itself.
+func (r *request) wait(ctx context.Context) (*Lease, error) {
+	var err error
+	if r.turn, r.waited, err = r.locker.queue.Wait(ctx, r.name); err != nil {
+		r.locker.handovers.sweep(r.name)
+		return nil, r.notAcquired(nil, r.ended(ctx))
+	}
+	from := r.locker.handovers.take(r.name)
+	if from.owned != nil {
+		if lease := r.lease(from.owned); lease != nil {
+			r.handedOver = true
+			return lease, nil
+		}
+		from.discard()
+	}
+	owned, err := r.contend(ctx, from.yield)
+	if err != nil {
+		return nil, err
+	}
+	return r.begin(ctx, owned)
+}
+
+// contend contends with other processes for the lock. If yield is set it lets the one that was just woken go first.
+func (r *request) contend(ctx context.Context, yield bool) (*ownership, error) {
+	var (
+		failed *quorum.Tally
+		broken time.Time // since when too few nodes have been in order
+	)
+	if yield {
+		r.waited = true
+		r.turn.Yield(ctx)
+	}
+	for {
+		// What a last try got it would have to give back, and its keys would look like a holder's to the others.
+		if reason := r.ended(ctx); reason != nil {
+			return nil, r.giveUp(failed, reason)
+		}
+		var owned *ownership
+		if owned, failed = r.attempt(ctx); failed == nil {
+			r.turn.Acquired()
+			return owned, nil
+		}
+		switch {
+		case failed.Answered():
+			broken = time.Time{}
+		case broken.IsZero():
+			broken = time.Now()
+		}
+		if reason := r.ended(ctx); reason != nil {
+			return nil, r.giveUp(failed, reason)
+		}
+		if !broken.IsZero() && time.Since(broken) >= r.locker.config.ttl {
+			return nil, r.giveUp(failed, errBroken)
+		}
+		r.waited = true
+		r.turn.WaitForRelease(ctx, failed.Held())
+	}
+}
+
+// attempt tries once to get the lock from the nodes.
+func (r *request) attempt(ctx context.Context) (*ownership, *quorum.Tally) {
+	r.observation.attempt()
+	a, until, failed := r.locker.nodes.Acquire(ctx, r.locker.config.prefix+r.name)
+	if failed != nil {
+		return nil, failed
+	}
+	return newOwnership(r.parent, r.locker.config, r.name, a, until), nil
+}
+
+// begin starts a lease of a lock that was just acquired.
+func (r *request) begin(ctx context.Context, owned *ownership) (*Lease, error) {
+	reason := r.ended(ctx)
+	if reason == nil {
+		if lease := r.lease(owned); lease != nil {
+			return lease, nil
+		}
+		reason = errLostAtOnce
+	}
+	handover{owned: owned}.discard()
+	r.turn.Done()
+	return nil, r.notAcquired(nil, reason)
+}
+
+func (r *request) lease(owned *ownership) *Lease {
+	return r.locker.newLease(r.parent, r.name, r.detached, r.turn, owned)
+}
+
+// giveUp ends the turn. The caller need not wait for the clean-up, but the next one in the process must.
+func (r *request) giveUp(failed *quorum.Tally, reason error) error {
+	name, handovers := r.name, r.locker.handovers
+	r.turn.GiveUp(func() { handovers.sweep(name) })
+	return r.notAcquired(failed, reason)
+}
+
+// ended returns why the caller must not go on, or nil.
+func (r *request) ended(ctx context.Context) error {
+	if r.locker.background.Closed() {
+		return ErrClosed
+	}
+	if ctx.Err() != nil {
+		if context.Cause(ctx) == errWaitLimit {
+			return errWaitLimit // not an end of the caller's own context
+		}
+		return ctx.Err()
+	}
+	return nil
+}
+
+// notAcquired returns the error of a caller that did not get the lock. failed is that of the last attempt, if there was
+// one.
+func (r *request) notAcquired(failed *quorum.Tally, cause error) error {
+	failure := r.locker.config.newError("lock", r.name, ErrNotAcquired, failed)
+	if cause == nil && failed != nil && failed.Agreed() {
+		cause = errTooLate
+	}
+	failure.Cause = cause
+	return failure
+}
+
+// tell tells how the wait has ended.
+func (r *request) tell(ctx context.Context, lease *Lease, err error) {
+	var took time.Duration
+	if err == nil {
+		took = lease.since.Sub(r.start)
+	} else {
+		took = time.Since(r.start)
+	}
+	if r.waited || err != nil {
+		r.observation.waited(took)
+		r.locker.config.tell(ctx, Event{Kind: Waited, Name: r.name, HandedOver: r.handedOver, Duration: took, Err: err})
+	}
+	if err == nil {
+		r.locker.config.tell(ctx, Event{Kind: Acquired, Name: r.name, HandedOver: r.handedOver, Duration: took})
+	}
+}

@@ -1,0 +1,127 @@
+package dialect
+
+// Capabilities are what a server can do and how it says it. The packages above ask for them and never for a server by
+// name. They are plain data, so that each dialect stands in one file.
+type Capabilities struct {
+	// Notation.
+
+	quote        string // around a name
+	placeholders placeholders
+	// NullSafeEquals is the operator under which NULL equals NULL.
+	NullSafeEquals string
+	// BindName is the name by which sqlx knows the placeholders.
+	BindName string
+
+	// What a write returns.
+
+	// UpdateReturning: UPDATE … RETURNING works. Where it does not, LAST_INSERT_ID(expression) carries an integer back.
+	UpdateReturning bool
+	// OnConflict: INSERT … ON CONFLICT … RETURNING works. Where it does not, a duplicate is an error of INSERT, and
+	// ON DUPLICATE KEY UPDATE works.
+	OnConflict bool
+	// uniqueIndexes counts the unique indexes on exactly some columns; empty if the server refuses an ON CONFLICT
+	// without its index by itself.
+	uniqueIndexes string
+
+	// Numbers. The formats take a bound value, a column or both.
+
+	amounts    [numbers]string // a bound amount, typed so that the server computes with it as exactly as with the column
+	numeric    string          // a column as a number, for comparisons
+	noOverflow string          // the condition under which column, amount and their sum are integers alike; may be empty
+	// Unsigned64: there are columns and parameters of unsigned 64 bits.
+	Unsigned64 bool
+
+	// Transactions.
+
+	// FixedIsolation: every transaction is serializable, whatever is asked for.
+	FixedIsolation bool
+	// LocalSettings: settings can be made to end with the transaction, and named locks do. Elsewhere both outlive it.
+	LocalSettings bool
+	// SavepointBegins: SAVEPOINT outside a transaction begins one. Elsewhere it, or RELEASE, is refused there.
+	SavepointBegins bool
+	// LatestRead and LatestReadShared stand at the end of a SELECT that must see the newest row inside a transaction,
+	// as an UPDATE does. Empty where a plain SELECT does.
+	LatestRead, LatestReadShared string
+
+	// Locks.
+
+	// RowLocks: rows are locked one by one, and the server queues those who wait. Elsewhere there is one write lock, and
+	// WriteLock takes it.
+	RowLocks bool
+	modes    [lockModes]string // the clauses; empty for a mode that the server does not have
+	waits    [lockWaits]bool
+	// GapLocks: under REPEATABLE READ a locking read also locks the rows and the gaps that it passes over.
+	GapLocks bool
+	// MissesReinserted: a locking read that has waited does not see a row that was deleted and inserted again meanwhile.
+	MissesReinserted bool
+	// LockLimit is how the wait for a lock is bounded.
+	LockLimit LockLimit
+	// NamedLocks is what there is to lock a name.
+	NamedLocks NamedLocks
+	// MayBeGalera: the server may be a node of a Galera cluster, whose locks are its own.
+	MayBeGalera bool
+
+	// Columns.
+
+	// SystemVersion is the SQL of a number that the server itself changes with each write of a row; empty if none.
+	SystemVersion string
+	// TypelessTimes: times are stored as the driver writes them, and compared as that.
+	TypelessTimes bool
+	columnType    string // selects the type of a column
+	byRegclass    bool   // by the quoted name of its table; elsewhere by schema and name
+	timesOfSix    string // the types of times that keep microseconds: "" without a precision, or with six
+	exactText     string // the type of a text column that compares bytes, of so many at most
+	tableOptions  string // at the end of CREATE TABLE
+}
+
+// Number is how the values of a Go type travel to and from a column.
+type Number int
+
+// The kinds of numbers.
+const (
+	Verbatim Number = iota // not a number: bound as it is
+	Signed                 // fits a signed integer of 64 bits
+	Unsigned               // fits an unsigned integer of 64 bits
+	Decimal                // anything else: text, a decimal type, a float
+	numbers
+)
+
+// LockLimit is how the time that a statement waits for a lock is bounded.
+type LockLimit int
+
+// The ways.
+const (
+	// LocalLimit is a setting that ends with the transaction, in milliseconds.
+	LocalLimit LockLimit = iota + 1
+	// StatementLimit stands before a statement and holds for it alone.
+	StatementLimit
+	// SessionLimit is a setting of the session, in seconds.
+	SessionLimit
+	// BusyLimit is SQLite's busy_timeout.
+	BusyLimit
+)
+
+// NamedLocks is what a server has to lock a name.
+type NamedLocks int
+
+// The kinds of named locks.
+const (
+	// NoNamedLocks: none that hold.
+	NoNamedLocks NamedLocks = iota
+	// AdvisoryLocks end with the transaction.
+	AdvisoryLocks
+	// UserLocks (GET_LOCK) end with the session; UserLocksInFractions wait for fractions of a second.
+	UserLocks
+	UserLocksInFractions
+	// DatabaseLock: the write lock of the database serves.
+	DatabaseLock
+)
+
+// placeholders is how a server writes them.
+type placeholders int
+
+const (
+	dollars               placeholders = iota + 1 // $1
+	numberedQuestionMarks                         // ?1
+	questionMarks                                 // ?, one for each occurrence
+)

@@ -1,0 +1,45 @@
+package dialect
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Amount returns the template of a bound amount, the caller's value number index, typed so that the server computes with
+// it as exactly as with the column.
+func (s Server) Amount(n Number, index int) string {
+	return fmt.Sprintf(s.amounts[n], placeholder(index))
+}
+
+// Numeric returns a column as it is compared with a number of that kind.
+func (s Server) Numeric(n Number, column Ident) string {
+	if n == Verbatim {
+		return s.Quote(column)
+	}
+	return fmt.Sprintf(s.numeric, s.Quote(column))
+}
+
+// NoOverflow returns the condition under which the sum of a column and an amount is exact, or "" if the server itself
+// refuses a sum that is not.
+func (s Server) NoOverflow(column, amount, sum string) string {
+	if s.noOverflow == "" {
+		return ""
+	}
+	return fmt.Sprintf(s.noOverflow, column, amount, sum)
+}
+
+// Equals returns the template of a condition that holds when each column equals its value, whose placeholders are
+// numbered from first.
+func (s Server) Equals(columns []Ident, first int) string {
+	var b strings.Builder
+	for i, c := range columns {
+		if i > 0 {
+			b.WriteString(" AND ")
+		}
+		b.WriteString(s.Quote(c) + " = " + placeholder(first+i))
+	}
+	return b.String()
+}
+
+func placeholder(index int) string { return "{" + strconv.Itoa(index) + "}" }

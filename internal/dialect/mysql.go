@@ -1,0 +1,79 @@
+package dialect
+
+import (
+	"strings"
+
+	"github.com/nogap-go/nogap"
+)
+
+var mysql = language{
+	dialect:  nogap.MySQL,
+	product:  MySQL,
+	question: "SELECT version()",
+	recognize: func(v string) (Product, string) {
+		switch tidb := strings.Index(v, "-TiDB-"); {
+		case tidb >= 0:
+			// 8.0.11-TiDB-v7.5.0
+			return TiDB, v[tidb+len("-TiDB-"):]
+		case v != "" && v[0] >= '0' && v[0] <= '9':
+			// 8.0.36, 8.4.2-2 (Percona)
+			return MySQL, v
+		}
+		return 0, ""
+	},
+	capabilities: func(s Server) Capabilities {
+		c := mysqlCapabilities()
+		c.modes[ForShare] = " FOR SHARE"
+		switch {
+		case s.Product == TiDB:
+			c.modes[ForShare] = "" // parsed, and then ignored or refused, depending on a setting
+			c.waits[SkipLocked] = false
+			c.GapLocks = false
+		case s.olderThan(8, 0):
+			c.modes[ForShare] = " LOCK IN SHARE MODE"
+			c.waits = [...]bool{Wait: true, NoWait: false, SkipLocked: false}
+		}
+		return c
+	},
+}
+
+// mysqlCapabilities returns what MySQL and MariaDB have in common.
+func mysqlCapabilities() Capabilities {
+	return Capabilities{
+		quote:          "`",
+		placeholders:   questionMarks,
+		NullSafeEquals: "<=>",
+		BindName:       "mysql",
+
+		// sub_part is set for an index on a prefix of the column; an index on an expression has no column_name.
+		uniqueIndexes: `
+SELECT COUNT(*) FROM (
+	SELECT index_name FROM information_schema.statistics
+	WHERE table_name = {1} AND table_schema = COALESCE(NULLIF({2}, ''), DATABASE()) AND non_unique = 0
+	GROUP BY index_name
+	HAVING COUNT(*) = %[1]d AND SUM(LOWER(column_name) IN (%[2]s) AND sub_part IS NULL) = %[1]d
+) AS fitting`,
+
+		// Without the cast DECIMAL meets a string, and both become DOUBLE. 30 is the largest scale that there is.
+		amounts:    [...]string{Verbatim: "%s", Signed: "%s", Unsigned: "%s", Decimal: "CAST(%s AS DECIMAL(65,30))"},
+		numeric:    "%s",
+		Unsigned64: true,
+
+		LatestRead:       " FOR UPDATE",
+		LatestReadShared: " LOCK IN SHARE MODE",
+
+		RowLocks:    true,
+		modes:       [...]string{ForUpdate: " FOR UPDATE", ForShare: " LOCK IN SHARE MODE", ForKeyShare: ""},
+		waits:       [...]bool{Wait: true, NoWait: true, SkipLocked: true},
+		GapLocks:    true,
+		LockLimit:   SessionLimit,
+		NamedLocks:  UserLocks,
+		MayBeGalera: true,
+
+		columnType: "SELECT COLUMN_TYPE FROM information_schema.COLUMNS " +
+			"WHERE TABLE_SCHEMA = COALESCE(NULLIF({1}, ''), DATABASE()) AND TABLE_NAME = {2} AND COLUMN_NAME = {3}",
+		timesOfSix:   "datetime(6)|timestamp(6)",
+		exactText:    "VARBINARY(%d)", // text would compare without regard to case and trailing blanks
+		tableOptions: " ENGINE=InnoDB",
+	}
+}

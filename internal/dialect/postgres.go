@@ -1,0 +1,66 @@
+package dialect
+
+import (
+	"strings"
+
+	"github.com/nogap-go/nogap"
+)
+
+var postgres = language{
+	dialect:  nogap.Postgres,
+	product:  PostgreSQL,
+	question: "SELECT version()",
+	recognize: func(v string) (Product, string) {
+		switch yb := strings.Index(v, "-YB-"); {
+		case strings.HasPrefix(v, "CockroachDB"):
+			// CockroachDB CCL v23.1.11 (x86_64-pc-linux-gnu, built …)
+			return CockroachDB, v[strings.Index(v, " v")+1:]
+		case strings.HasPrefix(v, "PostgreSQL") && yb >= 0:
+			// PostgreSQL 11.2-YB-2.20.0.0-b0 on x86_64-pc-linux-gnu, …
+			return YugabyteDB, v[yb+len("-YB-"):]
+		case strings.HasPrefix(v, "PostgreSQL"):
+			// PostgreSQL 15.18 (Debian 15.18-0+deb12u1) on x86_64-pc-linux-gnu, …
+			return PostgreSQL, v[len("PostgreSQL"):]
+		}
+		return 0, ""
+	},
+	capabilities: func(s Server) Capabilities {
+		c := Capabilities{
+			quote:          `"`,
+			placeholders:   dollars,
+			NullSafeEquals: "IS NOT DISTINCT FROM",
+			BindName:       "postgres",
+
+			UpdateReturning: true,
+			OnConflict:      true,
+
+			// Without the cast an amount takes the column's type, and one beyond an INTEGER is refused by the driver.
+			amounts: [...]string{Verbatim: "%s", Signed: "CAST(%s AS BIGINT)", Unsigned: "CAST(%s AS NUMERIC)", Decimal: "%s"},
+			numeric: "%s",
+
+			LocalSettings: true,
+
+			RowLocks: true,
+			modes: [...]string{
+				ForUpdate: " FOR UPDATE", ForNoKeyUpdate: " FOR NO KEY UPDATE", ForShare: " FOR SHARE", ForKeyShare: " FOR KEY SHARE",
+			},
+			waits:            [...]bool{Wait: true, NoWait: true, SkipLocked: true},
+			MissesReinserted: true,
+			LockLimit:        LocalLimit,
+			NamedLocks:       AdvisoryLocks,
+
+			columnType: "SELECT format_type(atttypid, atttypmod) FROM pg_attribute " +
+				"WHERE attrelid = to_regclass(CAST({1} AS text)) AND attname = CAST({2} AS text)",
+			byRegclass: true,
+			timesOfSix: "timestamp|timestamp without time zone|timestamp with time zone",
+			exactText:  "TEXT",
+		}
+		switch s.Product {
+		case PostgreSQL:
+			c.SystemVersion = "xmin::text::bigint" // neither database/sql nor all drivers know the type xid
+		case CockroachDB:
+			c.NamedLocks = NoNamedLocks // its advisory locks do nothing
+		}
+		return c
+	},
+}

@@ -1,0 +1,49 @@
+package dialect
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// UniqueIndexes returns a query that counts the unique indexes on exactly these columns, in any order, that cover all rows
+// and whole values. Names of columns compare without regard to case, as the servers treat them. ok is false where it need
+// not be asked: the server refuses an ON CONFLICT that has no such index.
+func (s Server) UniqueIndexes(table Ident, columns []Ident) (query Statement, args []any, ok bool) {
+	if s.uniqueIndexes == "" {
+		return Statement{}, nil, false
+	}
+	args = []any{table.Last(), table.Qualifier()}
+	ours := make([]string, len(columns))
+	for i, c := range columns {
+		args = append(args, c.String())
+		ours[i] = "lower(" + placeholder(i+3) + ")"
+	}
+	return s.Compile(fmt.Sprintf(s.uniqueIndexes, len(ours), strings.Join(ours, ", "))), args, true
+}
+
+// ColumnType returns a query for the type of a column; see KeepsMicroseconds. There is none with TypelessTimes.
+func (s Server) ColumnType(table, column Ident) (query Statement, args []any) {
+	if s.byRegclass {
+		return s.Compile(s.columnType), []any{s.Quote(table), column.String()}
+	}
+	return s.Compile(s.columnType), []any{table.Qualifier(), table.Last(), column.String()}
+}
+
+// KeepsMicroseconds reports whether a column of a type, as ColumnType returns it, keeps times to the microsecond.
+func (s Server) KeepsMicroseconds(columnType string) bool {
+	t := strings.ToLower(columnType)
+	types := strings.Split(s.timesOfSix, "|")
+	return slices.Contains(types, t) || s.byRegclass && slices.Contains(types, strings.Replace(t, "(6)", "", 1))
+}
+
+// ExactText returns the type of a column for text of at most so many bytes that compares byte by byte.
+func (s Server) ExactText(bytes int) string {
+	if strings.Contains(s.exactText, "%") {
+		return fmt.Sprintf(s.exactText, bytes)
+	}
+	return s.exactText
+}
+
+// TableOptions returns what stands at the end of a CREATE TABLE, so that the table is transactional.
+func (s Server) TableOptions() string { return s.tableOptions }

@@ -1,0 +1,53 @@
+package dialect
+
+import "github.com/nogap-go/nogap"
+
+var sqlite = language{
+	dialect:   nogap.SQLite,
+	product:   SQLite,
+	question:  "SELECT sqlite_version()",
+	recognize: func(v string) (Product, string) { return SQLite, v },
+	capabilities: func(Server) Capabilities {
+		return Capabilities{
+			// SQLite takes a name in double quotes that is no column for a string literal, and a mistyped key column
+			// would match no row instead of failing:
+			// https://www.sqlite.org/quirks.html#double_quoted_string_literals_are_accepted
+			quote:          "`",
+			placeholders:   numberedQuestionMarks,
+			NullSafeEquals: "IS",
+			BindName:       "sqlite3",
+
+			UpdateReturning: true, // since 3.35 (March 2021), the oldest that nogap supports
+			OnConflict:      true,
+			// The primary key of a rowid table, INTEGER PRIMARY KEY, has no index of its own. Without a schema the
+			// pragmas look in all of them.
+			uniqueIndexes: `
+SELECT
+	(SELECT count(*) FROM pragma_index_list({1}, nullif({2}, '')) AS l
+	 WHERE l."unique" = 1 AND l.partial = 0 AND (
+		SELECT count(*) = %[1]d AND sum(lower(c.name) IN (%[2]s)) = %[1]d
+		FROM pragma_index_info(l.name, nullif({2}, '')) AS c))
+	+
+	(SELECT count(*) = %[1]d AND sum(lower(c.name) IN (%[2]s)) = %[1]d
+	 FROM pragma_table_info({1}, nullif({2}, '')) AS c WHERE c.pk > 0)`,
+
+			// A bound text is greater than every number, unless a column stands on the other side.
+			amounts: [...]string{Verbatim: "%s", Signed: "%s", Unsigned: "%s", Decimal: "(%s + 0)"},
+			// A column of text is compared with any number as text, so '5' with 10 as if it were more.
+			numeric: "(%s + 0)",
+			// There is no overflow: an integer that becomes too large turns into a rounded REAL.
+			noOverflow: "NOT (typeof(%[1]s) = 'integer' AND typeof(0 + %[2]s) = 'integer' AND typeof(%[3]s) <> 'integer')",
+
+			FixedIsolation:  true,
+			SavepointBegins: true,
+
+			modes:      [...]string{ForKeyShare: ""},
+			waits:      [...]bool{Wait: true, SkipLocked: false},
+			LockLimit:  BusyLimit,
+			NamedLocks: DatabaseLock,
+
+			TypelessTimes: true,
+			exactText:     "TEXT",
+		}
+	},
+}

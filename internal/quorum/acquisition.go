@@ -1,0 +1,76 @@
+package quorum
+
+import (
+	"context"
+	"time"
+)
+
+// Acquisition is a lock that a majority of the nodes has granted, under a value of its own. Extend may be called once
+// at a time, and Release once, also while an Extend is under way: the Extend then finds no key with our value.
+type Acquisition struct {
+	nodes      *Nodes
+	key, value string
+	grants     []grant
+}
+
+// mutex is what an operation needs of redsync's Mutex.
+type mutex interface {
+	TryLockContext(ctx context.Context) error
+	ExtendContext(ctx context.Context) (bool, error)
+	UnlockContext(ctx context.Context) (bool, error)
+	Until() time.Time
+}
+
+// acquire asks the nodes once.
+func (a *Acquisition) acquire(ctx context.Context) (until time.Time, failed *Tally) {
+	op := a.begin(ctx, acquiring)
+	op.interruptedBy(ctx)
+	m := a.mutex(op)
+	err := m.TryLockContext(op.ctx)
+	op.finish()
+	if err != nil {
+		return time.Time{}, op.tally() // it knows more than the error
+	}
+	return m.Until(), nil
+}
+
+// Extend gives the lock a new TTL, where the nodes still have it, and so asks them whether they have. It never sets the
+// key anew. until is how long the lock is held at least; failed is nil if a majority agreed.
+func (a *Acquisition) Extend(ctx context.Context) (until time.Time, failed *Tally) {
+	op := a.begin(ctx, extending)
+	m := a.mutex(op)
+	ok, _ := m.ExtendContext(op.ctx)
+	op.finish()
+	if !ok {
+		return time.Time{}, op.tally()
+	}
+	return m.Until(), nil
+}
+
+// Release deletes the lock where it is still ours, even if ctx has ended. What a node that does not answer may still
+// have is deleted in the background. It calls wake for each node that took a waiting process off the lock's queue, also
+// after it has returned; woke reports whether one did until now. failed is nil if a majority has confirmed it.
+func (a *Acquisition) Release(ctx context.Context, wake Waker) (woke bool, failed *Tally) {
+	op := a.begin(ctx, releasing)
+	op.wake = wake
+	ok, _ := a.mutex(op).UnlockContext(op.ctx)
+	op.finish()
+	if !ok {
+		failed = op.tally()
+	}
+	return op.woke.Load(), failed
+}
+
+func (a *Acquisition) begin(ctx context.Context, k kind) *operation {
+	return &operation{
+		round: newRound(ctx, len(a.grants), a.nodes.timeout),
+		kind:  k, key: a.key, value: a.value, ttl: a.nodes.ttl,
+	}
+}
+
+func (a *Acquisition) mutex(op *operation) mutex {
+	if len(a.grants) == 1 {
+		return &single{operation: op, grant: &a.grants[0]}
+	}
+	return newRedsync(op, a.grants)
+}

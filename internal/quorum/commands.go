@@ -1,0 +1,91 @@
+package quorum
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	//go:embed lua/release.lua
+	releaseSource string
+	//go:embed lua/extend.lua
+	extendSource string
+	//go:embed lua/delete.lua
+	deleteSource string
+
+	releaseScript = redis.NewScript(releaseSource)
+	extendScript  = redis.NewScript(extendSource)
+	deleteScript  = redis.NewScript(deleteSource)
+)
+
+// set sets the lock's key if nobody has it. go-redis repeats a command whose answer it has missed, so a refusal may be
+// due to the first try: then the key has our own value.
+func (n *Node) set(ctx context.Context, key, value string, ttl time.Duration) (bool, error) {
+	ok, err := n.client.SetNX(ctx, key, value, ttl).Result()
+	if ok || err != nil {
+		return err == nil, err
+	}
+	holder, err := n.client.Get(ctx, key).Result()
+	if errors.Is(err, redis.Nil) {
+		return false, nil // released in between
+	}
+	return err == nil && holder == value, err
+}
+
+// extend gives the key a new TTL if it still has the value. It reports whether it has.
+func (n *Node) extend(ctx context.Context, key, value string, ttl time.Duration) (bool, error) {
+	status, err := extendScript.Run(ctx, n.client, []string{key}, value, ttl.Milliseconds()).Int64()
+	return status > 0, err
+}
+
+// releaseStatus is the answer of a node to the release of a lock, as redsync knows it from its own script.
+type releaseStatus int64
+
+const (
+	released       releaseStatus = 1
+	heldByAnother  releaseStatus = 0
+	alreadyExpired releaseStatus = -1
+)
+
+// release deletes the key if it still has the value. next is the waiting process to wake, if there is one.
+//
+// If the answer is lost, release asks again. If the first try has taken a process off the queue, the second one finds
+// that out. Otherwise, that the key is not ours may be the work of the first try, so it counts for nothing, and the
+// error is that of the first try.
+func (n *Node) release(ctx context.Context, key, value string) (status releaseStatus, next string, err error) {
+	status, next, err = n.releaseVia(ctx, once{n.client}, key, value)
+	if err == nil || ctx.Err() != nil {
+		return status, next, err
+	}
+	first := err
+	status, next, err = n.releaseVia(ctx, n.client, key, value)
+	if status <= 0 && !answered(first) {
+		err = first
+	}
+	return status, next, err
+}
+
+func (n *Node) releaseVia(ctx context.Context, client redis.Scripter, key, value string) (releaseStatus, string, error) {
+	keys := []string{key, QueueKey(key), wokenKey(key)}
+	reply, err := releaseScript.Run(ctx, client, keys, value, n.timeout.Milliseconds()+1).Result()
+	if err != nil {
+		return 0, "", err
+	}
+	switch reply := reply.(type) {
+	case int64:
+		return releaseStatus(reply), "", nil
+	case string:
+		return released, reply, nil
+	}
+	return 0, "", fmt.Errorf("unexpected reply %v", reply)
+}
+
+// delete deletes the key if it has the value, and wakes nobody: it is for what an attempt may have left behind.
+func (n *Node) delete(ctx context.Context, key, value string) error {
+	return deleteScript.Run(ctx, n.client, []string{key}, value).Err()
+}

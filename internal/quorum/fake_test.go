@@ -1,0 +1,106 @@
+package quorum_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// server is a Redis server in the place of a client's connections: a go-redis hook that answers the commands of locks.
+type server struct {
+	mu     sync.Mutex
+	keys   map[string]string
+	queue  []string              // the processes that wait for any lock
+	lose   int                   // how many answers to lose
+	before func(cmd redis.Cmder) // runs before each command
+	sent   []string              // names of commands
+}
+
+func newServer() *server { return &server{keys: make(map[string]string)} }
+
+// client returns a client that keeps to the deadline of a context, and keeps the hook.
+func (s *server) client(t *testing.T) *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true})
+	t.Cleanup(func() { c.Close() })
+	c.AddHook(s)
+	return c
+}
+
+func (s *server) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (s *server) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+var errLostAnswer = errors.New("EOF")
+
+func (s *server) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(_ context.Context, cmd redis.Cmder) error {
+		if s.before != nil {
+			s.before(cmd)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.sent = append(s.sent, cmd.Name())
+		s.run(cmd)
+		if s.lose > 0 {
+			s.lose--
+			cmd.SetErr(errLostAnswer)
+		}
+		return cmd.Err()
+	}
+}
+
+func (s *server) run(cmd redis.Cmder) {
+	args := cmd.Args()
+	switch cmd := cmd.(type) {
+	case *redis.BoolCmd: // SET key value EX seconds NX
+		key, value := args[1].(string), args[2].(string)
+		if _, held := s.keys[key]; !held {
+			s.keys[key] = value
+			cmd.SetVal(true)
+		}
+	case *redis.StringCmd: // GET key
+		value, held := s.keys[args[1].(string)]
+		if !held {
+			cmd.SetErr(redis.Nil)
+		}
+		cmd.SetVal(value)
+	case interface{ SetVal(any) }: // EVALSHA
+		cmd.SetVal(s.script(args[2].(int), args[3:]))
+	default:
+		cmd.SetErr(fmt.Errorf("ERR unknown command %v", args))
+	}
+}
+
+// script runs one of the scripts of the package: that of the release has three keys, that of the extension a TTL.
+func (s *server) script(keys int, args []any) any {
+	lock, value := args[0].(string), args[keys].(string)
+	holder, held := s.keys[lock]
+	if !held || holder != value {
+		if keys == 3 && !held {
+			return int64(-1)
+		}
+		return int64(0)
+	}
+	if keys == 3 || len(args) == 2 {
+		delete(s.keys, lock)
+	}
+	if keys == 3 && len(s.queue) > 0 {
+		next := s.queue[0]
+		s.queue = s.queue[1:]
+		return next
+	}
+	return int64(1)
+}
+
+func (s *server) held(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, held := s.keys[key]
+	return held
+}

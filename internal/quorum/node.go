@@ -1,0 +1,110 @@
+package quorum
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nogap-go/nogap/internal/background"
+)
+
+// Node is one of the independent Redis servers, behind the caller's client. A client may hang for as long as its own
+// timeouts and retries allow, 20 seconds by default in go-redis, and does not stop when its context ends. So a command
+// runs on a goroutine of its own, for which nobody waits longer than the round that it belongs to.
+//
+// That costs a switch between goroutines, a tenth of an uncontended lock on a fast network. A *redis.Client does
+// without it while its node answers in time: it can be told to keep to the timeout itself.
+type Node struct {
+	index      int
+	addr       string
+	given      redis.UniversalClient // as the caller gave it
+	client     redis.UniversalClient // for commands
+	prompt     bool                  // the client keeps to the timeout
+	timeout    time.Duration
+	background *background.Group
+	pending    pendingDeletes
+
+	// late is set while the node's last answer came too late or not at all. A late node is still asked, but its answer
+	// is waited for only as long as it can make a difference.
+	late     atomic.Bool
+	inFlight atomic.Int32
+}
+
+// maxLate bounds the commands in flight to a node that is late, and with them the goroutines and connections that hang
+// there.
+const maxLate = 32
+
+func newNode(index int, client redis.UniversalClient, timeout time.Duration, bg *background.Group) *Node {
+	n := &Node{index: index, addr: address(client), given: client, client: client, timeout: timeout, background: bg}
+	if c, ok := client.(*redis.Client); ok {
+		n.prompt = true
+		// The deadline of the round's context is all that a client needs which heeds it. One without a timeout of its
+		// own, which shows as a negative one, sets no deadline whatever the context says.
+		if o := c.Options(); !o.ContextTimeoutEnabled || o.ReadTimeout < 0 || o.WriteTimeout < 0 {
+			own := c.WithTimeout(timeout)              // with the same pool of connections, but without hooks
+			own.Options().ContextTimeoutEnabled = true // or each read has the whole time
+			n.client = own
+		}
+	}
+	return n
+}
+
+func address(client redis.UniversalClient) string {
+	switch c := client.(type) {
+	case *redis.Client:
+		return c.Options().Addr
+	case *redis.ClusterClient:
+		return fmt.Sprint(c.Options().Addrs)
+	}
+	return ""
+}
+
+// Client returns the client to send commands with, in Ask, or with a context that has a deadline.
+func (n *Node) Client() redis.UniversalClient { return n.client }
+
+// Given returns the client as the caller gave it, to subscribe with: a subscription has no end.
+func (n *Node) Given() redis.UniversalClient { return n.given }
+
+// Index returns the node's place among the nodes, from 0.
+func (n *Node) Index() int { return n.index }
+
+// Late reports whether the node's last answer came too late or not at all.
+func (n *Node) Late() bool { return n.late.Load() }
+
+// Timeout returns how long the node may take to answer.
+func (n *Node) Timeout() time.Duration { return n.timeout }
+
+// timeoutError says that a node did not answer in time. It does not wrap the context's error, which would look as if
+// the caller's context had ended.
+type timeoutError struct{ after time.Duration }
+
+func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %v", e.after) }
+func (e timeoutError) Timeout() bool { return true }
+
+// judge notes whether the node answered in time, and returns the error to report. ctx is that of the round.
+func (n *Node) judge(ctx context.Context, err error) error {
+	if answered(err) {
+		if n.late.Load() && ctx.Err() == nil {
+			n.late.Store(false)
+		}
+		return err
+	}
+	if ctx.Err() != nil {
+		n.late.Store(true)
+		return timeoutError{n.timeout}
+	}
+	return err
+}
+
+// answered reports whether err comes from the server, or is no error.
+func answered(err error) bool {
+	if err == nil {
+		return true
+	}
+	var reply redis.Error
+	return errors.As(err, &reply)
+}

@@ -1,0 +1,121 @@
+package quorum
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/go-redsync/redsync/v4"
+	"github.com/go-redsync/redsync/v4/redis"
+)
+
+// newRedsync returns a Mutex of redsync for one operation. Its Pools know the operation, and what their nodes have
+// said.
+func newRedsync(op *operation, grants []grant) *redsync.Mutex {
+	pools := make([]redis.Pool, len(grants))
+	conns := make([]conn, len(grants))
+	for i := range grants {
+		conns[i] = conn{operation: op, grant: &grants[i]}
+		pools[i] = pool{&conns[i]}
+	}
+	return redsync.New(pools...).NewMutex(op.key,
+		redsync.WithValue(op.value),
+		redsync.WithGenValueFunc(func() (string, error) { return op.value, nil }),
+		redsync.WithExpiry(op.ttl),
+		redsync.WithTries(1),
+		redsync.WithTimeoutFactor(1), // the round has its own time
+	)
+}
+
+// pool is redsync's Pool for one node in one operation.
+type pool struct{ conn *conn }
+
+// Get implements redis.Pool. The context is redsync's own; the round's counts.
+func (p pool) Get(context.Context) (redis.Conn, error) {
+	growStack()
+	return p.conn, nil
+}
+
+// conn is redsync's Conn for one node in one operation. Key, value and TTL are those of the operation, from which
+// redsync has them.
+type conn struct {
+	operation *operation
+	grant     *grant
+}
+
+var errUnused = errors.New("quorum: redsync called what it has no use for")
+
+// SetNX acquires the lock.
+func (c *conn) SetNX(string, string, time.Duration) (bool, error) {
+	if c.operation.kind != acquiring {
+		return false, errUnused
+	}
+	return c.grant.acquire(c.operation)
+}
+
+// Eval is called with the script of redsync that deletes the key, after a failed attempt or at a release, and with the
+// one that extends it. Ours run in their place: a release also finds the process to wake.
+func (c *conn) Eval(script *redis.Script, _ ...any) (any, error) {
+	op, known := c.operation, redsyncScripts()
+	switch {
+	case script.Hash == known.delete && op.kind == acquiring:
+		c.grant.delete(op)
+		return int64(0), nil // redsync does not look at it
+	case script.Hash == known.delete && op.kind == releasing:
+		status, err := c.grant.release(op)
+		return int64(status), err
+	case script.Hash == known.extend && op.kind == extending:
+		if yes, err := c.grant.extend(op); !yes {
+			return int64(0), err
+		}
+		return int64(1), nil
+	}
+	return nil, fmt.Errorf("%w: script %s", errUnused, script.Hash)
+}
+
+// Close does nothing: the client has its own pool.
+func (c *conn) Close() error { return nil }
+
+func (c *conn) Get(string) (string, error)         { return "", errUnused }
+func (c *conn) Set(string, string) (bool, error)   { return false, errUnused }
+func (c *conn) ScriptLoad(*redis.Script) error     { return errUnused }
+func (c *conn) PTTL(string) (time.Duration, error) { return 0, errUnused }
+
+// redsyncScripts returns the hashes of the scripts with which redsync deletes and extends a key. redsync does not
+// export them, so a Mutex is asked to use each of them once, on a Conn that only looks.
+var redsyncScripts = sync.OnceValue(func() (known struct{ delete, extend string }) {
+	ask := func(use func(*redsync.Mutex) (bool, error)) string {
+		seen := new(scriptRecorder)
+		use(redsync.New(seenPool{seen}).NewMutex("key", redsync.WithValue("value")))
+		return seen.hash
+	}
+	known.delete, known.extend = ask((*redsync.Mutex).Unlock), ask((*redsync.Mutex).Extend)
+	return known
+})
+
+type seenPool struct{ recorder *scriptRecorder }
+
+func (p seenPool) Get(context.Context) (redis.Conn, error) { return p.recorder, nil }
+
+// scriptRecorder is a Conn that notes which script it is asked to run.
+type scriptRecorder struct {
+	conn
+	hash string
+}
+
+func (r *scriptRecorder) Eval(script *redis.Script, _ ...any) (any, error) {
+	r.hash = script.Hash
+	return int64(1), nil
+}
+
+// growStack makes room for what go-redis needs. redsync calls each node on a new goroutine, whose small stack would
+// otherwise be doubled, and copied with all that is on it, several times on the way down.
+//
+//go:noinline
+func growStack() {
+	var room [6 << 10]byte
+	runtime.KeepAlive(&room)
+}

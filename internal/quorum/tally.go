@@ -1,0 +1,57 @@
+package quorum
+
+import "errors"
+
+var (
+	errHeld        = errors.New("held by somebody else")
+	errGone        = errors.New("not there any more")
+	errUnanswered  = errors.New("no answer yet")
+	errInterrupted = errors.New("not waited for")
+)
+
+// refusal reports whether err is that of a node which is in order and refused.
+func refusal(err error) bool { return errors.Is(err, errHeld) || errors.Is(err, errGone) }
+
+// NodeFailure is what one node answered instead of yes.
+type NodeFailure struct {
+	Node int
+	Addr string
+	Err  error
+	// Refused is set if the node is in order and refused: another holder has the lock there, or none has.
+	Refused bool
+}
+
+// Tally is what the nodes said to an operation that has failed.
+type Tally struct {
+	Total  int
+	Failed []NodeFailure
+}
+
+// Refused returns how many nodes are in order and refused.
+func (t *Tally) Refused() int {
+	refused := 0
+	for _, f := range t.Failed {
+		if f.Refused {
+			refused++
+		}
+	}
+	return refused
+}
+
+// Answered reports whether a majority of the nodes is in order, whether they agreed or refused.
+func (t *Tally) Answered() bool {
+	return t.Total-len(t.Failed)+t.Refused() >= majority(t.Total)
+}
+
+// Agreed reports whether a majority of the nodes said yes.
+func (t *Tally) Agreed() bool { return t.Total-len(t.Failed) >= majority(t.Total) }
+
+// Held reports whether every node failed, and a majority because another holder has the lock there.
+func (t *Tally) Held() bool {
+	return len(t.Failed) == t.Total && t.Refused() >= majority(t.Total)
+}
+
+// Lost reports whether so many nodes refused that no majority can have the lock.
+func (t *Tally) Lost() bool { return t.Refused() > t.Total-majority(t.Total) }
+
+func majority(total int) int { return total/2 + 1 }

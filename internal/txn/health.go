@@ -1,0 +1,55 @@
+package txn
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"sync/atomic"
+	"time"
+
+	"github.com/nogap-go/nogap/internal/perdb"
+)
+
+// probeTimeout bounds what is asked of a connection to see whether it is still in order.
+const probeTimeout = 2 * time.Second
+
+// suspects counts, for each *sql.DB, the connections that are to be tried before they are used. A server that restarts
+// ends all of them, and the first write on each would have an unknown outcome.
+var suspects perdb.Map[atomic.Int64]
+
+// suspectIdle suspects as many connections as are idle now, and so many more that are about to be.
+func suspectIdle(db *sql.DB, more int) { suspects.Of(db, nil).Store(int64(db.Stats().Idle + more)) }
+
+// suspected reports whether the next connection is to be tried, and counts it.
+func suspected(n *atomic.Int64) bool {
+	return n.Load() > 0 && n.Add(-1) >= 0
+}
+
+// connect takes a connection from the pool with take, and tries it while connections are suspected.
+func connect(ctx context.Context, db *sql.DB, take func(context.Context) (*sql.Conn, error)) (*sql.Conn, error) {
+	n := suspects.Of(db, nil)
+	for {
+		conn, err := take(ctx)
+		if err != nil {
+			return nil, JoinContext(ctx, err)
+		}
+		if !suspected(n) || alive(ctx, conn) {
+			return conn, nil
+		}
+		if err := ctx.Err(); err != nil { // which says nothing of the connection
+			n.Add(1)
+			conn.Close()
+			return nil, err
+		}
+		conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool closes it
+		conn.Close()
+	}
+}
+
+// alive asks by SQL, since a driver, or a wrapper around it, may have no Ping: database/sql takes that for an answer.
+func alive(ctx context.Context, conn *sql.Conn) bool {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var one int
+	return conn.QueryRowContext(ctx, "SELECT 1").Scan(&one) == nil
+}

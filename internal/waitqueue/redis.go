@@ -1,0 +1,64 @@
+package waitqueue
+
+import (
+	"context"
+	_ "embed"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/nogap-go/nogap/internal/quorum"
+)
+
+// queueTTL is how long a queue lives that nobody refreshes. A live waiter does so every maxWait.
+const queueTTL = 10 * maxWait
+
+var (
+	//go:embed lua/join.lua
+	joinSource string
+	joinScript = redis.NewScript(joinSource)
+)
+
+// channel returns the name of the channel to which a process subscribes.
+func channel(process string) string { return "nogap:wake:" + process }
+
+// push puts a process into the lock's queue: at the end, or at the head if it is to be first. If it is there already,
+// it keeps its place. push returns how long the lock has left on this node, or a negative time if nobody holds it here.
+func push(ctx context.Context, n *quorum.Node, key, process string, first bool) (time.Duration, error) {
+	end := "RPUSH"
+	if first {
+		end = "LPUSH"
+	}
+	keys := []string{key, quorum.QueueKey(key)}
+	ms, err := joinScript.Run(ctx, n.Client(), keys, process, queueTTL.Milliseconds(), end).Int64()
+	return time.Duration(ms) * time.Millisecond, err
+}
+
+// remove takes a process out of the queue. It reports false if somebody has taken it out, to wake it.
+func remove(ctx context.Context, n *quorum.Node, key, process string) (bool, error) {
+	removed, err := n.Client().LRem(ctx, quorum.QueueKey(key), 0, process).Result()
+	return removed > 0, err
+}
+
+// Wake tells a waiting process that the lock has been released, or the next one if that is gone. The message goes
+// through the client and not through the script: so a Cluster or a Ring sends it where the process has subscribed. It
+// is a quorum.Waker.
+func Wake(ctx context.Context, n *quorum.Node, key, process string) {
+	for process != "" {
+		heard, err := n.Client().Publish(ctx, channel(process), key).Result()
+		if err != nil || heard > 0 {
+			return
+		}
+		process, err = n.Client().LPop(ctx, quorum.QueueKey(key)).Result()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// wakeNext wakes the process that has waited longest.
+func wakeNext(ctx context.Context, n *quorum.Node, key string) {
+	if process, err := n.Client().LPop(ctx, quorum.QueueKey(key)).Result(); err == nil {
+		Wake(ctx, n, key, process)
+	}
+}

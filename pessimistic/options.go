@@ -1,0 +1,122 @@
+package pessimistic
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/option"
+	"github.com/nogap-go/nogap/internal/table"
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+// Option changes how a lock is taken, or how its transaction is run. An invalid Option, one that is given twice, two that
+// contradict each other, and one that the call or the server has no use for are errors before anything is locked.
+type Option interface {
+	option() option.Option[config]
+}
+
+type callOption option.Option[config]
+
+func (o callOption) option() option.Option[config] { return option.Option[config](o) }
+
+// config is what the options add up to.
+type config struct {
+	mode      dialect.LockMode
+	modeName  string // the option that has set the mode
+	noWait    bool
+	timeout   time.Duration // 0: none
+	isolation sql.IsolationLevel
+	policy    txn.Policy
+	dialect   nogap.Dialect
+}
+
+// configure applies the options.
+func configure(opts []Option) (config, option.Given, error) {
+	var c config
+	given, err := option.Apply(&c, opts, Option.option)
+	if err == nil && c.noWait && c.timeout > 0 {
+		err = errors.New("NoWait and Timeout contradict each other")
+	}
+	return c, given, err
+}
+
+func mode(name string, m dialect.LockMode) Option {
+	return callOption{Name: name, Set: func(c *config) error {
+		if c.modeName != "" {
+			return fmt.Errorf("%s and %s contradict each other", c.modeName, name)
+		}
+		c.mode, c.modeName = m, name
+		return nil
+	}}
+}
+
+// ForUpdate locks rows against every other lock and every write. It is the default.
+func ForUpdate() Option { return mode("ForUpdate", dialect.ForUpdate) }
+
+// ForNoKeyUpdate is ForUpdate for a callback that changes no key: rows that refer to this one by a foreign key can still
+// be inserted. PostgreSQL only.
+func ForNoKeyUpdate() Option { return mode("ForNoKeyUpdate", dialect.ForNoKeyUpdate) }
+
+// ForShare locks rows against writes, but not against others that lock them for share. Not on SQLite and TiDB.
+func ForShare() Option { return mode("ForShare", dialect.ForShare) }
+
+// ForKeyShare locks rows against deletion and changes of their keys only. PostgreSQL only.
+func ForKeyShare() Option { return mode("ForKeyShare", dialect.ForKeyShare) }
+
+// NoWait makes the call fail with ErrLocked, at once, if the lock is held. That includes callers in this process that
+// hold it or queue for it. Not on SQLite, which can't say who would be waited for.
+func NoWait() Option {
+	return callOption{Name: "NoWait", Set: func(c *config) error { c.noWait = true; return nil }}
+}
+
+// Timeout bounds the time spent waiting for locks, in this process and in the server, all attempts together; it ends
+// with ErrLockTimeout. The time that the callback takes does not count, nor does the wait for a connection, for which
+// there is ctx. MySQL and TiDB count in whole seconds, so what is left is rounded up there; the others in milliseconds.
+func Timeout(d time.Duration) Option {
+	return callOption{Name: "Timeout", Set: func(c *config) error {
+		c.timeout = d
+		return option.Positive("Timeout", d)
+	}}
+}
+
+// Isolation sets the isolation level of the transaction: sql.LevelReadUncommitted, LevelReadCommitted,
+// LevelRepeatableRead or LevelSerializable. Without it the transaction has the server's default, except that Claim uses
+// READ COMMITTED on MySQL and MariaDB. SQLite's transactions are serializable whatever is asked for.
+func Isolation(level sql.IsolationLevel) Option {
+	return callOption{Name: "Isolation", Set: func(c *config) error {
+		switch level {
+		case sql.LevelDefault, sql.LevelReadUncommitted, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable:
+			c.isolation = level
+			return nil
+		}
+		return fmt.Errorf("Isolation(%v): no server that nogap supports has this level", level)
+	}}
+}
+
+// MaxAttempts is how often the callback may be run when its transaction loses against others: 50 unless it is given.
+// MaxAttempts(1) runs it once.
+func MaxAttempts(n int) Option {
+	return callOption{Name: "MaxAttempts", Set: func(c *config) error {
+		c.policy.MaxAttempts = n
+		return option.AtLeastOne("MaxAttempts", n)
+	}}
+}
+
+// Backoff sets how long to wait before the next attempt, given the number of those that have failed. Unless it is
+// given, the wait is a random time of up to 2 ms after the first, and up to 250 ms from the eighth on. f must be safe
+// for concurrent use.
+func Backoff(f func(failed int) time.Duration) Option {
+	return callOption{Name: "Backoff", Set: func(c *config) error {
+		c.policy.Backoff = f
+		return option.NotNil("Backoff", f == nil)
+	}}
+}
+
+// WithDialect says what the database speaks, so that it is not asked.
+func WithDialect(d nogap.Dialect) Option {
+	return callOption(table.WithDialect(d, func(c *config, d nogap.Dialect) { c.dialect = d }))
+}

@@ -1,0 +1,91 @@
+package pessimistic
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/observe"
+	"github.com/nogap-go/nogap/internal/table"
+)
+
+// withRows locks rows and calls fn with them. operation is the name for observers.
+func withRows[T any](
+	ctx context.Context, operation string, db *sql.DB, rows Rows, fn func(context.Context, *sqlx.Tx, []*T) error, opts []Option,
+) error {
+	c, _, err := configure(opts)
+	if err != nil {
+		return fail(err)
+	}
+	t, selects, err := names{rows.Table, rows.KeyColumns, rows.Columns}.in(db)
+	if err != nil {
+		return fail(err)
+	}
+	return t.Operation(ctx, operation, func(ctx context.Context, op *observe.Op) error {
+		locks, at, err := rowLocks(t, rows.Keys)
+		if err != nil {
+			return fail(err)
+		}
+		s, err := newSection(ctx, op, t.DB(), c)
+		if err != nil {
+			return fail(err)
+		}
+		clause, err := c.clause(s.server)
+		if err != nil {
+			return fail(err)
+		}
+		query := selects.one(s.server, t, clause)
+		var items []*T
+		s.what, s.locks = locks[0], locks
+		s.acquire = func(ctx context.Context, inServer *session) (err error) {
+			items, err = lockAll[T](ctx, inServer, t, query, locks, at)
+			return err
+		}
+		s.callback = func(ctx context.Context, tx *sqlx.Tx) error { return fn(ctx, tx, items) }
+		return s.run(ctx)
+	})
+}
+
+// lockAll locks and reads rows, one by one in the order of the locks, and returns them in that of at.
+func lockAll[T any](
+	ctx context.Context, s *session, t *table.Table, query dialect.Statement, locks []lock, at []int,
+) (items []*T, err error) {
+	found := make([]*T, len(locks))
+	for i, l := range locks {
+		if found[i], err = lockOne[T](ctx, s, t, query, l); err != nil {
+			return nil, err
+		}
+	}
+	for _, i := range at {
+		items = append(items, found[i])
+	}
+	return items, nil
+}
+
+// lockOne locks and reads one row.
+func lockOne[T any](ctx context.Context, s *session, t *table.Table, query dialect.Statement, l lock) (*T, error) {
+	var items []*T
+	look := func(prefix string) (err error) {
+		items, err = scanAll[T](ctx, s.tx, prefix+query.Text, query.Args(l.key))
+		return err
+	}
+	err := s.waitFor(ctx, l, t.Name, look)
+	if err == nil && len(items) == 0 && s.server.MissesReinserted {
+		// The statement waits for the row that was there when it began. If that one has been deleted, it does not see
+		// another that was inserted in its place, by the same transaction for example.
+		err = s.waitFor(ctx, l, t.Name, look)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case len(items) == 0:
+		return nil, l.failed(sql.ErrNoRows)
+	case len(items) > 1:
+		return nil, l.failed(fmt.Errorf("%w: %d rows have it", nogap.ErrNotUnique, len(items)))
+	}
+	return items[0], nil
+}
