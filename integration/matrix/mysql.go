@@ -35,9 +35,10 @@ func MariaDB() []Target {
 		}})
 }
 
-// MySQL returns MySQL with both ways of counting rows, and nothing where there is no MySQL: see servers.HasMySQL.
+// MySQL returns MySQL with both ways of counting rows, and nothing where there is no MySQL: see servers.HasMySQL. With
+// NOGAP_NEWEST it returns nothing either, since the MySQL of a run without it is the same.
 func MySQL() []Target {
-	if !servers.HasMySQL() {
+	if servers.Newest() || !servers.HasMySQL() {
 		return nil
 	}
 	return mysqlTargets("mysql", nogap.MySQL, servers.MySQL)
