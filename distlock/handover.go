@@ -23,7 +23,7 @@ func (h handover) discard() {
 
 // handovers keeps them from the end of one turn to the beginning of the next.
 type handovers struct {
-	queue      *waitqueue.Queue
+	waiters    *waitqueue.Waiters
 	background *background.Group
 
 	mu     sync.Mutex
@@ -57,7 +57,7 @@ func (hs *handovers) sweep(name string) {
 	if !left {
 		return
 	}
-	if turn, free := hs.queue.Try(name); free { // else the one with the turn takes it
+	if turn, free := hs.waiters.Try(name); free { // else the one with the turn takes it
 		hs.background.Go(hs.discarding(name, turn))
 	}
 }

@@ -28,7 +28,9 @@ type Lease struct {
 
 // newLease returns the lease of a lock that this process owns, or nil if the lock can't be trusted any more. The
 // lease's context has the values of ctx; if detached is set it does not end with it.
-func (l *Locker) newLease(ctx context.Context, name string, detached bool, turn waitqueue.Turn, owned *ownership) *Lease {
+func (l *Locker) newLease(
+	ctx context.Context, name string, detached bool, turn waitqueue.Turn, owned *ownership,
+) *Lease {
 	lease := &Lease{locker: l, name: name, owned: owned, turn: turn, since: time.Now(), caller: ctx, detached: detached}
 	lease.ctx, lease.cancel = context.WithCancelCause((*leaseParent)(lease))
 	if !owned.assign(lease, lease.since) {

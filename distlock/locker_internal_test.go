@@ -73,6 +73,6 @@ func TestUnreachableNodes(t *testing.T) {
 	require.NoError(t, locks.Close())
 	require.True(t, locks.background.Wait(10*time.Second), "what was cleaned up in the background has come to an end")
 	require.Empty(t, locks.handovers.byName)
-	_, free := locks.queue.Try("a")
+	_, free := locks.waiters.Try("a")
 	require.True(t, free)
 }

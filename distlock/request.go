@@ -58,7 +58,7 @@ func (r *request) try(ctx context.Context) (*Lease, error) {
 		return nil, err
 	}
 	r.start = time.Now()
-	turn, free := r.locker.queue.Try(r.name)
+	turn, free := r.locker.waiters.Try(r.name)
 	if !free {
 		return nil, r.notAcquired(nil, errHeldHere)
 	}
@@ -96,7 +96,7 @@ func (r *request) check(ctx context.Context) error {
 // wait waits for the turn in the process, and then for the lock itself.
 func (r *request) wait(ctx context.Context) (*Lease, error) {
 	var err error
-	if r.turn, r.waited, err = r.locker.queue.Wait(ctx, r.name); err != nil {
+	if r.turn, r.waited, err = r.locker.waiters.Wait(ctx, r.name); err != nil {
 		r.locker.handovers.sweep(r.name)
 		return nil, r.notAcquired(nil, r.ended(ctx))
 	}

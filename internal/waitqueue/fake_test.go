@@ -95,8 +95,8 @@ func (s *server) now() (queue, woken []string) {
 	return slices.Clone(s.queue), slices.Clone(s.woken)
 }
 
-// newQueue returns the Queue of process "me" on a server. Its subscription counts as confirmed, and is never opened.
-func newQueue(t *testing.T, s *server) *Queue {
+// newQueue returns the Waiters of process "me" on a server. Its subscription counts as confirmed, and is never opened.
+func newQueue(t *testing.T, s *server) *Waiters {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true})
 	client.AddHook(s)

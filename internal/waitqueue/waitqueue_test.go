@@ -23,7 +23,7 @@ func TestPollWait(t *testing.T) {
 }
 
 func TestNodesOfAreAllNodes(t *testing.T) {
-	q := &Queue{}
+	q := &Waiters{}
 	for range 5 {
 		q.nodes = append(q.nodes, new(quorum.Node))
 	}
@@ -48,7 +48,7 @@ func TestNodesOfAreAllNodes(t *testing.T) {
 }
 
 // newTurn returns a turn that is there at once.
-func newTurn(t *testing.T, q *Queue) Turn {
+func newTurn(t *testing.T, q *Waiters) Turn {
 	t.Helper()
 	turn, waited, err := q.Wait(t.Context(), "k")
 	require.NoError(t, err)

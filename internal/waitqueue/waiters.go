@@ -11,8 +11,8 @@ import (
 	"github.com/nogap-go/nogap/internal/quorum"
 )
 
-// Queue is where the callers of one process wait for locks. It is made by New and safe for concurrent use.
-type Queue struct {
+// Waiters is where the callers of one process wait for locks. It is made by New and safe for concurrent use.
+type Waiters struct {
 	nodes      []*quorum.Node
 	process    string
 	prefix     string
@@ -33,44 +33,44 @@ type Config struct {
 	Backoff backoff.Policy // how long to wait where nobody will wake the process
 }
 
-// New returns the Queue of a process.
-func New(nodes []*quorum.Node, c Config, bg *background.Group) *Queue {
-	q := &Queue{
+// New returns the Waiters of a process.
+func New(nodes []*quorum.Node, c Config, bg *background.Group) *Waiters {
+	ws := &Waiters{
 		nodes: nodes, process: c.Process, prefix: c.Prefix, backoff: c.Backoff, background: bg,
 		hints: make(map[string]chan struct{}),
 	}
 	for _, n := range nodes {
-		q.subscriptions = append(q.subscriptions, &subscription{
+		ws.subscriptions = append(ws.subscriptions, &subscription{
 			client: n.Given(), channel: channel(c.Process), background: bg, ready: make(chan struct{}),
-			deliver: func(key string) { q.deliver(n, key) },
+			deliver: func(key string) { ws.deliver(n, key) },
 		})
 	}
-	return q
+	return ws
 }
 
 // register has the hints for a lock go to a channel, until unregister.
-func (q *Queue) register(key string, hint chan struct{}) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.hints[key] = hint
+func (ws *Waiters) register(key string, hint chan struct{}) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.hints[key] = hint
 }
 
-func (q *Queue) unregister(key string) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	delete(q.hints, key)
+func (ws *Waiters) unregister(key string) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	delete(ws.hints, key)
 }
 
 // deliver is called with each hint that arrives from a node. If nobody here waits for the lock any more, it goes to the
 // next process. But if a caller has the turn, that one has the lock, or is about to try: nobody else needs to be woken
 // before it is done.
-func (q *Queue) deliver(n *quorum.Node, key string) {
-	if q.tell(key) {
+func (ws *Waiters) deliver(n *quorum.Node, key string) {
+	if ws.tell(key) {
 		return
 	}
-	if turn, free := q.local.Try(strings.TrimPrefix(key, q.prefix)); free {
+	if turn, free := ws.local.Try(strings.TrimPrefix(key, ws.prefix)); free {
 		turn.Done()
-		q.background.Go(func() {
+		ws.background.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), n.Timeout())
 			defer cancel()
 			wakeNext(ctx, n, key)
@@ -80,16 +80,16 @@ func (q *Queue) deliver(n *quorum.Node, key string) {
 
 // tell hands a hint to the caller that waits for a lock, or to all of them if key is empty. It reports false if nobody
 // waits for the lock.
-func (q *Queue) tell(key string) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+func (ws *Waiters) tell(key string) bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
 	if key == "" {
-		for _, hint := range q.hints {
+		for _, hint := range ws.hints {
 			send(hint)
 		}
 		return true
 	}
-	hint, waits := q.hints[key]
+	hint, waits := ws.hints[key]
 	if waits {
 		send(hint)
 	}
@@ -106,14 +106,14 @@ func send(hint chan struct{}) {
 // nodesOf returns the nodes in the order in which processes look for the queue of a lock. Different
 // locks begin with different nodes, to spread the work. All processes must agree on the order, so it comes from a hash
 // without a seed.
-func (q *Queue) nodesOf(key string) []*quorum.Node {
-	if len(q.nodes) == 1 {
-		return q.nodes
+func (ws *Waiters) nodesOf(key string) []*quorum.Node {
+	if len(ws.nodes) == 1 {
+		return ws.nodes
 	}
 	var sum uint32 = 2166136261 // FNV-1a
 	for i := range len(key) {
 		sum = (sum ^ uint32(key[i])) * 16777619
 	}
-	first := int(sum % uint32(len(q.nodes)))
-	return append(q.nodes[first:len(q.nodes):len(q.nodes)], q.nodes[:first]...)
+	first := int(sum % uint32(len(ws.nodes)))
+	return append(ws.nodes[first:len(ws.nodes):len(ws.nodes)], ws.nodes[:first]...)
 }
