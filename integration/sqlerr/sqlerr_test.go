@@ -202,7 +202,7 @@ func TestPostgres(t *testing.T) {
 			do(t, w.a, "BEGIN", "UPDATE items SET stock = 4 WHERE id = 1")
 			requireMeaning(t, sqlerr.Server|sqlerr.LockBusy, fail(t, w.b, "SELECT * FROM items FOR UPDATE NOWAIT"))
 			do(t, w.b, "SET lock_timeout = '10ms'")
-			requireMeaning(t, busy, fail(t, w.b, "UPDATE items SET stock = 3 WHERE id = 1"))
+			requireMeaning(t, sqlerr.Server|sqlerr.LockBusy, fail(t, w.b, "UPDATE items SET stock = 3 WHERE id = 1"))
 			do(t, w.a, "ROLLBACK")
 		})
 		t.Run("statement timeout", func(t *testing.T) {
@@ -241,14 +241,12 @@ func TestPostgres(t *testing.T) {
 
 func TestMySQL(t *testing.T) {
 	matrix.Run(t, append(matrix.MariaDB(), matrix.MySQL()...), func(t *testing.T, target matrix.Target) {
-		// MariaDB has one number for both.
-		busy := sqlerr.Server | sqlerr.LockBusy
 		t.Run("row is locked", func(t *testing.T) {
 			w := newWorld(t, target)
 			do(t, w.a, "BEGIN", "UPDATE items SET stock = 4 WHERE id = 1")
-			requireMeaning(t, busy, fail(t, w.b, "SELECT * FROM items FOR UPDATE NOWAIT"))
+			requireMeaning(t, sqlerr.Server|sqlerr.LockBusy, fail(t, w.b, "SELECT * FROM items FOR UPDATE NOWAIT"))
 			do(t, w.b, "SET innodb_lock_wait_timeout = 1")
-			requireMeaning(t, busy, fail(t, w.b, "UPDATE items SET stock = 3 WHERE id = 1"))
+			requireMeaning(t, sqlerr.Server|sqlerr.LockBusy, fail(t, w.b, "UPDATE items SET stock = 3 WHERE id = 1"))
 			do(t, w.a, "ROLLBACK")
 		})
 		for _, kill := range []string{"KILL QUERY", "KILL"} {
