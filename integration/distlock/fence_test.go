@@ -210,7 +210,7 @@ func TestFenceUnderConcurrentExpiry(t *testing.T) {
 		var mu sync.Mutex
 		var journal []write
 		var granted int64
-		ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
+		ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 		defer stop()
 		var wg sync.WaitGroup
 		var fenced, lost int
@@ -249,10 +249,16 @@ func TestFenceUnderConcurrentExpiry(t *testing.T) {
 				}
 			})
 		}
-		for ctx.Err() == nil {
+		enough := func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(journal) > 50 && fenced+lost > 0
+		}
+		for start := time.Now(); ctx.Err() == nil && (time.Since(start) < 2*time.Second || !enough()); {
 			time.Sleep(2 * time.Millisecond)
 			expire(t, addr, unique(t)+"a")
 		}
+		stop()
 		wg.Wait()
 		require.True(t, slices.IsSortedFunc(journal, func(a, b write) int { return int(a.token - b.token) }),
 			"the database saw tokens out of order")
