@@ -54,7 +54,8 @@ func TestAttackExtensionOfAnExpiredLock(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, addrs []string) {
 		for _, taken := range []bool{false, true} {
-			first := newLockerWith(t, addrs, distlock.Prefix(unique(t)), distlock.TTL(300*time.Millisecond))
+			first := newLockerWith(t, addrs, distlock.Prefix(unique(t)), distlock.TTL(3*time.Second),
+				distlock.NodeTimeout(750*time.Millisecond))
 			second := newLocker(t, addrs, distlock.Prefix(unique(t)))
 			lease, err := first.Lock(t.Context(), "a")
 			require.NoError(t, err)
@@ -82,7 +83,8 @@ func TestAttackEventThatUsesTheLease(t *testing.T) {
 	each(t, func(t *testing.T, addrs []string) {
 		var lease *distlock.Lease
 		heard := make(chan error, 1)
-		locks := newLockerWith(t, addrs, distlock.Prefix(unique(t)), distlock.TTL(200*time.Millisecond),
+		locks := newLockerWith(t, addrs, distlock.Prefix(unique(t)), distlock.TTL(2*time.Second),
+			distlock.NodeTimeout(500*time.Millisecond),
 			distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 				if e.Kind == distlock.Lost {
 					lease.Until()

@@ -306,7 +306,7 @@ func TestLinearizable(t *testing.T) {
 		count[kind]++
 	}
 	t.Log(count)
-	require.Greater(t, count["write"], 200)
+	require.Greater(t, count["write"], 50, "too little happened to be checked")
 	var value int64
 	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT value FROM guarded").Scan(&value))
 	require.GreaterOrEqual(t, value, applied, "acknowledged writes are there")
