@@ -4,9 +4,11 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/internal/fakedb"
 )
@@ -59,14 +61,22 @@ func TestCoalesceClose(t *testing.T) {
 		row := smallint(100)
 		crowd := gather(t, row)
 		crowd.more(3)
-		require.NoError(t, crowd.c.Close())
+		closed := make(chan error, 2)
+		for range cap(closed) {
+			go func() { closed <- crowd.c.Close() }()
+		}
 		synctest.Wait()
 		for _, a := range crowd.answers[1:] {
+			require.True(t, a.done.Load())
 			require.ErrorIs(t, a.err, atomic.ErrClosed)
+			require.ErrorContains(t, a.err, "items.stock at [sku-1]")
 		}
 		require.False(t, crowd.answers[0].done.Load())
+		require.Empty(t, closed, "a call is under way")
 		crowd.goOn()
 		require.NoError(t, crowd.answers[0].err)
+		require.NoError(t, <-closed)
+		require.NoError(t, <-closed)
 		_, err := crowd.c.DecrementIfPositive(t.Context(), "sku-1")
 		require.ErrorIs(t, err, atomic.ErrClosed)
 		_, err = crowd.c.DecrementIfPositive(t.Context(), []string{"only the driver knows"})
@@ -90,5 +100,87 @@ func TestCoalesceClose(t *testing.T) {
 		}
 		require.Equal(t, 100-taken, row.get())
 		require.Zero(t, crowd.c.Rows())
+	})
+	bubble("waits for a batch under way", t, func(t *testing.T) {
+		row := smallint(100)
+		underWay, answer := make(chan struct{}), make(chan struct{})
+		row.beforeUpdates(func(context.Context) error {
+			close(underWay)
+			<-answer
+			return nil
+		})
+		crowd := gather(t, row)
+		crowd.more(3)
+		close(crowd.release)
+		<-underWay
+		closed := make(chan error, 1)
+		go func() { closed <- crowd.c.Close() }()
+		synctest.Wait()
+		require.Empty(t, closed)
+		close(answer)
+		require.NoError(t, <-closed)
+		require.Equal(t, int64(97), row.get())
+		synctest.Wait()
+		for _, a := range crowd.answers {
+			require.True(t, a.done.Load())
+			require.NoError(t, a.err)
+		}
+	})
+	bubble("waits for a call that is not merged", t, func(t *testing.T) {
+		answer := make(chan struct{})
+		c := coalesce[int64](t, func(_ context.Context, call fakedb.Call) (fakedb.Reply, error) {
+			if call.Kind == fakedb.Query {
+				<-answer
+			}
+			return fakedb.Row(int64(1)), nil
+		})
+		go c.DecrementIfPositive(t.Context(), []string{"only the driver knows"})
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close() }()
+		synctest.Wait()
+		require.Empty(t, closed)
+		close(answer)
+		require.NoError(t, <-closed)
+	})
+	bubble("says that a driver hangs", t, func(t *testing.T) {
+		row := smallint(100)
+		hang := make(chan struct{})
+		row.beforeUpdates(func(context.Context) error {
+			<-hang
+			return nil
+		})
+		crowd := gather(t, row, atomic.Timeout(time.Minute))
+		crowd.more(3)
+		close(crowd.release)
+		synctest.Wait()
+		start := time.Now()
+		require.ErrorContains(t, crowd.c.Close(), "items.stock: a call under way has not ended")
+		require.Equal(t, time.Minute+time.Second, time.Since(start), "the batch's Timeout and the grace")
+		synctest.Wait()
+		require.ErrorIs(t, crowd.answers[2].err, nogap.ErrOutcomeUnknown)
+		require.Error(t, crowd.c.Close(), "it hangs still")
+		require.Equal(t, time.Minute+time.Second, time.Since(start), "it is not waited for any more")
+		close(hang)
+		synctest.Wait()
+		require.NoError(t, crowd.c.Close())
+	})
+	bubble("says that a caller alone hangs", t, func(t *testing.T) {
+		row := smallint(100)
+		hang := make(chan struct{})
+		row.before = func(context.Context, fakedb.Call) error {
+			<-hang
+			return nil
+		}
+		c := coalesce[int64](t, row.handle, atomic.Timeout(time.Minute))
+		go c.DecrementIfPositive(context.Background(), "sku-1")
+		synctest.Wait()
+		start := time.Now()
+		require.ErrorContains(t, c.Close(), "has not ended")
+		require.Equal(t, time.Minute+time.Second, time.Since(start))
+		close(hang)
+		synctest.Wait()
+		require.NoError(t, c.Close())
+		require.Equal(t, int64(99), row.get())
 	})
 }

@@ -3,7 +3,9 @@ package atomic_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"math"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +15,18 @@ import (
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/internal/fakedb"
 )
+
+// roman and tally are integers in Go and not in the column.
+type (
+	roman int
+	tally int
+)
+
+func (r roman) Value() (driver.Value, error) { return strings.Repeat("I", int(r)), nil }
+func (t *tally) Scan(src any) error {
+	*t = tally(len(src.(string)))
+	return nil
+}
 
 func TestCoalesceBadInput(t *testing.T) {
 	row := smallint(5)
@@ -30,6 +44,9 @@ func TestCoalesceBadInput(t *testing.T) {
 		"MaxWaiting(-1) is less than 1": atomic.Coalesce(counter, atomic.MaxWaiting(-1)),
 		"Timeout(0s) is not positive":   atomic.Coalesce(counter, atomic.Timeout(0)),
 		"option 0 is nil":               atomic.Coalesce(counter, nil),
+		"MaxBatch is given twice":       atomic.Coalesce(counter, atomic.MaxBatch(1), atomic.MaxWaiting(1), atomic.MaxBatch(2)),
+		"MaxWaiting is given twice":     atomic.Coalesce(counter, atomic.MaxWaiting(1), atomic.MaxWaiting(1)),
+		"Timeout is given twice":        atomic.Coalesce(counter, atomic.Timeout(1), atomic.Timeout(1)),
 	} {
 		for _, op := range []byte{0, 1, 2, 3} {
 			_, err := request{op: op, n: 1, limit: 9}.call(t.Context(), c)
@@ -37,8 +54,10 @@ func TestCoalesceBadInput(t *testing.T) {
 		}
 		require.ErrorContains(t, c.Close(), want)
 	}
-	_, err = atomic.Coalesce(newStock[string](t, db)).Decrement(t.Context(), "1", "sku-1")
-	require.ErrorContains(t, err, "no integers")
+	_, err = atomic.Coalesce(newStock[roman](t, db)).Decrement(t.Context(), 1, "sku-1")
+	require.ErrorContains(t, err, "Value or Scan method")
+	_, err = atomic.Coalesce(newStock[tally](t, db)).Increment(t.Context(), 1, "sku-1")
+	require.ErrorContains(t, err, "Value or Scan method")
 
 	c := atomic.Coalesce(counter)
 	for _, op := range []byte{1, 2, 3} {

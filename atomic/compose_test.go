@@ -4,7 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
@@ -215,3 +218,60 @@ type deadlock struct{}
 
 func (*deadlock) Error() string    { return "deadlock" }
 func (*deadlock) SQLState() string { return "40P01" }
+
+// The callers of a Coalescer are seen one by one, each with the size of its batch.
+func TestObservedCoalescer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		db := fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+			if c.Kind == fakedb.Query {
+				<-gate
+			}
+			return fakedb.Row(int64(40)), nil
+		})
+		defer db.Close()
+		var mu sync.Mutex
+		var seen []nogap.Result
+		stop := nogap.Observe(db, observerFunc(func(ctx context.Context, op nogap.Operation) (context.Context, func(nogap.Result)) {
+			require.Equal(t, nogap.Operation{Name: "atomic.Decrement", Table: "items"}, op)
+			return ctx, func(r nogap.Result) {
+				mu.Lock()
+				defer mu.Unlock()
+				seen = append(seen, r)
+			}
+		}))
+		defer stop()
+		hot := atomic.Coalesce(newStock[int64](t, db))
+		var wg sync.WaitGroup
+		call := func() {
+			wg.Go(func() {
+				if _, err := hot.Decrement(t.Context(), 1, "sku-1"); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		call()
+		call()
+		time.Sleep(time.Second)
+		call()
+		time.Sleep(time.Second)
+		gate <- struct{}{} // the first one, alone
+		synctest.Wait()
+		close(gate) // the other two, together
+		wg.Wait()
+		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeOK, Attempts: 1, Batch: 1}, seen[0])
+		for _, r := range seen[1:] {
+			require.Equal(t, 2, r.Batch)
+			require.Equal(t, 1, r.Attempts)
+			require.Contains(t, []time.Duration{time.Second, 2 * time.Second}, r.Waited)
+		}
+		require.Len(t, seen, 3)
+	})
+}
+
+type observerFunc func(ctx context.Context, op nogap.Operation) (context.Context, func(nogap.Result))
+
+func (f observerFunc) Start(ctx context.Context, op nogap.Operation) (context.Context, func(nogap.Result)) {
+	return f(ctx, op)
+}

@@ -13,7 +13,7 @@ import (
 )
 
 // coalesce returns a Coalescer of the column stock of a server, such as a fakeRow.
-func coalesce[N any](t *testing.T, server fakedb.Handler, opts ...atomic.CoalesceOption) *atomic.Coalescer[N] {
+func coalesce[N atomic.Integer](t *testing.T, server fakedb.Handler, opts ...atomic.CoalesceOption) *atomic.Coalescer[N] {
 	t.Helper()
 	db := fakedb.Open(server)
 	t.Cleanup(func() { db.Close() })

@@ -5,17 +5,12 @@ var Sign = sign
 
 // Rows returns for how many rows the Coalescer keeps anything.
 func (c *Coalescer[N]) Rows() int {
-	c.lines.mu.Lock()
-	defer c.lines.mu.Unlock()
-	return len(c.lines.rows)
+	rows, _ := c.group.Size()
+	return rows
 }
 
 // Waiting returns how many callers wait, for all rows.
-func (c *Coalescer[N]) Waiting() (n int) {
-	c.lines.mu.Lock()
-	defer c.lines.mu.Unlock()
-	for _, l := range c.lines.rows {
-		n += l.waiting
-	}
-	return n
+func (c *Coalescer[N]) Waiting() int {
+	_, waiting := c.group.Size()
+	return waiting
 }

@@ -77,6 +77,9 @@ var (
 )
 
 func (f *fakeRow) handle(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
+	if c.Query == "SELECT 1" { // asks whether the connection still answers
+		return fakedb.Row(int64(1)), nil
+	}
 	if f.before != nil && c.Kind == fakedb.Query {
 		if err := f.before(ctx, c); err != nil {
 			return fakedb.Reply{}, err

@@ -23,46 +23,49 @@ func (h handover) discard() {
 
 // handovers keeps them from the end of one turn to the beginning of the next.
 type handovers struct {
-	queue      *waitqueue.Queue
+	waiters    *waitqueue.Waiters
 	background *background.Group
 
-	mu    sync.Mutex
-	byKey map[string]handover
+	mu     sync.Mutex
+	byName map[string]handover
 }
 
 // leave leaves h to the next caller in the process. The caller has the turn.
-func (hs *handovers) leave(key string, h handover) {
+func (hs *handovers) leave(name string, h handover) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	hs.byKey[key] = h
+	hs.byName[name] = h
 }
 
 // take takes what the last turn has left. The caller has the turn.
-func (hs *handovers) take(key string) handover {
+func (hs *handovers) take(name string) handover {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	h, ok := hs.byKey[key]
+	h, ok := hs.byName[name]
 	if ok {
-		delete(hs.byKey, key)
+		delete(hs.byName, name)
 	}
 	return h
 }
 
 // sweep releases a lock that was left when nobody was there to take it. Whoever may have been the last to go looks
 // behind: the one who left it, and those who gave up.
-func (hs *handovers) sweep(key string) {
+func (hs *handovers) sweep(name string) {
 	hs.mu.Lock()
-	_, left := hs.byKey[key]
+	_, left := hs.byName[name]
 	hs.mu.Unlock()
 	if !left {
 		return
 	}
-	turn, free := hs.queue.Try(key)
-	if !free {
-		return // the one with the turn takes it
+	if turn, free := hs.waiters.Try(name); free { // else the one with the turn takes it
+		hs.background.Go(hs.discarding(name, turn))
 	}
-	hs.background.Go(func() {
-		hs.take(key).discard()
+}
+
+// discarding returns a function of its own, so that only a caller that runs it pays for what it captures.
+func (hs *handovers) discarding(name string, turn waitqueue.Turn) func() {
+	return func() {
+		hs.take(name).discard()
 		turn.Done()
-	})
+	}
 }

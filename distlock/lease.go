@@ -19,18 +19,20 @@ type Lease struct {
 	owned    *ownership
 	turn     waitqueue.Turn
 	since    time.Time // when the caller got the lock
-	parent   leaseParent
+	caller   context.Context
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	unlocked atomic.Bool
+	detached bool // ctx does not end with caller
 }
 
 // newLease returns the lease of a lock that this process owns, or nil if the lock can't be trusted any more. The
 // lease's context has the values of ctx; if detached is set it does not end with it.
-func (l *Locker) newLease(ctx context.Context, name string, detached bool, turn waitqueue.Turn, owned *ownership) *Lease {
-	lease := &Lease{locker: l, name: name, owned: owned, turn: turn, since: time.Now()}
-	lease.parent = leaseParent{Context: ctx, lease: lease, detached: detached}
-	lease.ctx, lease.cancel = context.WithCancelCause(&lease.parent)
+func (l *Locker) newLease(
+	ctx context.Context, name string, detached bool, turn waitqueue.Turn, owned *ownership,
+) *Lease {
+	lease := &Lease{locker: l, name: name, owned: owned, turn: turn, since: time.Now(), caller: ctx, detached: detached}
+	lease.ctx, lease.cancel = context.WithCancelCause((*leaseParent)(lease))
 	if !owned.assign(lease, lease.since) {
 		lease.cancel(ErrLost)
 		return nil
@@ -101,10 +103,9 @@ func (l *Lease) pass(next handover) {
 		l.turn.Done()
 		return
 	}
-	key := l.turn.Key()
-	l.locker.handovers.leave(key, next)
+	l.locker.handovers.leave(l.name, next)
 	l.turn.Done()
-	l.locker.handovers.sweep(key)
+	l.locker.handovers.sweep(l.name)
 }
 
 // valid reports whether the lease can be trusted at this moment.

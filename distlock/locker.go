@@ -21,7 +21,7 @@ var errNoCallback = errors.New("distlock: the callback is nil")
 type Locker struct {
 	config     *config
 	nodes      *quorum.Nodes
-	queue      *waitqueue.Queue
+	waiters    *waitqueue.Waiters
 	handovers  *handovers
 	background *background.Group
 }
@@ -50,10 +50,10 @@ func New(clients []redis.UniversalClient, opts ...Option) (*Locker, error) {
 		bg.Close()
 		return nil, fmt.Errorf("distlock: %w", err)
 	}
-	queue := waitqueue.New(nodes.All(), process, c.backoff, bg)
+	waiters := waitqueue.New(nodes.All(), waitqueue.Config{Process: process, Prefix: c.prefix, Backoff: c.backoff}, bg)
 	return &Locker{
-		config: c, nodes: nodes, queue: queue, background: bg,
-		handovers: &handovers{queue: queue, background: bg, byKey: make(map[string]handover)},
+		config: c, nodes: nodes, waiters: waiters, background: bg,
+		handovers: &handovers{waiters: waiters, background: bg, byName: make(map[string]handover)},
 	}, nil
 }
 

@@ -72,7 +72,7 @@ func TestUnreachableNodes(t *testing.T) {
 	require.Equal(t, "EventKind(99)", EventKind(99).String())
 	require.NoError(t, locks.Close())
 	require.True(t, locks.background.Wait(10*time.Second), "what was cleaned up in the background has come to an end")
-	require.Empty(t, locks.handovers.byKey)
-	_, free := locks.queue.Try("lock:a")
+	require.Empty(t, locks.handovers.byName)
+	_, free := locks.waiters.Try("a")
 	require.True(t, free)
 }

@@ -32,10 +32,11 @@ func (ob *observation) waited(d time.Duration) {
 
 // observed carries out an operation, and tells the Observers of it.
 func (l *Locker) observed(ctx context.Context, name string, f func(context.Context, *observation) error) error {
-	return observe.Do(ctx, &l.config.observers, nogap.Operation{Name: name}, outcome, func(ctx context.Context, op *observe.Op) error {
-		if op == nil {
-			return f(ctx, nil)
-		}
+	observers := &l.config.observers
+	if len(observers.All()) == 0 {
+		return f(ctx, nil)
+	}
+	return observe.Do(ctx, observers, nogap.Operation{Name: name}, outcome, func(ctx context.Context, op *observe.Op) error {
 		return f(ctx, &observation{op: op})
 	})
 }

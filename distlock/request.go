@@ -29,7 +29,6 @@ type request struct {
 	observation *observation
 
 	// What follows is set on the way.
-	key        string
 	start      time.Time
 	turn       waitqueue.Turn
 	waited     bool // the lock was not free at once
@@ -49,7 +48,7 @@ func (r *request) lock(ctx context.Context) (*Lease, error) {
 		defer cancel()
 	}
 	lease, err := r.wait(limited)
-	r.tell(ctx, err)
+	r.tell(ctx, lease, err)
 	return lease, err
 }
 
@@ -59,12 +58,12 @@ func (r *request) try(ctx context.Context) (*Lease, error) {
 		return nil, err
 	}
 	r.start = time.Now()
-	turn, free := r.locker.queue.Try(r.key)
+	turn, free := r.locker.waiters.Try(r.name)
 	if !free {
 		return nil, r.notAcquired(nil, errHeldHere)
 	}
 	r.turn = turn
-	r.locker.handovers.take(r.key).discard()
+	r.locker.handovers.take(r.name).discard()
 	owned, failed := r.attempt(ctx)
 	if failed != nil {
 		r.turn.Done()
@@ -72,7 +71,7 @@ func (r *request) try(ctx context.Context) (*Lease, error) {
 	}
 	lease, err := r.begin(ctx, owned)
 	if err == nil {
-		r.tell(ctx, nil)
+		r.tell(ctx, lease, nil)
 	}
 	return lease, err
 }
@@ -82,8 +81,7 @@ func (r *request) check(ctx context.Context) error {
 	if r.name == "" {
 		return errors.New("distlock: the name of the lock is empty")
 	}
-	r.key = r.locker.config.prefix + r.name
-	if !r.locker.nodes.Fits(r.key) {
+	if r.locker.nodes.Slotted() && !quorum.SameSlot(r.locker.config.prefix+r.name) {
 		return fmt.Errorf("distlock: the name %q has a closing brace but no {hash tag}, which a Redis Cluster needs", r.name)
 	}
 	if err := r.ended(ctx); err != nil {
@@ -98,11 +96,11 @@ func (r *request) check(ctx context.Context) error {
 // wait waits for the turn in the process, and then for the lock itself.
 func (r *request) wait(ctx context.Context) (*Lease, error) {
 	var err error
-	if r.turn, r.waited, err = r.locker.queue.Wait(ctx, r.key); err != nil {
-		r.locker.handovers.sweep(r.key)
+	if r.turn, r.waited, err = r.locker.waiters.Wait(ctx, r.name); err != nil {
+		r.locker.handovers.sweep(r.name)
 		return nil, r.notAcquired(nil, r.ended(ctx))
 	}
-	from := r.locker.handovers.take(r.key)
+	from := r.locker.handovers.take(r.name)
 	if from.owned != nil {
 		if lease := r.lease(from.owned); lease != nil {
 			r.handedOver = true
@@ -157,7 +155,7 @@ func (r *request) contend(ctx context.Context, yield bool) (*ownership, error) {
 // attempt tries once to get the lock from the nodes.
 func (r *request) attempt(ctx context.Context) (*ownership, *quorum.Tally) {
 	r.observation.attempt()
-	a, until, failed := r.locker.nodes.Acquire(ctx, r.key)
+	a, until, failed := r.locker.nodes.Acquire(ctx, r.locker.config.prefix+r.name)
 	if failed != nil {
 		return nil, failed
 	}
@@ -184,8 +182,8 @@ func (r *request) lease(owned *ownership) *Lease {
 
 // giveUp ends the turn. The caller need not wait for the clean-up, but the next one in the process must.
 func (r *request) giveUp(failed *quorum.Tally, reason error) error {
-	key, handovers := r.key, r.locker.handovers
-	r.turn.GiveUp(func() { handovers.sweep(key) })
+	name, handovers := r.name, r.locker.handovers
+	r.turn.GiveUp(func() { handovers.sweep(name) })
 	return r.notAcquired(failed, reason)
 }
 
@@ -215,8 +213,13 @@ func (r *request) notAcquired(failed *quorum.Tally, cause error) error {
 }
 
 // tell tells how the wait has ended.
-func (r *request) tell(ctx context.Context, err error) {
-	took := time.Since(r.start)
+func (r *request) tell(ctx context.Context, lease *Lease, err error) {
+	var took time.Duration
+	if err == nil {
+		took = lease.since.Sub(r.start)
+	} else {
+		took = time.Since(r.start)
+	}
 	if r.waited || err != nil {
 		r.observation.waited(took)
 		r.locker.config.tell(ctx, Event{Kind: Waited, Name: r.name, HandedOver: r.handedOver, Duration: took, Err: err})

@@ -1,6 +1,6 @@
-// Package optimistic checks the gap between a read and the write decided from it: every write carries the version that
-// was read, and the database applies it only if that is still the row's version. Nobody waits for a lock while somebody
-// thinks, and no write is lost: who comes second starts again with what the first one wrote, or is told.
+// Package optimistic checks the gap between a read and the write decided from it. Every write has the condition that the
+// row still has the version that was read, and the database applies it only then. Nobody waits for a lock while somebody
+// thinks, and no write is lost: a writer who comes second starts again with what the first one wrote, or gets an error.
 //
 // # Use
 //
@@ -21,9 +21,11 @@
 //
 // # Which call
 //
-//   - [Table.Modify] when the program decides: load, decide, swap, and again until it wins.
-//   - [Table.Get] and [Table.Update] when a person or another program decides in between, with the version sent along as an
-//     ETag or a hidden field of a form. A conflict is theirs to resolve, so it is not retried: it is a [*ConflictError].
+//   - [Table.Modify] when the program decides: it loads the row, lets the program decide, writes the row, and starts again
+//     until it wins.
+//   - [Table.Get] and [Table.Update] when a person or another program decides in between, and the version is sent along as
+//     an ETag or a hidden field of a form. They must resolve a conflict themselves, so it is not retried: it is a
+//     [*ConflictError].
 //   - [RetryOnVersionConflict] around SQL of your own: a decision that reads or writes several rows, say, or tables. For
 //     those, [Table.WithTx] puts reads and writes of a Table into your transaction.
 //
@@ -38,43 +40,43 @@
 //   - A [time.Time] becomes the time of the write, or a microsecond more than the version before, whichever is later: two
 //     writes within one tick of the clock, or from machines whose clocks differ, still have different versions. The
 //     column must keep microseconds: TIMESTAMP or TIMESTAMPTZ on PostgreSQL, DATETIME(6) on MySQL and MariaDB. So must
-//     an SQLite driver, which has settings for how it writes times. The first call fails if one keeps fewer.
+//     an SQLite driver, which has settings for how it writes times. If one keeps fewer, the first call returns an error.
 //   - A string, a []byte or a UUID type with Scan and Value methods becomes a random token, a UUID of version 4: of 36
 //     characters in a string, for a column such as UUID, CHAR(36) or TEXT, and of 16 bytes in a []byte, for BYTEA,
-//     BINARY(16) or BLOB. It tells whose write it is from.
+//     BINARY(16) or BLOB. A token shows for certain which write it is from.
 //   - With VersionColumn("xmin"), the field is a uint32, an int64 or a string and holds the number of the transaction that
 //     wrote the row, which PostgreSQL keeps by itself: the table needs no version column.
 //
 // A pointer or a type such as [sql.NullInt64] can hold NULL, the version of a row that never had one. NULL is a version
-// like any other then, and so is zero: there is no value for which the guard is left out. Reading NULL into a field that
-// cannot hold it is an error.
+// like any other then, and so is zero: no value leaves the condition out. Reading NULL into a field that cannot hold it
+// is an error.
 //
 // # Guarantees
 //
-// A write is applied if and only if the row has the version that it was decided from, and then exactly once: nothing is
-// sent twice unless the server, or the driver, has said that it was not applied. If the connection is lost before the
-// answer comes, a token is read back, and found means applied; else the error is nogap.ErrOutcomeUnknown. After any
-// error the struct is as it was.
+// A write is applied if and only if the row has the version that the write was decided from, and then exactly once:
+// nothing is sent twice unless the server, or the driver, has said that it was not applied. If the connection is lost
+// before the answer comes, a token is read back. If it is there, the write was applied; else the error is
+// nogap.ErrOutcomeUnknown. After any error the struct is unchanged.
 //
-// A row that is gone is sql.ErrNoRows. If a context ends, the error satisfies errors.Is for the context's error.
+// If a row is gone, the error is sql.ErrNoRows. If a context ends, the error satisfies errors.Is for the context's error.
 //
-// Callers of Modify in one process queue for a row that they have been fighting over, in arrival order, so a hot row is as
-// fast as its single writes. Several processes still fight over it; [LockAfter] makes those who lost n times take the row
-// lock.
+// When callers of Modify in one process have lost against each other, they queue for the row, in arrival order, and lose
+// no more. Callers in several processes still lose against each other; with [LockAfter], those who lost n times take the
+// row lock.
 //
 // # Limits
 //
 // Everybody who writes the row must change its version, in SQL of their own too; only xmin changes by itself. A trigger
-// may set a timestamp on PostgreSQL; any other version that a trigger sets, and any on SQLite, makes the next Update of
-// the same struct a conflict, where Modify would have read the row again.
+// may set a timestamp on PostgreSQL. Any other version that a trigger sets, and any on SQLite, makes the next Update of
+// the same struct a conflict; Modify reads the row again and is not affected.
 //
 // A row that is deleted and inserted again with the same number has the same version: where that happens, use a token. On
 // MySQL and MariaDB the sql_mode must be strict, as it is by default: otherwise a number that does not fit its column is
-// cut to the highest one, and the version stands still.
+// cut to the highest one, and the version does not change any more.
 //
-// A version guards its row alone. A rule about several rows, such as a sum that must not pass a limit, needs one row that
-// every writer changes, or a transaction with isolation level SERIALIZABLE in RetryOnVersionConflict.
+// A version protects its own row only. A rule about several rows, such as a sum that must not pass a limit, needs one row
+// that every writer changes, or a transaction with isolation level SERIALIZABLE in RetryOnVersionConflict.
 //
-// Reads may come from a replica only if a stale one does no harm: Update would find the conflict, and Modify would load the
-// same stale row again.
+// Reads may come from a replica only if a stale row does no harm: Update returns a conflict for it, and Modify would load
+// the same stale row again.
 package optimistic

@@ -3,43 +3,48 @@ package optimistic
 import (
 	"errors"
 	"fmt"
+	"strings"
 
-	"github.com/nogap-go/nogap/internal/txn"
+	"github.com/nogap-go/nogap"
 )
 
-// ErrVersionConflict says that the row has another version than the one the write was decided from: somebody else wrote
-// it in between. Nothing was written. Table returns it inside a *ConflictError; a function that is given to
-// RetryOnVersionConflict returns it, wrapped or not, to be called again.
-var ErrVersionConflict = errors.New("optimistic: version conflict")
+const prefix = "optimistic: "
 
-// ErrRetriesExhausted says that every attempt was lost. From Modify and RetryOnVersionConflict it comes together with
-// ErrVersionConflict, in one error that also holds a *ConflictError with the number of attempts; from Update and Delete,
-// which try again only after a deadlock or a serialization failure, with the server's error. Nothing was written.
-var ErrRetriesExhausted = txn.ErrRetriesExhausted
+// ErrVersionConflict is returned when the row has another version than the one that the write was decided from: somebody
+// else wrote it in between. Nothing was written. A Table returns it inside a *ConflictError; a function that is given to
+// RetryOnVersionConflict returns it, wrapped or not, to be called again.
+var ErrVersionConflict = errors.New(prefix + "version conflict")
+
+// ErrRetriesExhausted is nogap.ErrRetriesExhausted: every attempt was lost. Modify and RetryOnVersionConflict return it
+// together with ErrVersionConflict, in one error that also holds a *ConflictError with the number of attempts. Update
+// and Delete, which try again only after a deadlock or a serialization failure, return it with the server's error.
+// Nothing was written.
+var ErrRetriesExhausted = nogap.ErrRetriesExhausted
 
 // ConflictError says which row was written by somebody else. errors.Is finds ErrVersionConflict in it.
 type ConflictError struct {
 	Table    string // empty if RetryOnVersionConflict gave up, and fn's last error held no *ConflictError
 	Key      []any  // one value for each key column
-	Version  any    // the version that was read and is stale now, of the field's own type; nil if no guard failed
-	Attempts int    // how many swaps were lost, 1 for Update and Delete
+	Version  any    // the version that was read and is stale now, of the field's own type; nil if no write was refused
+	Attempts int    // how many writes were lost, 1 for Update and Delete
 	cause    error  // what the last attempt failed with, on giving up
 }
 
-// Error returns a text such as "optimistic: version conflict: items [42] no longer has version 7 (attempt 1)".
+// Error returns a text such as
+// "optimistic: items at [42]: version conflict: the row no longer has version 7 (attempt 1)".
 func (e *ConflictError) Error() string {
+	text := prefix
+	if e.Table != "" {
+		text += fmt.Sprintf("%s at %v: ", e.Table, displayedKey(e.Key))
+	}
+	text += strings.TrimPrefix(ErrVersionConflict.Error(), prefix)
 	switch {
 	case e.cause != nil && !errors.As(e.cause, new(*ConflictError)):
-		row := ""
-		if e.Table != "" {
-			row = fmt.Sprintf(": %s %v", e.Table, e.Key)
-		}
-		return fmt.Sprintf("%v%s in each of %d attempts: %v", ErrVersionConflict, row, e.Attempts, e.cause)
+		return fmt.Sprintf("%s in each of %d attempts: %v", text, e.Attempts, e.cause)
 	case e.Table != "":
-		return fmt.Sprintf("%v: %s %v no longer has version %v (attempt %d)",
-			ErrVersionConflict, e.Table, e.Key, shown(e.Version), e.Attempts)
+		return fmt.Sprintf("%s: the row no longer has version %v (attempt %d)", text, displayed(e.Version), e.Attempts)
 	}
-	return fmt.Sprintf("%v (attempt %d)", ErrVersionConflict, e.Attempts)
+	return fmt.Sprintf("%s (attempt %d)", text, e.Attempts)
 }
 
 // Unwrap returns ErrVersionConflict and, if that is something else, what the last attempt failed with.
@@ -50,12 +55,43 @@ func (e *ConflictError) Unwrap() []error {
 	return []error{ErrVersionConflict, e.cause}
 }
 
-// exhausted returns the error of a call that lost its last attempt with err. gaveUp says which row it is about, if that
-// is known.
-func exhausted(gaveUp ConflictError, err error, attempts int) error {
-	gaveUp.Attempts, gaveUp.cause = attempts, err
+// gaveUp returns the error of a call whose last attempt failed with err. row says which row it is about, if that is
+// known.
+func gaveUp(row ConflictError, err error, attempts int) error {
+	row.Attempts, row.cause = attempts, err
 	if last := (*ConflictError)(nil); errors.As(err, &last) {
-		gaveUp.Table, gaveUp.Key, gaveUp.Version = last.Table, last.Key, last.Version
+		row.Table, row.Key, row.Version = last.Table, last.Key, last.Version
 	}
-	return fmt.Errorf("%w: %w", ErrRetriesExhausted, &gaveUp)
+	return &row
+}
+
+// placedError is an error with the row that it is about.
+type placedError struct {
+	place string
+	err   error
+}
+
+func (e *placedError) Error() string { return e.place + ": " + e.err.Error() }
+
+func (e *placedError) Unwrap() error { return e.err }
+
+// isPlaced reports whether an error says which row it is about.
+func isPlaced(err error) bool {
+	return errors.As(err, new(*placedError)) || errors.As(err, new(*ConflictError))
+}
+
+// fail gives an error the package's name, which a *ConflictError has already.
+func fail(err error) error {
+	if err == nil || errors.As(err, new(*ConflictError)) {
+		return err
+	}
+	return fmt.Errorf(prefix+"%w", err)
+}
+
+// classify names the outcome of the package's own errors for observers.
+func classify(err error) nogap.Outcome {
+	if errors.Is(err, ErrVersionConflict) {
+		return nogap.OutcomeConflict
+	}
+	return ""
 }

@@ -63,7 +63,7 @@ func ExampleTable_Update() {
 	fmt.Println(errors.Is(err, optimistic.ErrVersionConflict))
 	// Output:
 	// <nil>
-	// optimistic: version conflict: items [42] no longer has version 7 (attempt 1)
+	// optimistic: items at [42]: version conflict: the row no longer has version 7 (attempt 1)
 	// true
 }
 

@@ -2,163 +2,192 @@ package optimistic
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"reflect"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// errDeclined stands for the error with which the callback ended a Modify.
-var errDeclined = errors.New("declined by the callback")
-
 // Modify loads the row with these key values, lets fn change it, and writes it back if nobody else wrote it in between.
 // If somebody did, it starts again with the row as it is then, until it wins, MaxAttempts is reached or ctx ends. It
-// returns the item as fn left it, with its new version; what the server makes of its values, by rounding or in a trigger,
-// Get tells.
+// returns the item as fn left it, with its new version. If the server changes a value, by rounding it or in a trigger,
+// the item does not have the changed value: Get returns it.
 //
-// fn may be called several times, each time with a freshly loaded item, so it changes the item and nothing else. Its
-// error ends the call, comes back as it is, even if it is ErrVersionConflict, and leaves the row alone. The key is not
-// fn's to change, and what it does to the version is ignored. No connection is held while fn runs, except in a turn with
-// the lock of LockAfter, and with WithTx.
+// fn may be called several times, each time with a freshly loaded item, so it changes the item and nothing else. If it
+// returns an error, Modify returns that error as it is, even if it is ErrVersionConflict, and the row is left alone. fn
+// must not change the key, and what it does to the version is ignored. No connection is held while fn runs, except in an
+// attempt with the lock of LockAfter, and with WithTx.
 //
-// While a row is contended, callers in this process queue for it in arrival order instead of losing against each other; a
-// caller that is too slow goes on beside the next. A call of Modify in fn would be made again with
-// each attempt, and is not undone when the attempt is lost.
+// While a row is contended, callers in this process queue for it in arrival order instead of losing against each other. A
+// caller that is too slow is not waited for. A call of Modify in fn would be made again with each attempt, and is not
+// undone when the attempt is lost.
 //
-// Giving up is an error that satisfies errors.Is for ErrVersionConflict and ErrRetriesExhausted and holds a
-// *ConflictError. No such row, then or in the meantime, is sql.ErrNoRows, wrapped. A lost connection is as for Update.
-// With WithTx there is one attempt, and a lost one is a *ConflictError.
+// If Modify gives up, the error satisfies errors.Is for ErrVersionConflict and ErrRetriesExhausted and holds a
+// *ConflictError. If there is no such row, then or in the meantime, it is sql.ErrNoRows, wrapped. A lost connection is as
+// for Update. With WithTx there is one attempt, and if it is lost the error is a *ConflictError.
 func (t *Table[T]) Modify(ctx context.Context, fn func(item *T) error, key ...any) (*T, error) {
-	if fn == nil {
-		return nil, t.fail(errors.New("the function that modifies the row is nil"))
-	}
-	if err := t.mapping.checkKey(key); err != nil {
-		return nil, t.fail(err)
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, t.fail(err)
-	}
-	m := modification[T]{Table: t, fn: fn, key: key, place: place{lines: &t.lines, key: key}}
-	var err error
-	if t.inTx {
-		err = m.attempt(ctx, 1)
-	} else {
-		err = m.untilWon(ctx)
-	}
-	switch {
-	case m.declined != nil:
-		return nil, txn.JoinContext(ctx, m.declined)
-	case err != nil:
-		return nil, t.fail(err)
-	}
-	return m.item, nil
+	var item *T
+	err := t.t.Operation(ctx, "optimistic.Modify", func(ctx context.Context, op *observe.Op) (err error) {
+		m := modification[T]{table: t.t, op: op, fn: fn, key: key}
+		if err = m.run(ctx); err == nil {
+			item = m.item
+		}
+		return err
+	})
+	return item, err
 }
 
 // modification is one call of Modify.
 type modification[T any] struct {
-	*Table[T]
+	table    *versionedTable
+	op       *observe.Op
 	fn       func(*T) error
 	key      []any
-	place    place
+	sql      *statements
+	caller   contender
 	item     *T    // of the last attempt
 	declined error // what fn returned, if not nil
 }
 
-func (m *modification[T]) untilWon(ctx context.Context) error {
-	defer m.place.leave()
-	if err := m.place.enter(ctx); err != nil {
-		return err
-	}
-	return m.policy.retry(ctx, ConflictError{Table: m.name.String(), Key: m.key},
-		func(n int) error {
-			if m.lockAfter > 0 && n > m.lockAfter {
-				return m.lockedAttempt(ctx, n)
-			}
-			return m.attempt(ctx, n)
-		},
-		func(ctx context.Context, lost int) error {
-			if waited, err := m.place.requeue(ctx); waited || err != nil {
-				return err // the wait in line has put distance between the rivals
-			}
-			return m.policy.wait(ctx, lost)
-		})
-}
+// errDeclined stands for the error with which fn ended the call.
+var errDeclined = errors.New("declined by the callback")
 
-// attempt tries once, without a lock. The connection goes back to the pool while fn thinks.
-func (m *modification[T]) attempt(ctx context.Context, n int) error {
-	err := m.read(ctx, func(r reader, s *statements) error { return m.load(ctx, r, s.load) })
+func (m *modification[T]) run(ctx context.Context) error {
+	err := m.prepare(ctx)
 	if err != nil {
-		return err
+		return fail(err)
 	}
-	c, err := m.decide()
-	if err != nil {
-		return err
+	if m.table.InTx() {
+		m.op.Attempt(1)
+		err = m.attempt(ctx, 1)
+	} else {
+		err = m.untilWon(ctx)
 	}
-	err = m.run(ctx, func(r txn.Runner, s *statements) error {
-		err := c.swap(ctx, r, s)
-		if last := m.inTx || n == m.policy.attempts; err == errStale && last {
-			return c.lost(ctx, r, s, n)
-		}
-		return err
-	})
-	return m.finish(ctx, c, n, err)
+	if m.declined != nil {
+		m.op.CallbackFailed()
+		return txn.JoinContext(ctx, m.declined)
+	}
+	return fail(m.table.at(m.key, err))
 }
 
-// lockedAttempt tries once with the row locked from the load on. The guard stays: it costs nothing, and a Galera cluster
-// has no locks between its nodes.
-func (m *modification[T]) lockedAttempt(ctx context.Context, n int) error {
-	var c *change
-	err := txn.Do(ctx, m.db, nil, func(tx *sql.Tx) error {
-		return with(ctx, m.table, txn.In(tx), func(r txn.Runner, s *statements) (err error) {
-			if s.writeLock != "" {
-				if _, err := r.Exec(ctx, s.writeLock); err != nil {
-					return err
-				}
-			}
-			if err = m.load(ctx, r, s.loadLocked); err != nil {
-				return err
-			}
-			if c, err = m.decide(); err != nil {
-				return err
-			}
-			return c.swap(ctx, r, s)
-		})
-	})
-	return m.finish(ctx, c, n, err)
-}
-
-func (m *modification[T]) load(ctx context.Context, r reader, statement dialect.Statement) (err error) {
-	m.item, err = load[T](ctx, m.table, r, statement, m.key)
+// prepare returns the error of a call that can't be made.
+func (m *modification[T]) prepare(ctx context.Context) (err error) {
+	t := m.table
+	if m.fn == nil {
+		return t.failed(errors.New("the function that modifies the row is nil"))
+	}
+	if err := t.CheckKey(m.key); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return t.failed(err)
+	}
+	if err := t.CheckFree(ctx, m.key); err != nil {
+		return err
+	}
+	m.sql, err = t.statements(ctx)
 	return err
 }
 
-// decide lets fn change the item, under a guard that was taken before it could.
-func (m *modification[T]) decide() (*change, error) {
+func (m *modification[T]) untilWon(ctx context.Context) error {
+	t := m.table
+	m.caller = contender{queue: t.queue, key: m.key, op: m.op}
+	defer m.caller.leave()
+	if err := m.caller.enter(ctx); err != nil {
+		return err
+	}
+	row := ConflictError{Table: t.Name.String(), Key: m.key}
+	return txn.LockTimeout(retryLost(ctx, t.Policy, row, m.pause, func(n int) error {
+		m.op.Attempt(n)
+		if t.lockAfter > 0 && n > t.lockAfter {
+			return m.lockedAttempt(ctx, n)
+		}
+		return m.attempt(ctx, n)
+	}))
+}
+
+// pause waits between attempts. A caller that has waited in the queue does not wait for the backoff as well.
+func (m *modification[T]) pause(ctx context.Context, lost int) error {
+	if waited, err := m.caller.requeue(ctx); waited || err != nil {
+		return err
+	}
+	return m.table.Policy.Wait(ctx, lost)
+}
+
+// attempt tries once, without a lock. The connection goes back to the pool while fn runs.
+func (m *modification[T]) attempt(ctx context.Context, n int) error {
+	err := m.table.OneStatement(ctx, func(r txn.Runner) error { return m.load(ctx, r, m.sql.load) })
+	if err != nil {
+		return err
+	}
+	w, err := m.decide()
+	if err != nil {
+		return err
+	}
+	err = m.table.OneStatement(ctx, func(r txn.Runner) error {
+		err := w.update(ctx, r)
+		if last := m.table.InTx() || m.table.Policy.Last(n); err == errStale && last {
+			return w.explain(ctx, r, n)
+		}
+		return err
+	})
+	return m.finish(ctx, w, n, err)
+}
+
+// lockedAttempt tries once with the row locked from the load on. The condition stays: it costs nothing, and a Galera
+// cluster has no locks between its nodes.
+func (m *modification[T]) lockedAttempt(ctx context.Context, n int) error {
+	var w *versionedWrite
+	err := m.table.OneTransaction(ctx, func(r txn.Runner) (err error) {
+		if lock := m.sql.writeLock; lock != "" {
+			if _, err := r.Exec(ctx, lock); err != nil {
+				return err
+			}
+		}
+		if err = m.load(ctx, r, m.sql.loadLocked); err != nil {
+			return err
+		}
+		if w, err = m.decide(); err != nil {
+			return err
+		}
+		return w.update(ctx, r)
+	})
+	return m.finish(ctx, w, n, err)
+}
+
+func (m *modification[T]) load(ctx context.Context, r txn.Runner, query dialect.Statement) error {
+	m.item = new(T)
+	return m.table.load(ctx, r, query, m.key, reflect.ValueOf(m.item).Elem())
+}
+
+// decide lets fn change the item, after the condition has been taken from it.
+func (m *modification[T]) decide() (*versionedWrite, error) {
 	row := reflect.ValueOf(m.item).Elem()
-	c, err := m.newChange(row)
+	w, err := m.table.newWrite(row)
 	if err != nil {
 		return nil, err
 	}
-	m.place.allow(callbackTime)
+	w.sql = m.sql
+	m.caller.extend(callbackTime)
 	if m.declined = m.fn(m.item); m.declined != nil {
 		return nil, errDeclined
 	}
-	m.place.allow(turnTime)
-	return c, c.take(row)
+	m.caller.extend(turnTime)
+	return w, w.setColumns(row)
 }
 
-// finish gives the item its new version if its swap has won.
-func (m *modification[T]) finish(ctx context.Context, c *change, n int, err error) error {
-	if c == nil {
+// finish gives the item its new version if its write has won.
+func (m *modification[T]) finish(ctx context.Context, w *versionedWrite, n int, err error) error {
+	if w == nil {
 		return err
 	}
-	switch err = c.settle(ctx, err); {
+	switch err = w.confirm(ctx, err); {
 	case err == nil:
-		c.store(reflect.ValueOf(m.item).Elem())
+		w.storeVersion(reflect.ValueOf(m.item).Elem())
 	case errors.Is(err, errStale):
-		return c.conflict(n) // or the row is gone: the next load tells
+		return w.conflict(n) // or the row is gone: the next load tells
 	}
 	return err
 }

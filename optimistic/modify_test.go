@@ -82,7 +82,7 @@ func TestModifyGivesUpToTheServer(t *testing.T) {
 		return nil
 	}
 	_, err := openItems(t, s, optimistic.MaxAttempts(3), noWait).Modify(t.Context(), take, 42)
-	require.EqualError(t, err, "nogap: retries exhausted: optimistic: version conflict: items [42] in each of 3 attempts: SQLSTATE 40001")
+	require.EqualError(t, err, "nogap: retries exhausted: optimistic: items at [42]: version conflict in each of 3 attempts: SQLSTATE 40001")
 	require.ErrorIs(t, err, optimistic.ErrVersionConflict)
 	require.ErrorIs(t, err, serverError("40001"))
 }

@@ -155,6 +155,6 @@ func TestRetryOnVersionConflictBadInput(t *testing.T) {
 
 func TestConflictErrorText(t *testing.T) {
 	conflict := &optimistic.ConflictError{Table: "items", Key: []any{"a", 1}, Version: 7, Attempts: 3}
-	require.EqualError(t, conflict, "optimistic: version conflict: items [a 1] no longer has version 7 (attempt 3)")
+	require.EqualError(t, conflict, "optimistic: items at [a 1]: version conflict: the row no longer has version 7 (attempt 3)")
 	require.EqualError(t, &optimistic.ConflictError{Attempts: 2}, "optimistic: version conflict (attempt 2)")
 }

@@ -4,45 +4,64 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 )
 
-// statements is the SQL of one Table on one server. Their values come in the order: data, next version, key, old version;
-// each without what it doesn't need.
+// statements is the SQL of one Table on one server. Their values come in the order: data, next version, key, version
+// that was read; each without what it doesn't need.
 type statements struct {
-	server dialect.Server
 	// load reads a row; loadLocked locks it as well.
 	load, loadLocked dialect.Statement
 	// writeLock comes before loadLocked in its transaction, if it is not empty.
 	writeLock string
-	// peek reads the version alone; peekLatest reads the one that a write would meet, also inside a transaction that
-	// otherwise goes on seeing the past.
-	peek, peekLatest dialect.Statement
-	// spelling reads the version and its text. Only SQLite has it, for timestamps.
+	// version reads the version alone; latestVersion reads the one that a write would meet, also inside a transaction
+	// that otherwise goes on seeing the past. latestLocks says that it locks the row for that.
+	version, latestVersion dialect.Statement
+	latestLocks            bool
+	// spelling reads the version and its text. It is there for timestamps where times have no type.
 	spelling dialect.Statement
-	// swap writes a row that still has the old version; returning says that it returns the new one.
-	swap      dialect.Statement
-	returning bool
-	// remove deletes a row that still has the old version.
-	remove dialect.Statement
+	// update writes a row that still has the version; updateReturns says that it returns the new one.
+	update        dialect.Statement
+	updateReturns bool
+	// delete deletes a row that still has the version.
+	delete dialect.Statement
 }
 
-func newStatements(s dialect.Server, table dialect.Ident, m mapping, k kind) (*statements, error) {
+func newStatements(s dialect.Server, table dialect.Ident, m mapping, k versionKind) (*statements, error) {
 	lock, err := s.LockClause(dialect.ForUpdate, dialect.Wait)
 	if err != nil {
 		return nil, err
 	}
-	name := s.Quote(table)
-	key := make([]dialect.Ident, len(m.key))
-	for i, c := range m.key {
-		key[i] = c.name
-	}
 	version := s.Quote(m.version.name)
-	if k == xmin {
-		version = "xmin::text::bigint" // neither database/sql nor all drivers know the type xid
+	if k == xminVersion {
+		version = s.SystemVersion
 	}
+	from := " FROM " + s.Quote(table) + " WHERE " + s.Equals(m.keyNames(), 1)
+	load, peek := "SELECT "+columnList(s, m, version)+from, "SELECT "+version+from
+	q := &statements{
+		load:          s.Compile(load),
+		loadLocked:    s.Compile(load + lock),
+		writeLock:     s.WriteLock(table),
+		version:       s.Compile(peek),
+		latestVersion: s.Compile(peek + s.LatestRead),
+		latestLocks:   s.LatestRead != "",
+		delete:        s.Compile("DELETE FROM " + s.Quote(table) + condition(s, m, version, 1)),
+	}
+	if k == timestampVersion && s.TypelessTimes {
+		q.spelling = s.Compile("SELECT " + version + ", CAST(" + version + " AS TEXT)" + from)
+	}
+	update := updateTemplate(s, table, m, k, version)
+	// The program knows the integer or the token that it writes, and RETURNING them would take PostgreSQL a tenth longer. A
+	// timestamp may be set by a trigger.
+	if q.updateReturns = k == xminVersion || k == timestampVersion && s.UpdateReturning; q.updateReturns {
+		update += " RETURNING " + version
+	}
+	q.update = s.Compile(update)
+	return q, nil
+}
 
+// columnList returns what a SELECT reads of a row.
+func columnList(s dialect.Server, m mapping, version string) string {
 	columns := make([]string, len(m.all))
 	for i, c := range m.all {
 		columns[i] = s.Quote(c.name)
@@ -50,61 +69,29 @@ func newStatements(s dialect.Server, table dialect.Ident, m mapping, k kind) (*s
 			columns[i] = version
 		}
 	}
-	from := " FROM " + name + " WHERE " + s.Equals(key, 1)
-	load := "SELECT " + strings.Join(columns, ", ") + from
-	peek := "SELECT " + version + from
+	return strings.Join(columns, ", ")
+}
 
+func updateTemplate(s dialect.Server, table dialect.Ident, m mapping, k versionKind, version string) string {
 	var set []string
 	for _, c := range m.data {
 		set = append(set, s.Quote(c.name)+" = "+placeholder(len(set)+1))
 	}
-	if k != xmin {
+	if k != xminVersion {
 		set = append(set, version+" = "+placeholder(len(set)+1))
 	}
-	swap := "UPDATE " + name + " SET " + strings.Join(set, ", ") + guard(s, key, version, m, len(set)+1)
-	// The program knows the counter or the token that it writes, and RETURNING them would take PostgreSQL a tenth longer. A
-	// timestamp may be set by a trigger.
-	returning := k == xmin || k == timestamp && s.UpdateReturning()
-	if returning {
-		swap += " RETURNING " + version
-	}
+	return "UPDATE " + s.Quote(table) + " SET " + strings.Join(set, ", ") + condition(s, m, version, len(set)+1)
+}
 
-	st := &statements{
-		server:     s,
-		load:       s.Compile(load),
-		loadLocked: s.Compile(load + lock),
-		peek:       s.Compile(peek),
-		peekLatest: s.Compile(peek),
-		swap:       s.Compile(swap),
-		returning:  returning,
-		remove:     s.Compile("DELETE FROM " + name + guard(s, key, version, m, 1)),
+// condition returns the condition that the row still has the version that was read, with placeholders numbered from
+// first. A field that can hold NULL is compared so that NULL equals NULL: a row that never had a version is written on
+// that condition.
+func condition(s dialect.Server, m mapping, version string, first int) string {
+	equals := "="
+	if nullable(m.version.typ) {
+		equals = s.NullSafeEquals
 	}
-	if s.IsMySQL() {
-		// Under REPEATABLE READ a SELECT sees the snapshot of the transaction, an UPDATE the newest row.
-		st.peekLatest = s.Compile(peek + lock)
-	}
-	if s.Dialect == nogap.SQLite {
-		st.spelling = s.Compile("SELECT " + version + ", CAST(" + version + " AS TEXT)" + from)
-		st.writeLock = s.WriteLock(table)
-	}
-	return st, nil
+	return " WHERE " + s.Equals(m.keyNames(), first) + " AND " + version + " " + equals + " " + placeholder(first+len(m.key))
 }
 
 func placeholder(n int) string { return "{" + strconv.Itoa(n) + "}" }
-
-// guard returns the condition that the row still has its old version, with placeholders numbered from first. A field
-// that can hold NULL is compared so that NULL equals NULL, which is the guard of a row that never had a version.
-func guard(s dialect.Server, key []dialect.Ident, version string, m mapping, first int) string {
-	equals := " = "
-	if nullable(m.version.typ) {
-		switch s.Dialect {
-		case nogap.Postgres:
-			equals = " IS NOT DISTINCT FROM "
-		case nogap.SQLite:
-			equals = " IS "
-		default:
-			equals = " <=> "
-		}
-	}
-	return " WHERE " + s.Equals(key, first) + " AND " + version + equals + placeholder(first+len(key))
-}

@@ -7,9 +7,11 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
@@ -202,9 +204,6 @@ func TestInTransaction(t *testing.T) {
 	require.NoError(t, tx.Rollback())
 	require.Equal(t, []string{"BEGIN", loadItem, swapItem, peekItem, swapItem, "ROLLBACK"}, s.statements())
 
-	_, err = items.WithTx(nil).Get(t.Context(), 42)
-	require.ErrorContains(t, err, "no transaction")
-	require.ErrorContains(t, items.WithTx(nil).Update(t.Context(), &Item{42, 1, 8}), "no transaction")
 }
 
 func TestBadCalls(t *testing.T) {
@@ -223,9 +222,10 @@ func TestBadCalls(t *testing.T) {
 	add(nil, items.Update(t.Context(), nil))
 	add(nil, items.Delete(t.Context(), nil))
 	for _, err := range errs {
-		require.ErrorContains(t, err, `optimistic: table "items"`)
+		require.ErrorContains(t, err, "optimistic: ")
+		require.ErrorContains(t, err, "items")
 	}
-	require.ErrorContains(t, errs[2], `"id" is NULL`)
+	require.ErrorContains(t, errs[2], "items.id is NULL")
 	require.Empty(t, s.statements())
 }
 
@@ -280,4 +280,87 @@ func TestTimestampsGrow(t *testing.T) {
 	require.NoError(t, items.Update(t.Context(), item))
 	require.False(t, item.Version.Before(before))
 	require.Zero(t, item.Version.Nanosecond()%1000)
+}
+
+// What is no transaction is an error of every method, and nothing is sent.
+func TestWithTxRefuses(t *testing.T) {
+	s := newShop()
+	db := s.DB()
+	items, err := optimistic.NewTable[Item](db, "items")
+	require.NoError(t, err)
+	for _, asked := range []bool{false, true} {
+		if asked { // what the server is, is known
+			_, err := items.Get(t.Context(), 42)
+			require.NoError(t, err)
+		}
+		before := len(s.Log())
+		for name, tx := range map[string]nogap.Tx{
+			"nil": nil, "a typed nil": (*sql.Tx)(nil), "sql.DB": db, "sqlx.DB": sqlx.NewDb(db, "postgres"),
+		} {
+			want := "no transaction"
+			if strings.HasSuffix(name, "nil") {
+				want = "the transaction is nil"
+			}
+			inTx := items.WithTx(tx)
+			_, err := inTx.Get(t.Context(), 42)
+			require.ErrorContains(t, err, want, name)
+			_, err = inTx.Modify(t.Context(), func(*Item) error { panic("called") }, 42)
+			require.ErrorContains(t, err, want, name)
+			err = inTx.Update(t.Context(), &Item{42, 1, 7})
+			require.ErrorContains(t, err, want, name)
+			err = inTx.Delete(t.Context(), &Item{42, 1, 7})
+			require.ErrorContains(t, err, want, name)
+			require.ErrorContains(t, err, "optimistic: items: ", name)
+		}
+		require.Len(t, s.Log(), before, "nothing was sent")
+	}
+	require.Equal(t, Item{42, 2, 7}, s.item(42))
+}
+
+// A write that has hit two rows stands on the pool, and can be rolled back in a transaction.
+func TestNotUnique(t *testing.T) {
+	s := fakedb.Recorded(answers(fakedb.Reply{RowsAffected: 2}))
+	db := s.DB()
+	items, err := optimistic.NewTable[Item](db, "items", optimistic.WithDialect(nogap.Postgres))
+	require.NoError(t, err)
+	for name, write := range map[string]func(*optimistic.Table[Item]) error{
+		"Update": func(items *optimistic.Table[Item]) error { return items.Update(t.Context(), &Item{42, 1, 7}) },
+		"Delete": func(items *optimistic.Table[Item]) error { return items.Delete(t.Context(), &Item{42, 1, 7}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := write(items)
+			require.ErrorIs(t, err, nogap.ErrNotUnique)
+			require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+			require.ErrorContains(t, err, "optimistic: items at [42]: ")
+
+			tx, err := db.BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			defer tx.Rollback()
+			err = write(items.WithTx(tx))
+			require.ErrorIs(t, err, nogap.ErrNotUnique)
+			require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		})
+	}
+}
+
+// A limit of the server for lock waits ends the call at once. Nobody waits for it fifty times.
+func TestLockTimeout(t *testing.T) {
+	for _, name := range []string{"Update", "Modify", "Delete"} {
+		t.Run(name, func(t *testing.T) {
+			s := newShop()
+			items := openItems(t, s)
+			tries := 0
+			s.before = func(c fakedb.Call) error {
+				if c.Kind == fakedb.Exec {
+					tries++
+					return serverError("55P03")
+				}
+				return nil
+			}
+			err := writes(items, 42)[name](t.Context())
+			require.ErrorIs(t, err, nogap.ErrLockTimeout)
+			require.NotErrorIs(t, err, nogap.ErrRetriesExhausted)
+			require.Equal(t, 1, tries)
+		})
+	}
 }

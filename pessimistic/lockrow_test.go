@@ -67,7 +67,7 @@ func TestLockRowProvesAConnection(t *testing.T) {
 	require.NoError(t, err)
 	defer conn.Close()
 	_, err = pessimistic.LockRow[item](t.Context(), conn, itemOne, asPostgres)
-	require.ErrorContains(t, err, "*sql.Conn seems to be in no transaction")
+	require.ErrorContains(t, err, "*sql.Conn is in no transaction")
 	require.Equal(t, []string{"SAVEPOINT nogap"}, s.Log())
 
 	_, err = conn.ExecContext(t.Context(), "BEGIN")

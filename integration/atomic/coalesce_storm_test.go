@@ -159,15 +159,17 @@ func TestCoalescerBehindPgBouncer(t *testing.T) {
 	})
 }
 
-// On Galera both nodes take the row at the same time, and one of them has to do its batch again.
-func TestCoalescerOnGalera(t *testing.T) {
-	nodes := matrix.GaleraNodes(t)
+// On a cluster both nodes take the row at the same time, and one of them has to do its batch again.
+func TestCoalescerOnCluster(t *testing.T) { matrix.EachCluster(t, testCoalescerOnCluster) }
+
+func testCoalescerOnCluster(t *testing.T, cluster matrix.Cluster) {
+	nodes := cluster.Nodes(t)
 	createItems(t, nodes[0], "BIGINT")
 	setStock(t, nodes[0], 100)
-	exec(t, nodes[1], "SET STATEMENT wsrep_sync_wait = 15 FOR SELECT 1")
+	cluster.CatchUp(t, nodes[1])
 	hots := []*atomic.Coalescer[int64]{coalescer(t, nodes[0]), coalescer(t, nodes[1])}
 	var s tally
 	together(100, func(i int) { s.storm(t, hots[i%2], i, 10) })
-	left := value[int64](t, nodes[0], "SET STATEMENT wsrep_sync_wait = 15 FOR SELECT stock FROM items WHERE id = 'sku-1'")
-	s.check(t, 100, left)
+	cluster.CatchUp(t, nodes[0])
+	s.check(t, 100, stockOf[int64](t, nodes[0], "sku-1"))
 }

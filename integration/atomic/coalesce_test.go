@@ -28,7 +28,7 @@ func coalescer(t *testing.T, db *sql.DB, opts ...atomic.CoalesceOption) *atomic.
 }
 
 func TestCoalescerSellOut(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
 		setStock(t, db, 300)
 		sellOut(t, 300, 500, coalescer(t, db).DecrementIfPositive)

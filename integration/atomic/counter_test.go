@@ -76,7 +76,7 @@ var changes = []change{
 }
 
 func TestCounter(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
 		run := func(t *testing.T, tx *sql.Tx, ch change) {
 			stock := newStock[int64](t, db)
@@ -167,7 +167,7 @@ func TestCounterBadInput(t *testing.T) {
 }
 
 func TestNegativeValues(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
 		stock := newStock[int64](t, db)
 		setStock(t, db, -7)
@@ -301,7 +301,7 @@ func sellOut(t *testing.T, stock, callers int, takeOne func(ctx context.Context,
 }
 
 func TestSellOut(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
 		setStock(t, db, 100)
 		sellOut(t, 100, 150, newStock[int64](t, db).DecrementIfPositive)

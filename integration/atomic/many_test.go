@@ -92,7 +92,7 @@ func TestTransfer(t *testing.T) {
 		{name: "from nobody", n: 1, from: nobody, to: a, err: sql.ErrNoRows, key: "nobody", want: "10 20 0"},
 		{name: "to nobody", n: 1, from: a, to: nobody, err: sql.ErrNoRows, key: "nobody", want: "10 20 0"},
 	}
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db, shared := accounts(t, target)
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestDecrementAll(t *testing.T) {
 		{name: "one missing", items: []atomic.Item[int64]{item("a", 1), item("nobody", 1)}, err: sql.ErrNoRows, key: "nobody", want: "10 20 0"},
 		{name: "none of an empty one", items: []atomic.Item[int64]{item("a", 1), item("c", 0)}, want: "9 20 0"},
 	}
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db, shared := accounts(t, target)
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestDecrementAll(t *testing.T) {
 
 // The sum doesn't change and no deadlock shows, whatever circle the money moves in.
 func TestMoneyInCircles(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		workers, turns := 200, 5
 		if target.Dialect == nogap.SQLite { // one writer at a time
 			turns = 1

@@ -28,7 +28,7 @@ func createLikes(tb testing.TB, db *sql.DB) {
 }
 
 func TestSet(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := likes(t, target)
 		exec(t, db, "CREATE UNIQUE INDEX once ON likes (user_id, post_id)")
 		set, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})
@@ -59,7 +59,7 @@ func TestSet(t *testing.T) {
 }
 
 func TestSetInATransaction(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := likes(t, target)
 		exec(t, db, "CREATE UNIQUE INDEX once ON likes (post_id, user_id)")
 		set, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"}, atomic.WithDialect(target.Dialect))
@@ -195,7 +195,7 @@ func TestSetAndAnotherUniqueIndex(t *testing.T) {
 }
 
 func TestHundredLikesAtOnce(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := likes(t, target)
 		exec(t, db, "CREATE UNIQUE INDEX once ON likes (post_id, user_id)")
 		set, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})

@@ -26,7 +26,7 @@ func orders(tb testing.TB, target matrix.Target) *sql.DB {
 }
 
 func TestState(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := orders(t, target)
 		ctx := t.Context()
 		s, err := atomic.NewState[status](db, "orders", "status")
@@ -54,7 +54,7 @@ func TestState(t *testing.T) {
 }
 
 func TestOneWinner(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := orders(t, target)
 		s, err := atomic.NewState[string](db, "orders", "status")
 		require.NoError(t, err)

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { servers.Main(m) }
 
 func everything() []matrix.Target {
-	return append(append(matrix.All(), matrix.PgBouncer()...), matrix.Galera()...)
+	return append(append(matrix.All(), matrix.PgBouncer()...), matrix.Clusters()...)
 }
 
 func TestServer(t *testing.T) {

@@ -198,6 +198,7 @@ func collect(r io.Reader) []event {
 // Processes use one lock while they are stopped, killed and cut off, and nodes are stopped and crash. What they did is
 // checked against the model. Nodes that crash stay away for a TTL, as Redlock asks for of nodes without persistence.
 func TestLinearizable(t *testing.T) {
+	t.Parallel()
 	const processes = 3
 	pg := matrix.Postgres()[0]
 	dsn := pg.DSN(t)
@@ -305,7 +306,7 @@ func TestLinearizable(t *testing.T) {
 		count[kind]++
 	}
 	t.Log(count)
-	require.Greater(t, count["write"], 200)
+	require.Greater(t, count["write"], 50, "too little happened to be checked")
 	var value int64
 	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT value FROM guarded").Scan(&value))
 	require.GreaterOrEqual(t, value, applied, "acknowledged writes are there")
@@ -316,6 +317,7 @@ func TestLinearizable(t *testing.T) {
 // The checker must see the faults of a lock as people write it: its TTL is shorter than some work, nothing extends it,
 // and it is deleted without a look.
 func TestCheckerSeesABrokenLock(t *testing.T) {
+	t.Parallel()
 	client := connect(t, servers.Redis(t, 1)...)[0]
 	key := unique(t) + "a"
 	var mu sync.Mutex
@@ -356,6 +358,7 @@ func TestCheckerSeesABrokenLock(t *testing.T) {
 
 // And it must see the late write of a lock that is held with a fence that nobody looks at.
 func TestCheckerSeesAnUnguardedWrite(t *testing.T) {
+	t.Parallel()
 	db := matrix.SQLite()[0].Open(t)
 	fence := newFence(t, db, nogap.SQLite)
 	addr := servers.Redis(t, 1)

@@ -81,7 +81,7 @@ func TestHastyCallersDisturbNobody(t *testing.T) {
 				if cmd.Name() == "set" {
 					attempts.Add(1)
 				}
-			}, distlock.Prefix(unique(t)))
+			}, distlock.Prefix(unique(t)), patient)
 			wg.Go(func() {
 				lease, err := locks.Lock(t.Context(), "a")
 				if err != nil {
@@ -123,7 +123,7 @@ func TestHastyCallersDisturbNobody(t *testing.T) {
 		require.NoError(t, lease.Unlock(t.Context()))
 		wg.Wait()
 		require.True(t, slices.IsSorted(order), order)
-		requireNoKeys(t, unique(t), 2*time.Second, addrs...)
+		requireNoKeys(t, unique(t), 5*time.Second, addrs...)
 	})
 }
 
@@ -140,7 +140,7 @@ func TestPlaceThatComesLate(t *testing.T) {
 		if args := cmd.Args(); cmd.Name() == "evalsha" && args[len(args)-1] == "RPUSH" && slow.Swap(false) {
 			time.Sleep(100 * time.Millisecond) // a slow network, once
 		}
-	}, distlock.Prefix(unique(t)))
+	}, distlock.Prefix(unique(t)), patient)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
@@ -164,5 +164,5 @@ func TestPlaceThatComesLate(t *testing.T) {
 	require.NoError(t, lease.Unlock(t.Context()))
 	require.Less(t, (<-got).Sub(released), 400*time.Millisecond, "the timer takes 550 ms: it was not woken")
 	require.Len(t, place, 1)
-	requireNoKeys(t, unique(t), time.Second, addrs...)
+	requireNoKeys(t, unique(t), 5*time.Second, addrs...)
 }

@@ -18,11 +18,13 @@ import (
 // The answer to a release is lost. The lock is free then, so its holder is not told that it has lost it; and the process
 // that was to be woken is.
 func TestLostReleaseReply(t *testing.T) {
+	t.Parallel()
 	for kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			node := servers.StartRedis(t, 1)[0]
 			proxy := faultproxy.New(t, node.Addr, faultproxy.Redis)
-			holder := newKind(t, kind, []string{proxy.Addr()}, distlock.Prefix(unique(t)))
+			holder := newKind(t, kind, []string{proxy.Addr()}, distlock.Prefix(unique(t)), patient)
 			warm, err := holder.Lock(t.Context(), "a")
 			require.NoError(t, err)
 			require.NoError(t, warm.Unlock(t.Context()), "now the server knows the script")
@@ -52,7 +54,7 @@ func TestLostReleaseReply(t *testing.T) {
 					got <- time.Now()
 					lease.Unlock(context.Background())
 				}()
-				require.True(t, eventually(time.Second, func() bool { return queued(t, []string{node.Addr}, "a") == 1 }))
+				require.True(t, eventually(5*time.Second, func() bool { return queued(t, []string{node.Addr}, "a") == 1 }))
 				released := time.Now()
 				fault := proxy.LoseReply(faultproxy.Contains(":queue"))
 				err = lease.Unlock(t.Context())
@@ -62,17 +64,18 @@ func TestLostReleaseReply(t *testing.T) {
 				require.Less(t, woken, 400*time.Millisecond, "the timer takes 700 ms: it was not woken")
 				<-got
 			}
-			requireNoKeys(t, unique(t), time.Second, node.Addr)
+			requireNoKeys(t, unique(t), 5*time.Second, node.Addr)
 		})
 	}
 }
 
 // A client gives up on the answer to a release and repeats it, and the server runs both.
 func TestRepeatedRelease(t *testing.T) {
+	t.Parallel()
 	node := servers.StartRedis(t, 1)[0]
 	client := redis.NewClient(&redis.Options{Addr: node.Addr, ContextTimeoutEnabled: true, ReadTimeout: 50 * time.Millisecond})
 	t.Cleanup(func() { client.Close() })
-	locks, err := distlock.New([]redis.UniversalClient{client}, distlock.Prefix(unique(t)))
+	locks, err := distlock.New([]redis.UniversalClient{client}, distlock.Prefix(unique(t)), patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { locks.Close() })
 	warm, err := locks.Lock(t.Context(), "a")
@@ -89,11 +92,12 @@ func TestRepeatedRelease(t *testing.T) {
 		require.ErrorContains(t, err, "release not confirmed")
 		require.NotErrorIs(t, err, distlock.ErrLost)
 	}
-	requireNoKeys(t, unique(t), time.Second, node.Addr)
+	requireNoKeys(t, unique(t), 5*time.Second, node.Addr)
 }
 
 // A lock that had gone before, and was not released by its holder, is lost.
 func TestReleaseOfALostLock(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, addrs []string) {
 		locks := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.HandOver(0))
 		lease, err := locks.Lock(t.Context(), "a")

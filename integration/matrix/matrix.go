@@ -29,6 +29,7 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/integration/leak"
+	"github.com/nogap-go/nogap/integration/servers"
 )
 
 // Target is a database reached with a driver.
@@ -38,7 +39,8 @@ type Target struct {
 	Driver  string        // the driver's name for sql.Open
 
 	fresh   func(testing.TB) (dsn string)
-	maxOpen int // connections of a pool
+	open    func(tb testing.TB, dsn string) *sql.DB // nil is sql.Open
+	maxOpen int                                     // connections of a pool
 }
 
 // Each runs a test on every target, one after the other.
@@ -56,14 +58,40 @@ func Run(t *testing.T, targets []Target, test func(*testing.T, Target)) {
 	}
 }
 
-// All returns the targets that everything must work on.
+// All returns the targets that everything must work on. With NOGAP_NEWEST they are those of which there is a newest
+// version: the others are tested without it.
 func All() []Target {
 	var all []Target
 	all = append(all, Postgres()...)
 	all = append(all, MariaDB()...)
+	if servers.Newest() {
+		return all
+	}
 	all = append(all, MySQL()...)
 	all = append(all, SQLite()...)
 	return all
+}
+
+// Conformance returns what All does, and other ways to reach those databases: pgx over a pgxpool or with the simple
+// protocol, and pools of one connection. It is for the tests that say what a package is for. Such a test must not need a
+// second connection itself.
+func Conformance() []Target {
+	all := All()
+	return append(append(all, pgxWays()...), oneConnection(all)...)
+}
+
+// oneConnection returns one target of each server, and of SQLite, with pools of one connection.
+func oneConnection(targets []Target) (single []Target) {
+	done := map[nogap.Dialect]bool{}
+	for _, target := range targets {
+		if !done[target.Dialect] {
+			done[target.Dialect] = true
+			target.Name += "/one-connection"
+			target.maxOpen = 1
+			single = append(single, target)
+		}
+	}
+	return single
 }
 
 // Open returns a pool of connections to a fresh, empty database that nobody else uses. At the end of the test it fails
@@ -83,15 +111,25 @@ func (target Target) DSN(tb testing.TB) string {
 // end of the test it fails the test if connections are still in use, and closes the pool.
 func (target Target) Connect(tb testing.TB, dsn string) *sql.DB {
 	tb.Helper()
-	db, err := sql.Open(target.Driver, dsn)
-	require.NoError(tb, err)
-	// Idle connections are kept: with the default of 2, a test with many goroutines would spend its time on connecting.
+	open := target.open
+	if open == nil {
+		open = target.sqlOpen
+	}
+	db := open(tb, dsn)
 	db.SetMaxOpenConns(target.maxOpen)
-	db.SetMaxIdleConns(target.maxOpen)
 	tb.Cleanup(func() {
 		leak.Connections(tb, db)
 		require.NoError(tb, db.Close())
 	})
 	require.NoError(tb, db.Ping())
+	return db
+}
+
+func (target Target) sqlOpen(tb testing.TB, dsn string) *sql.DB {
+	tb.Helper()
+	db, err := sql.Open(target.Driver, dsn)
+	require.NoError(tb, err)
+	// Idle connections are kept: with the default of 2, a test with many goroutines would spend its time on connecting.
+	db.SetMaxIdleConns(target.maxOpen)
 	return db
 }

@@ -35,13 +35,13 @@ func MariaDB() []Target {
 		}})
 }
 
-// MySQL returns MySQL with both ways of counting rows, and nothing if NOGAP_MYSQL_DSN is not set.
+// MySQL returns MySQL with both ways of counting rows, and nothing where there is no MySQL: see servers.HasMySQL. With
+// NOGAP_NEWEST it returns nothing either, since the MySQL of a run without it is the same.
 func MySQL() []Target {
-	dsn, ok := servers.MySQL()
-	if !ok {
+	if servers.Newest() || !servers.HasMySQL() {
 		return nil
 	}
-	return mysqlTargets("mysql", nogap.MySQL, func(testing.TB) string { return dsn })
+	return mysqlTargets("mysql", nogap.MySQL, servers.MySQL)
 }
 
 func mysqlTargets(name string, dialect nogap.Dialect, server func(testing.TB) string) []Target {

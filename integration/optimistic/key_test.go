@@ -23,7 +23,7 @@ func TestKeyNotUnique(t *testing.T) {
 		require.NoError(t, err)
 		defer tx.Rollback()
 		for _, items := range []*optimistic.Table[counterRow]{items.WithTx(tx), items} {
-			const want = `optimistic: table "items": key [north]: more than one row has the key, which must be unique`
+			const want = "optimistic: items at [north]: nogap: the key is not unique"
 			_, err = items.Get(t.Context(), "north")
 			require.EqualError(t, err, want)
 			_, err = items.Modify(t.Context(), func(*counterRow) error { panic("called") }, "north")

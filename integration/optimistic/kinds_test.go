@@ -135,8 +135,8 @@ func value[T any](tb testing.TB, db *sql.DB, query string) (v T) {
 
 // TestKinds runs the same tests for each kind of version on each target.
 func TestKinds(t *testing.T) {
-	targets := append(matrix.All(), matrix.PgBouncer()...)
-	targets = append(targets, matrix.Galera()...)
+	targets := append(matrix.Conformance(), matrix.PgBouncer()...)
+	targets = append(targets, matrix.Clusters()...)
 	matrix.Run(t, targets, func(t *testing.T, target matrix.Target) {
 		ran, dsn := 0, target.DSN(t)
 		for _, k := range kinds {

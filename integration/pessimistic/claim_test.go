@@ -59,7 +59,7 @@ func finish(worker int) func(context.Context, *sqlx.Tx, []*Job) error {
 
 // Eight workers of two processes drain the queue, and each job is done exactly once.
 func TestClaimDrains(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
 		pools := []*sql.DB{target.Connect(t, dsn), target.Connect(t, dsn)}
 		n := 1000

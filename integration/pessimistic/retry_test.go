@@ -143,7 +143,8 @@ func TestSerializable(t *testing.T) {
 }
 
 // What the callback has read went stale before it locked it: PostgreSQL says 40001, MariaDB 1020 if its snapshots are
-// meant to be kept. The callback sees the new value when it is run again.
+// meant to be kept. The callback sees the new value when it is run again. MySQL has no such conflict: what is locked is
+// the newest row, whatever was read before.
 func TestStaleSnapshot(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
@@ -167,6 +168,10 @@ func TestStaleSnapshot(t *testing.T) {
 			b, err := pessimistic.LockRow[Item](ctx, tx, item(2))
 			if err != nil {
 				return err
+			}
+			if target.Dialect == nogap.MySQL {
+				require.EqualValues(t, 50, b.Stock, "the row that is locked is the newest one")
+				seen = b.Stock
 			}
 			require.Equal(t, seen, b.Stock)
 			return take(seen)(ctx, tx, b)

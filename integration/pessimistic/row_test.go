@@ -19,7 +19,7 @@ import (
 
 // The gap between SELECT and UPDATE is shut: every one of the decrements counts, in one process and between two.
 func TestRowLockKeepsOthersOut(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
 		pools := []*sql.DB{target.Connect(t, dsn), target.Connect(t, dsn)}
 		createItems(t, pools[0], 1)
@@ -38,7 +38,7 @@ func TestRowLockKeepsOthersOut(t *testing.T) {
 
 // A row fits in a struct that does not know all columns, in a map and, with one column, in a scalar.
 func TestRowTypes(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		createItems(t, db, 1)
 
@@ -83,7 +83,7 @@ func TestRowTypes(t *testing.T) {
 var errDone = errors.New("done")
 
 func TestMissingRow(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		createItems(t, db, 1)
 		err := pessimistic.WithRowLock(t.Context(), db, item(7), take(1))
@@ -96,7 +96,7 @@ func TestMissingRow(t *testing.T) {
 }
 
 func TestCompositeKey(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		exec(t, db, "CREATE TABLE stock (tenant int, sku varchar(20), n int NOT NULL, PRIMARY KEY (tenant, sku))")
 		exec(t, db, "INSERT INTO stock VALUES (1, 'a', 10), (1, 'b', 20), (2, 'a', 30)")
@@ -119,7 +119,7 @@ func TestCompositeKey(t *testing.T) {
 // However the callback ends, other than well: nothing is written, and the connection is free and clean.
 func TestRollback(t *testing.T) {
 	boom := errors.New("boom")
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		createItems(t, db, 1)
 		db.SetMaxOpenConns(1)
@@ -160,7 +160,7 @@ func TestRollback(t *testing.T) {
 }
 
 func TestLockRowInOwnTransaction(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		createItems(t, db, 2)
 		db.SetMaxOpenConns(1) // nothing of the pool is used

@@ -20,7 +20,7 @@ import (
 
 // The callback has its rows in the order in which it asked for them.
 func TestRowLocks(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		createItems(t, db, 3)
 		rows := pessimistic.Rows{Table: "items", Keys: []any{3, 1, int64(3), 2}}
@@ -40,7 +40,7 @@ func TestRowLocks(t *testing.T) {
 // Random pairs in random order, from two pools, so that it is not the queue in the process that keeps them apart: no
 // deadlock reaches the server, and no money is made or lost.
 func TestRowLocksDoNotDeadlock(t *testing.T) {
-	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
 		pools := []*sql.DB{target.Connect(t, dsn), target.Connect(t, dsn)}
 		const rows, workers = 8, 64

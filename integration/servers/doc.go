@@ -1,5 +1,5 @@
-// Package servers gives the tests of nogap the servers that they need: PostgreSQL, MariaDB, Redis, PgBouncer and a
-// Galera cluster. A test asks for one and gets it running:
+// Package servers gives the tests of nogap the servers that they need: PostgreSQL, MariaDB, MySQL, Redis,
+// PgBouncer, a Galera cluster and MySQL Group Replication. A test asks for one and gets it running:
 //
 //	func TestMain(m *testing.M) { servers.Main(m) }
 //
@@ -21,16 +21,22 @@
 //
 // A server whose program is missing fails the test with the name of the Debian package to install. No test is skipped.
 //
+// MySQL is one that scripts/fetch-servers.sh has unpacked in a directory of its own: NOGAP_SERVERS, or what the script
+// chooses. If NOGAP_NEWEST is set, PostgreSQL, MariaDB, Galera and Redis are also such servers, newer than those of the system.
+//
+// If NOGAP_SERVERS_RAN names a file, each server that a test gets adds a line with its version to it.
+//
 // # Servers of yours
 //
 // These environment variables name servers to use in place of those that the package would start:
 //
 //	NOGAP_POSTGRES_DSN   postgres://user:password@host:port/database, a URL; the user may create databases
 //	NOGAP_MARIADB_DSN    user:password@tcp(host:port)/, as for go-sql-driver; the user may create databases
-//	NOGAP_MYSQL_DSN      the same for MySQL, which is tested only if this is set
+//	NOGAP_MYSQL_DSN      the same for MySQL
 //	NOGAP_REDIS_ADDRS    host:port,host:port,... of independent Redis servers
 //	NOGAP_PGBOUNCER_DSN  postgres://..., a PgBouncer in transaction pooling, passing any database on
 //	NOGAP_GALERA_DSNS    the DSN of each node of one cluster, separated by spaces
+//	NOGAP_GROUP_REPLICATION_DSNS  the same for the members of one group, all of them primaries
 //
 // Tests that pause, kill or restart a server never do that to one of yours: they start one of their own.
 package servers

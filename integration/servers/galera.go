@@ -9,29 +9,22 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 )
 
 // galeraProvider is where Debian's galera-4 keeps the library.
 const galeraProvider = "/usr/lib/galera/libgalera_smm.so"
 
-var sharedGalera = sync.OnceValues(startGalera)
+var sharedGalera = &shared{variable: "NOGAP_GALERA_DSNS", plan: galeraPlan(nil), start: startGalera}
 
 // Galera returns the DSNs of the two nodes of a MariaDB Galera cluster that the tests of this binary share.
 func Galera(tb testing.TB) []string {
 	tb.Helper()
-	if dsns := strings.Fields(os.Getenv("NOGAP_GALERA_DSNS")); len(dsns) > 0 {
-		if len(dsns) < 2 {
-			tb.Fatal("servers: NOGAP_GALERA_DSNS names one node; a cluster has two at least")
-		}
-		return dsns
+	dsns := sharedGalera.dsns(tb)
+	if len(dsns) < 2 {
+		tb.Fatalf("servers: %s names one node; a cluster has two at least", sharedGalera.variable)
 	}
-	nodes, err := sharedGalera()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return []string{nodes[0].DSN, nodes[1].DSN}
+	return dsns
 }
 
 // StartGalera starts a cluster of two nodes for this test alone. With one of them killed the other has no quorum.
@@ -69,8 +62,13 @@ func galeraPlan(peer *Server) plan {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(galeraProvider); err != nil {
-			return nil, fmt.Errorf("servers: %s is missing: install the Debian package galera-4: %w", galeraProvider, err)
+		root, err := newest("mariadb")
+		if err != nil {
+			return nil, err
+		}
+		provider := root + galeraProvider
+		if _, err := os.Stat(provider); err != nil {
+			return nil, fmt.Errorf("servers: %s is missing: install the Debian package galera-4: %w", provider, err)
 		}
 		if _, err := find("rsync", "rsync"); err != nil { // hands the data to a node that joins
 			return nil, err
@@ -84,34 +82,35 @@ func galeraPlan(peer *Server) plan {
 			"ist.recv_addr=" + loopback(s.ports[ist].number),
 			"gcache.size=16M",
 		}
-		return append(argv, "--wsrep-on=ON", "--wsrep-provider="+galeraProvider, "--wsrep-cluster-name=nogap",
+		return append(argv, "--wsrep-on=ON", "--wsrep-provider="+provider, "--wsrep-cluster-name=nogap",
 			"--wsrep-cluster-address="+cluster, "--wsrep-node-address=127.0.0.1",
 			"--wsrep-provider-options="+strings.Join(options, ";"),
 			"--wsrep-sst-method=rsync", "--wsrep-sst-receive-address="+loopback(s.ports[sst].number),
 			"--binlog-format=ROW", "--innodb-autoinc-lock-mode=2"), nil
 	}
-	p.ready = func(ctx context.Context, s *Server) error { return galeraSynced(ctx, s.DSN, size) }
+	p.ready = func(ctx context.Context, s *Server) (string, error) { return galeraSynced(ctx, s.DSN, size) }
 	return p
 }
 
-// galeraSynced returns nil when a node takes part in a cluster of at least size nodes.
-func galeraSynced(ctx context.Context, dsn string, size int) error {
+// galeraSynced returns the version of a node that takes part in a cluster of at least size nodes.
+func galeraSynced(ctx context.Context, dsn string, size int) (version string, err error) {
 	db, err := sql.Open("mysql", dsn)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer db.Close()
-	var state string
+	var state, provider string
 	var nodes int
-	err = db.QueryRowContext(ctx, `SELECT
+	err = db.QueryRowContext(ctx, `SELECT version(),
+		(SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_provider_version'),
 		(SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_local_state_comment'),
 		(SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'wsrep_cluster_size')`).
-		Scan(&state, &nodes)
+		Scan(&version, &provider, &state, &nodes)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if state != "Synced" || nodes < size {
-		return errors.New("servers: the node is " + state)
+		return "", errors.New("servers: the node is " + state)
 	}
-	return nil
+	return "Galera " + provider + " of MariaDB " + version, nil
 }

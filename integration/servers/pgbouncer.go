@@ -3,17 +3,23 @@
 package servers
 
 import (
+	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 )
 
-var sharedPgBouncer = shared{variable: "NOGAP_PGBOUNCER_DSN"}
+var sharedPgBouncer struct {
+	sync.Mutex
+	*shared
+}
 
 // PgBouncer returns the URL of a PgBouncer in transaction pooling, in front of the server that Postgres returns. It
 // passes any database on.
@@ -22,11 +28,16 @@ var sharedPgBouncer = shared{variable: "NOGAP_PGBOUNCER_DSN"}
 // its arguments in one go: pgx with default_query_exec_mode=exec, lib/pq with binary_parameters=yes.
 func PgBouncer(tb testing.TB) string {
 	tb.Helper()
-	if os.Getenv(sharedPgBouncer.variable) != "" {
-		return sharedPgBouncer.dsn(tb)
+	const variable = "NOGAP_PGBOUNCER_DSN"
+	sharedPgBouncer.Lock()
+	defer sharedPgBouncer.Unlock()
+	if sharedPgBouncer.shared == nil {
+		postgres := ""
+		if os.Getenv(variable) == "" {
+			postgres = Postgres(tb)
+		}
+		sharedPgBouncer.shared = one(variable, pgbouncerPlan(postgres))
 	}
-	postgres := Postgres(tb)
-	sharedPgBouncer.start = func() (*Server, error) { return start(pgbouncerPlan(postgres)) }
 	return sharedPgBouncer.dsn(tb)
 }
 
@@ -72,6 +83,22 @@ log_disconnections = 0
 			}
 			return []string{program, file}, nil
 		},
-		ready: pingPostgres,
+		ready: pgbouncerVersion,
 	}
+}
+
+func pgbouncerVersion(ctx context.Context, s *Server) (version string, err error) {
+	if _, err := askPostgres(ctx, s.DSN, "SELECT 1"); err != nil {
+		return "", err
+	}
+	console, err := url.Parse(s.DSN)
+	if err != nil {
+		return "", err
+	}
+	console.Path = "/pgbouncer"
+	version, err = askPostgres(ctx, console.String(), "SHOW VERSION")
+	if err != nil { // one of yours need not let everybody in there
+		return "PgBouncer", nil
+	}
+	return version, nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-var sharedPostgres = shared{variable: "NOGAP_POSTGRES_DSN", start: func() (*Server, error) { return start(postgresPlan) }}
+var sharedPostgres = one("NOGAP_POSTGRES_DSN", postgresPlan)
 
 // Postgres returns the URL of the PostgreSQL server that the tests of this binary share. Take a private database of it,
 // as package matrix does.
@@ -43,7 +43,11 @@ var postgresPlan = plan{
 	ports:    1,
 	signal:   syscall.SIGQUIT, // the immediate shutdown, which ends the sessions too
 	prepare: func(s *Server) ([]string, error) {
-		postgres, err := find("postgres", "postgresql", postgresDirs()...)
+		root, err := newest("postgres")
+		if err != nil {
+			return nil, err
+		}
+		postgres, err := find("postgres", "postgresql", postgresDirs(root)...)
 		if err != nil {
 			return nil, err
 		}
@@ -61,12 +65,15 @@ var postgresPlan = plan{
 			"-c", "deadlock_timeout=100ms", // the default of a second makes every deadlock that a test provokes wait for it
 		}, nil
 	},
-	ready: pingPostgres,
+	ready: func(ctx context.Context, s *Server) (string, error) {
+		version, err := askPostgres(ctx, s.DSN, "SHOW server_version")
+		return "PostgreSQL " + version, err
+	},
 }
 
-// postgresDirs returns where Debian keeps the programs of PostgreSQL, newest version first.
-func postgresDirs() []string {
-	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // the pattern is well formed
+// postgresDirs returns where Debian keeps the programs of PostgreSQL under a root directory, newest version first.
+func postgresDirs(root string) []string {
+	dirs, _ := filepath.Glob(root + "/usr/lib/postgresql/*/bin") // the pattern is well formed
 	version := func(dir string) float64 {
 		v, _ := strconv.ParseFloat(filepath.Base(filepath.Dir(dir)), 64)
 		return v
@@ -75,11 +82,13 @@ func postgresDirs() []string {
 	return dirs
 }
 
-func pingPostgres(ctx context.Context, s *Server) error {
-	conn, err := pgx.Connect(ctx, s.DSN)
+// askPostgres returns the one value that a query has. PgBouncer's console understands no other protocol.
+func askPostgres(ctx context.Context, dsn, query string) (value string, err error) {
+	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer conn.Close(ctx)
-	return conn.Ping(ctx)
+	err = conn.QueryRow(ctx, query, pgx.QueryExecModeSimpleProtocol).Scan(&value)
+	return value, err
 }

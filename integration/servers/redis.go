@@ -5,6 +5,7 @@ package servers
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ func Redis(tb testing.TB, n int) []string {
 		if len(addrs) < n {
 			tb.Fatalf("servers: NOGAP_REDIS_ADDRS names %d servers, this test needs %d", len(addrs), n)
 		}
+		noteYours(redisPlan, &Server{Addr: addrs[0]})
 		return addrs[:n]
 	}
 	sharedRedis.Lock()
@@ -57,16 +59,31 @@ var redisPlan = plan{
 	ports:    1,
 	signal:   syscall.SIGKILL,
 	prepare: func(s *Server) ([]string, error) {
-		program, err := find("redis-server", "redis-server")
+		root, err := newest("valkey")
 		if err != nil {
 			return nil, err
+		}
+		program := filepath.Join(root, "usr/bin/valkey-server")
+		if root == "" {
+			if program, err = find("redis-server", "redis-server"); err != nil {
+				return nil, err
+			}
 		}
 		return []string{program, "--bind", "127.0.0.1", "--port", strconv.Itoa(s.ports[0].number), "--dir", s.dir,
 			"--save", "", "--appendonly", "no"}, nil
 	},
-	ready: func(ctx context.Context, s *Server) error {
-		client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
-		defer client.Close()
-		return client.Ping(ctx).Err()
-	},
+	ready: redisVersion,
+}
+
+func redisVersion(ctx context.Context, s *Server) (string, error) {
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
+	defer client.Close()
+	if err := client.Ping(ctx).Err(); err != nil {
+		return "", err
+	}
+	info := client.InfoMap(ctx, "server").Item
+	if version := info("Server", "valkey_version"); version != "" {
+		return "Valkey " + version, nil
+	}
+	return "Redis " + info("Server", "redis_version"), nil
 }

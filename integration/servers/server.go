@@ -39,8 +39,8 @@ type plan struct {
 	// prepare is called once with an empty directory. It makes what must be there before the start and returns the
 	// command line.
 	prepare func(s *Server) (argv []string, err error)
-	// ready returns nil when the server answers.
-	ready func(ctx context.Context, s *Server) error
+	// ready returns the name and the version of the server, and no error when it answers.
+	ready func(ctx context.Context, s *Server) (version string, err error)
 }
 
 // start starts a server, on other ports if somebody took the first ones meanwhile.
@@ -92,7 +92,15 @@ func (s *Server) run() (err error) {
 	if err != nil {
 		return err
 	}
-	return s.process.awaitReady(func(ctx context.Context) error { return s.plan.ready(ctx, s) })
+	var version string
+	err = s.process.awaitReady(func(ctx context.Context) (err error) {
+		version, err = s.plan.ready(ctx, s)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return note(version)
 }
 
 // stop ends the server and removes what it wrote. A second call does nothing.

@@ -37,7 +37,11 @@ func TestSQLServersAnswer(t *testing.T) {
 		{"postgres/pgx", "pgx", servers.Postgres},
 		{"postgres/pq", "postgres", servers.Postgres},
 		{"mariadb", "mysql", servers.MariaDB},
+		{"mysql", "mysql", servers.MySQL},
 	} {
+		if tt.name == "mysql" && !servers.HasMySQL() {
+			continue
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			dsn := tt.dsn(t)
 			require.Equal(t, dsn, tt.dsn(t), "the second who asks gets the same server")
@@ -57,7 +61,11 @@ func TestRestartKeepsWhatWasCommitted(t *testing.T) {
 	}{
 		{"postgres", "pgx", func(tb testing.TB) *servers.Server { return servers.StartPostgres(tb) }, ""},
 		{"mariadb", "mysql", servers.StartMariaDB, "mysql"},
+		{"mysql", "mysql", servers.StartMySQL, "mysql"},
 	} {
+		if tt.name == "mysql" && !servers.HasMySQL() {
+			continue
+		}
 		t.Run(tt.name, func(t *testing.T) {
 			s := tt.start(t)
 			db := open(t, tt.driver, s.DSN+tt.database)

@@ -241,16 +241,12 @@ func TestPostgres(t *testing.T) {
 
 func TestMySQL(t *testing.T) {
 	matrix.Run(t, append(matrix.MariaDB(), matrix.MySQL()...), func(t *testing.T, target matrix.Target) {
-		nowait := sqlerr.Server | sqlerr.LockBusy
-		if target.Dialect == nogap.MariaDB {
-			nowait |= sqlerr.Retry // it has one number for both
-		}
 		t.Run("row is locked", func(t *testing.T) {
 			w := newWorld(t, target)
 			do(t, w.a, "BEGIN", "UPDATE items SET stock = 4 WHERE id = 1")
-			requireMeaning(t, nowait, fail(t, w.b, "SELECT * FROM items FOR UPDATE NOWAIT"))
+			requireMeaning(t, sqlerr.Server|sqlerr.LockBusy, fail(t, w.b, "SELECT * FROM items FOR UPDATE NOWAIT"))
 			do(t, w.b, "SET innodb_lock_wait_timeout = 1")
-			requireMeaning(t, sqlerr.Server|sqlerr.LockBusy|sqlerr.Retry, fail(t, w.b, "UPDATE items SET stock = 3 WHERE id = 1"))
+			requireMeaning(t, sqlerr.Server|sqlerr.LockBusy, fail(t, w.b, "UPDATE items SET stock = 3 WHERE id = 1"))
 			do(t, w.a, "ROLLBACK")
 		})
 		for _, kill := range []string{"KILL QUERY", "KILL"} {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/integration/matrix"
@@ -17,7 +18,10 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-func TestMain(m *testing.M) { servers.Main(m) }
+// The statements that GORM prepares are kept by a goroutine that never ends.
+func TestMain(m *testing.M) {
+	servers.Main(m, goleak.IgnoreTopFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+}
 
 const add = "UPDATE items SET stock = stock + 1 WHERE id = 1"
 

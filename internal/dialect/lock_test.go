@@ -1,6 +1,7 @@
 package dialect_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,4 +78,32 @@ func TestWriteLock(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "DELETE FROM `shop`.`items` WHERE 0", s.WriteLock(table))
 	require.Equal(t, "PRAGMA incremental_vacuum(1)", s.WriteLock(dialect.Ident{}))
+}
+
+// Every mode and every wait has a clause or an error that names the server and what it lacks, whatever the server is.
+func TestLockClauseOfEverything(t *testing.T) {
+	for d := nogap.Postgres; d <= nogap.SQLite; d++ {
+		s, err := dialect.Assume(d)
+		require.NoError(t, err)
+		for m := dialect.ForUpdate; m <= dialect.ForKeyShare; m++ {
+			for w := dialect.Wait; w <= dialect.SkipLocked; w++ {
+				clause, err := s.LockClause(m, w)
+				switch {
+				case err != nil:
+					require.Empty(t, clause)
+					require.Regexp(t, "^"+s.String()+" has no ("+m.String()+"|"+w.String()+")$", err.Error())
+				case clause == "":
+					require.False(t, s.RowLocks, "%v %v %v locks nothing", s, m, w)
+					require.NotEmpty(t, s.WriteLock(dialect.Ident{}))
+					require.Equal(t, dialect.ForUpdate, m, "a weaker mode is refused, not made a stronger one")
+				default:
+					require.True(t, s.RowLocks)
+					require.Equal(t, byte(' '), clause[0])
+					require.Equal(t, w != dialect.Wait, w.String() != "" && strings.HasSuffix(clause, w.String()), clause)
+				}
+			}
+		}
+		_, err = s.LockClause(dialect.ForUpdate, dialect.Wait)
+		require.NoError(t, err, "every server has an exclusive lock that waits")
+	}
 }

@@ -36,7 +36,7 @@ func (p Product) String() string {
 	return productNames[p]
 }
 
-// Server is what a database answered, or was said to be. The zero Server is unknown and can do nothing.
+// Server is what a database answered, or was said to be. The zero Server is none: it has no Capabilities to ask for.
 type Server struct {
 	Dialect nogap.Dialect
 	Product Product

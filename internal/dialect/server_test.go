@@ -171,3 +171,56 @@ func TestAssumeNonsense(t *testing.T) {
 	require.Equal(t, "unknown", dialect.Product(-1).String())
 	require.Equal(t, "unknown", dialect.Product(99).String())
 }
+
+// The capabilities of a server are its own: an old one does not take anything from a new one of the same dialect.
+func TestCapabilitiesAreNotShared(t *testing.T) {
+	told, err := dialect.Assume(nogap.MySQL)
+	require.NoError(t, err)
+	for range 2 {
+		_, err = versioned(t, "5.7.44").LockClause(dialect.ForUpdate, dialect.NoWait)
+		require.Error(t, err)
+		_, err = versioned(t, "8.0.11-TiDB-v7.5.0").LockClause(dialect.ForShare, dialect.Wait)
+		require.Error(t, err)
+		for _, s := range []dialect.Server{told, versioned(t, "8.0.36")} {
+			clause, err := s.LockClause(dialect.ForShare, dialect.NoWait)
+			require.NoError(t, err)
+			require.Equal(t, " FOR SHARE NOWAIT", clause)
+			require.True(t, s.GapLocks)
+		}
+	}
+	require.False(t, versioned(t, "8.0.11-TiDB-v7.5.0").GapLocks)
+}
+
+// CockroachDB and YugabyteDB speak PostgreSQL, and lack what hangs on its storage.
+func TestProductsOfPostgres(t *testing.T) {
+	postgres := versioned(t, "PostgreSQL 15.1")
+	require.NotEmpty(t, postgres.SystemVersion)
+	require.Equal(t, dialect.AdvisoryLocks, postgres.NamedLocks)
+	for _, version := range []string{"CockroachDB CCL v23.1.11", "PostgreSQL 11.2-YB-2.20.0.0"} {
+		require.Empty(t, versioned(t, version).SystemVersion, version)
+		require.True(t, versioned(t, version).UpdateReturning, version)
+	}
+	require.Equal(t, dialect.NoNamedLocks, versioned(t, "CockroachDB CCL v23.1.11").NamedLocks)
+}
+
+// Answers that look like another's, or like nothing.
+func TestVersionsThatDeceive(t *testing.T) {
+	for version, want := range map[string]string{
+		"5.5.5-10.11.6-MariaDB":                           "MariaDB 10.11",
+		"PostgreSQL 15.1 (compatible with MariaDB 10.11)": "PostgreSQL 15.1",
+		"8.0.36-MariaDB-proxy":                            "MariaDB 8.0",
+		"10":                                              "MySQL 10.0",
+		"99999999999999999999.1":                          "",
+		"PostgreSQL":                                      "PostgreSQL",
+		"8.0.11-TiDB-":                                    "TiDB",
+	} {
+		s, err := serverOf(t, version)
+		require.NoError(t, err, version)
+		if want != "" {
+			require.Equal(t, want, s.String(), version)
+		}
+		_, err = s.LockClause(dialect.ForUpdate, dialect.Wait)
+		require.NoError(t, err, version)
+	}
+	require.Equal(t, "unknown", dialect.Server{}.String())
+}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"slices"
 	"sync"
 
 	"github.com/jmoiron/sqlx"
@@ -29,14 +28,9 @@ type Transaction struct {
 	tx     *sql.Tx
 	server dialect.Server
 
-	mu    sync.Mutex // the callback may start goroutines
-	locks []held
+	mu    sync.Mutex    // the callback may start goroutines
+	locks map[Lock]bool // true: it excludes readers that lock, too
 	ended bool
-}
-
-type held struct {
-	Lock
-	exclusive bool
 }
 
 type key struct{}
@@ -44,9 +38,9 @@ type key struct{}
 // Begin returns the context for a callback that runs in tx, with the locks that it has. exclusive says that the locks
 // exclude readers that lock, too. end must be called when the callback has returned.
 func Begin(ctx context.Context, db *sql.DB, tx *sql.Tx, s dialect.Server, exclusive bool, locks []Lock) (_ context.Context, end func()) {
-	t := &Transaction{outer: around(ctx), db: db, tx: tx, server: s, locks: make([]held, len(locks))}
-	for i, lock := range locks {
-		t.locks[i] = held{lock, exclusive}
+	t := &Transaction{outer: around(ctx), db: db, tx: tx, server: s, locks: make(map[Lock]bool, len(locks))}
+	for _, lock := range locks {
+		t.locks[lock] = exclusive
 	}
 	return context.WithValue(ctx, key{}, t), t.end
 }
@@ -69,23 +63,21 @@ func Within(ctx context.Context) bool { return around(ctx) != nil }
 // Check returns ErrHeld if a transaction around the call holds a lock that the call wants over another connection of db.
 // Without row locks it is held whatever it is.
 func Check(ctx context.Context, db *sql.DB, exclusive bool, wanted Lock) error {
-	for t := around(ctx); t != nil; t = t.outer {
-		if t.db == db && t.holds(exclusive, wanted) {
-			return ErrHeld
-		}
+	return check(ctx, db, nil, exclusive, wanted)
+}
+
+// CheckIn is Check for a call in a transaction: one callback in another has two, and the lock may be held by the other.
+// A transaction that is not known as that of a callback may be one in a wrapper, so nothing is said of it.
+func CheckIn(ctx context.Context, tx nogap.Tx, exclusive bool, wanted Lock) error {
+	if own := of(ctx, tx); own != nil {
+		return check(ctx, own.db, own, exclusive, wanted)
 	}
 	return nil
 }
 
-// CheckIn returns ErrHeld if a transaction around the call other than tx, which is that of a callback too, holds a lock that
-// the call wants in tx.
-func CheckIn(ctx context.Context, tx nogap.Tx, exclusive bool, wanted Lock) error {
-	ours := of(ctx, tx)
-	if ours == nil {
-		return nil
-	}
+func check(ctx context.Context, db *sql.DB, own *Transaction, exclusive bool, wanted Lock) error {
 	for t := around(ctx); t != nil; t = t.outer {
-		if t != ours && t.db == ours.db && t.holds(exclusive, wanted) {
+		if t != own && t.db == db && t.holds(exclusive, wanted) {
 			return ErrHeld
 		}
 	}
@@ -95,8 +87,8 @@ func CheckIn(ctx context.Context, tx nogap.Tx, exclusive bool, wanted Lock) erro
 func (t *Transaction) holds(exclusive bool, wanted Lock) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return !t.ended && (!t.server.RowLocks ||
-		slices.ContainsFunc(t.locks, func(h held) bool { return h.Lock == wanted && (exclusive || h.exclusive) }))
+	heldExclusively, held := t.locks[wanted]
+	return !t.ended && (!t.server.RowLocks || held && (exclusive || heldExclusively))
 }
 
 // Add notes that tx has locked one more row, by a write for example, if tx is that of a callback around the call.
@@ -108,9 +100,7 @@ func Add(ctx context.Context, tx nogap.Tx, exclusive bool, lock Lock) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h := (held{lock, exclusive}); !slices.Contains(t.locks, h) {
-		t.locks = append(t.locks, h)
-	}
+	t.locks[lock] = exclusive || t.locks[lock]
 }
 
 // Known returns the database and the server of tx, if tx is that of a callback around the call.

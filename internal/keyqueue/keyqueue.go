@@ -2,67 +2,100 @@
 //
 // The lock that they want lives in a database or in Redis, where waiting is dear: it takes a connection, or polling. One
 // goroutine per process waits there; the others wait here, where a turn costs about as much as a mutex.
+//
+// A caller of Wait gets a turn of its own. A caller of Join brings along what it wants done, so that the holder of the
+// turn may do it too.
 package keyqueue
 
 import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
-// Queue holds one line of callers for every key in use. The zero value is an empty Queue, ready for use. A Queue is safe
-// for concurrent use and must not be copied after first use. It keeps nothing for a key that nobody holds.
-type Queue[K comparable] struct {
-	mu    sync.Mutex
-	lines map[K]line[K]
-	peak  int // the most keys that lines has held since it was made
+// Queue is a queue of callers who bring nothing.
+type Queue[K comparable] = QueueOf[K, struct{}]
+
+// Turn is a turn in a Queue.
+type Turn[K comparable] = TurnOf[K, struct{}]
+
+// Errors of callers who got no turn.
+var (
+	// ErrStopped is returned by WaitOr after its stop.
+	ErrStopped = errors.New("keyqueue: stopped")
+	// ErrClosed is returned when the queue has been closed.
+	ErrClosed = errors.New("closed")
+	// ErrOverloaded is returned when as many callers wait as may.
+	ErrOverloaded = errors.New("overloaded")
+)
+
+// QueueOf holds one line of callers for every key in use. V is what callers of Join bring along. The zero value is an
+// empty queue, ready for use. A QueueOf is safe for concurrent use and must not be copied after first use. It keeps
+// nothing for a key that nobody holds.
+type QueueOf[K comparable, V any] struct {
+	mu     sync.Mutex
+	lines  map[K]*line[K, V]
+	spare  *line[K, V] // a line that is used no more, for the next key
+	peak   int         // the most keys that lines has held since it was made
+	closed bool
 }
 
-// line is what is known about one key in use: the holder's Turn is the first of a doubly linked list.
-type line[K comparable] struct {
-	last    *Turn[K]
-	waiting int // those behind the holder
+// line is a doubly linked list: the holder of the turn, and those who wait behind it.
+type line[K comparable, V any] struct {
+	queue        *QueueOf[K, V] // always the same
+	key          K
+	holder, last *TurnOf[K, V]
+	waiting      int           // those behind the holder
+	limit        time.Duration // of the holder's turn, once somebody waits; 0 is none
+	timer        *time.Timer   // ends it
 }
 
-// Turn is the right to go on with a key. Done must be called to let the next caller in.
-type Turn[K comparable] struct {
-	queue      *Queue[K]
-	key        K
-	prev, next *Turn[K]
-	ready      chan struct{} // closed when the turn comes; nil for a turn that never had to wait
-	held, done bool
+// TurnOf is the right to go on with a key, once it has come. Done must be called to let the next caller in.
+type TurnOf[K comparable, V any] struct {
+	// Value is what the caller brought along.
+	Value V
+
+	line       *line[K, V]
+	prev, next *TurnOf[K, V]
+	ready      chan struct{} // closed when the waiting is over; nil for a turn that never had to wait
+	fate       Fate
+	joined     bool // by Join
+	done       bool
 }
+
+// Fate is what becomes of a caller who waits. It is decided once, under the queue's lock and before ready is closed.
+type Fate uint8
+
+const (
+	undecided Fate = iota
+	Granted        // it has the turn
+	Collected      // the holder has taken it into its batch, and answered
+	Refused        // the queue was closed
+	Left           // it gave up
+)
 
 // Wait waits until every earlier caller with the same key is done, and returns the turn.
 //
 // If ctx ends first, Wait returns its error at once, and the caller has left the line as if it had never come: a turn
 // that was handed over at the same moment is passed on to the next one. A context that has ended already never gets a
 // turn.
-func (q *Queue[K]) Wait(ctx context.Context, key K) (*Turn[K], error) {
+func (q *QueueOf[K, V]) Wait(ctx context.Context, key K) (*TurnOf[K, V], error) {
 	return q.WaitOr(ctx, nil, key)
 }
 
-// ErrStopped is the error of WaitOr after its stop.
-var ErrStopped = errors.New("keyqueue: stopped")
-
 // WaitOr is Wait with another way out: it returns ErrStopped, and has left the line, when stop is closed. It spares the
 // caller a context derived from two.
-func (q *Queue[K]) WaitOr(ctx context.Context, stop <-chan struct{}, key K) (*Turn[K], error) {
+func (q *QueueOf[K, V]) WaitOr(ctx context.Context, stop <-chan struct{}, key K) (*TurnOf[K, V], error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	turn := q.join(key, true)
-	if turn.ready == nil {
-		return turn, nil
+	turn, err := q.enter(key, true)
+	if err != nil || turn.ready == nil {
+		return turn, err
 	}
 	select {
 	case <-turn.ready:
-		// Both may be ready, and select then picks either.
-		if err := ctx.Err(); err != nil {
-			turn.Done()
-			return nil, err
-		}
-		return turn, nil
 	case <-ctx.Done():
 		turn.leave()
 		return nil, ctx.Err()
@@ -70,105 +103,192 @@ func (q *Queue[K]) WaitOr(ctx context.Context, stop <-chan struct{}, key K) (*Tu
 		turn.leave()
 		return nil, ErrStopped
 	}
+	if turn.fate == Refused {
+		return nil, ErrClosed
+	}
+	// The context may have ended at the same moment.
+	if err := ctx.Err(); err != nil {
+		turn.Done()
+		return nil, err
+	}
+	return turn, nil
 }
 
-// Try returns the turn if nobody holds the key; it never waits.
-func (q *Queue[K]) Try(key K) (turn *Turn[K], ok bool) {
-	turn = q.join(key, false)
-	return turn, turn != nil
+// Try returns the turn if nobody holds the key and the queue is open; it never waits.
+func (q *QueueOf[K, V]) Try(key K) (turn *TurnOf[K, V], ok bool) {
+	turn, err := q.enter(key, false)
+	return turn, err == nil && turn != nil
 }
 
 // Waiting returns how many callers wait for the key behind the one that holds it.
-func (q *Queue[K]) Waiting(key K) int {
+func (q *QueueOf[K, V]) Waiting(key K) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.lines[key].waiting
+	if l := q.lines[key]; l != nil {
+		return l.waiting
+	}
+	return 0
 }
 
-// Done ends the turn and lets the next caller in. Calls after the first have no effect. It may be called from any
-// goroutine.
-func (t *Turn[K]) Done() {
-	q := t.queue
+// Size returns how many keys are held, and how many callers wait for one.
+func (q *QueueOf[K, V]) Size() (held, waiting int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	t.end()
+	for _, l := range q.lines {
+		waiting += l.waiting
+	}
+	return len(q.lines), waiting
 }
 
-// join puts a new turn at the end of the key's line. It returns nil if the key is held and the caller won't wait.
-func (q *Queue[K]) join(key K, wait bool) *Turn[K] {
+// Close refuses those who wait with ErrClosed, and those to come. A holder keeps its turn, but collects nobody.
+func (q *QueueOf[K, V]) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.closed = true
+	for _, l := range q.lines {
+		for l.holder.next != nil {
+			l.dismiss(l.holder.next, Refused)
+		}
+	}
+}
 
-	l, busy := q.lines[key]
-	if busy && !wait {
-		return nil
+// Closed reports whether Close was called.
+func (q *QueueOf[K, V]) Closed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
+// enter puts a new turn at the end of the key's line. It returns nil if the key is held and the caller won't wait.
+func (q *QueueOf[K, V]) enter(key K, wait bool) (*TurnOf[K, V], error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := q.lines[key]
+	switch {
+	case q.closed:
+		return nil, ErrClosed
+	case l == nil:
+		turn := new(TurnOf[K, V])
+		q.open(key, turn)
+		return turn, nil
+	case !wait:
+		return nil, nil
 	}
-	turn := &Turn[K]{queue: q, key: key, prev: l.last, held: !busy}
-	if busy {
-		turn.ready = make(chan struct{})
-		l.last.next = turn
-		l.waiting++
+	turn := new(TurnOf[K, V])
+	l.push(turn)
+	return turn, nil
+}
+
+// open makes a line for the key, and gives t the turn. The queue is locked.
+func (q *QueueOf[K, V]) open(key K, t *TurnOf[K, V]) {
+	l := q.spare
+	if q.spare = nil; l == nil {
+		l = &line[K, V]{queue: q}
 	}
-	l.last = turn
+	l.key, l.holder, l.last = key, t, t
+	t.line, t.fate = l, Granted
 	if q.lines == nil {
-		q.lines = make(map[K]line[K])
+		q.lines = make(map[K]*line[K, V])
 	}
 	q.lines[key] = l
 	q.peak = max(q.peak, len(q.lines))
-	return turn
 }
 
-// leave takes a caller that gave up out of the line, or passes its turn on if it has come in the meantime.
-func (t *Turn[K]) leave() {
-	q := t.queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
+// push puts t at the end of the line. The queue is locked.
+func (l *line[K, V]) push(t *TurnOf[K, V]) {
+	t.line, t.prev, t.ready = l, l.last, make(chan struct{})
+	l.last.next = t
+	l.last = t
+	l.waiting++
+	l.watch()
+}
 
-	if t.held {
-		t.end()
-		return
-	}
-	l := q.lines[t.key]
+// unlink takes a turn that waits out of the line, for the reason given. The queue is locked.
+func (l *line[K, V]) unlink(t *TurnOf[K, V], why Fate) {
+	t.fate = why
 	t.prev.next = t.next
 	if t.next != nil {
 		t.next.prev = t.prev
 	} else {
 		l.last = t.prev
 	}
+	t.prev, t.next = nil, nil
 	l.waiting--
-	q.lines[t.key] = l
-	t.done = true
+}
+
+// dismiss unlinks a turn that waits, and wakes its caller. The queue is locked.
+func (l *line[K, V]) dismiss(t *TurnOf[K, V], why Fate) {
+	l.unlink(t, why)
+	close(t.ready)
+}
+
+// watch starts the timer of a turn that is limited, if somebody waits for it. The queue is locked.
+func (l *line[K, V]) watch() {
+	if l.limit > 0 && l.waiting > 0 && l.timer == nil {
+		l.timer = time.AfterFunc(l.limit, l.holder.Done)
+	}
+}
+
+// leave takes a caller that gave up out of the line, or passes its turn on if it has come in the meantime. It reports
+// whether there was still something to leave.
+func (t *TurnOf[K, V]) leave() bool {
+	q := t.line.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch t.fate {
+	case undecided:
+		t.line.unlink(t, Left)
+		return true
+	case Granted:
+		t.end()
+		return true
+	}
+	return false
+}
+
+// Done ends the turn and lets the next caller in. Calls after the first have no effect. It may be called from any
+// goroutine.
+func (t *TurnOf[K, V]) Done() {
+	q := t.line.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t.end()
 }
 
 // end makes the next in line the holder, or forgets the key. The queue is locked.
-func (t *Turn[K]) end() {
+func (t *TurnOf[K, V]) end() {
 	if t.done {
 		return
 	}
 	t.done = true
-	q := t.queue
-	next := t.next
+	l, next := t.line, t.next
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.limit, l.timer, l.holder = 0, nil, next
 	if next == nil {
-		delete(q.lines, t.key)
+		q := l.queue
+		delete(q.lines, l.key)
 		q.shrink()
+		var none K
+		l.key, l.last = none, nil
+		q.spare = l
 		return
 	}
-	l := q.lines[t.key]
-	l.waiting--
-	q.lines[t.key] = l
-	// A finished Turn that somebody keeps must not keep those that came after it alive.
+	// A finished turn that somebody keeps must not keep those that came after it alive.
 	t.next, next.prev = nil, nil
-	next.held = true
+	l.waiting--
+	next.fate = Granted
 	close(next.ready)
 }
 
 // shrink gives the memory of a burst of keys back: a Go map never does so by itself. The queue is locked.
-func (q *Queue[K]) shrink() {
+func (q *QueueOf[K, V]) shrink() {
 	const small = 1024 // below this the map is not worth the copy
 	if q.peak <= small || len(q.lines) > q.peak/8 {
 		return
 	}
-	lines := make(map[K]line[K], len(q.lines))
+	lines := make(map[K]*line[K, V], len(q.lines))
 	for key, l := range q.lines {
 		lines[key] = l
 	}

@@ -16,13 +16,24 @@ type Classify func(error) nogap.Outcome
 
 // Op is an operation that is being observed. A nil *Op is one that nobody observes: its methods do nothing. It is not
 // safe for concurrent use.
-type Op struct{ result nogap.Result }
+type Op struct {
+	result   nogap.Result
+	callback bool
+}
 
 // Attempt notes that attempt n begins, 1 for the first.
 func (op *Op) Attempt(n int) {
 	if op != nil {
 		op.result.Attempts = n
 	}
+}
+
+// Attempts returns the number of the last attempt.
+func (op *Op) Attempts() int {
+	if op == nil {
+		return 0
+	}
+	return op.result.Attempts
 }
 
 // Waited adds to the time that the operation has waited.
@@ -36,6 +47,14 @@ func (op *Op) Waited(d time.Duration) {
 func (op *Op) Batched(calls int) {
 	if op != nil {
 		op.result.Batch = calls
+	}
+}
+
+// CallbackFailed notes that the operation returns the error of its callback. The outcome is OutcomeError then, whatever
+// the error is.
+func (op *Op) CallbackFailed() {
+	if op != nil {
+		op.callback = true
 	}
 }
 
@@ -55,7 +74,7 @@ func Do(ctx context.Context, observers *perdb.List, what nogap.Operation, classi
 		ctx, end = (*o).(nogap.Observer).Start(ctx, what)
 		// The last one to be told of the beginning is the first to be told of the end, as spans are nested.
 		defer func() {
-			op.result.Err, op.result.Outcome = err, outcome(err, classify)
+			op.result.Err, op.result.Outcome = err, op.outcome(err, classify)
 			end(op.result)
 		}()
 	}
@@ -63,10 +82,12 @@ func Do(ctx context.Context, observers *perdb.List, what nogap.Operation, classi
 	return err
 }
 
-func outcome(err error, classify Classify) nogap.Outcome {
+func (op *Op) outcome(err error, classify Classify) nogap.Outcome {
 	switch {
 	case err == nil:
 		return nogap.OutcomeOK
+	case op.callback:
+		return nogap.OutcomeError
 	case errors.Is(err, nogap.ErrOutcomeUnknown):
 		return nogap.OutcomeUnknown
 	case errors.Is(err, nogap.ErrRetriesExhausted):

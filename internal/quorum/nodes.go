@@ -113,9 +113,9 @@ func runID(info string) string {
 // All returns the nodes in the order of their clients. It must not be changed.
 func (ns *Nodes) All() []*Node { return ns.nodes }
 
-// Fits reports whether the nodes can keep a lock under the key: a Redis Cluster or a Ring needs a name for the queue in
-// the same slot.
-func (ns *Nodes) Fits(key string) bool { return !ns.slotted || SameSlot(key) }
+// Slotted reports whether the keys of a lock have to be in one slot, because a client chooses the server by the key.
+// SameSlot tells whether they are.
+func (ns *Nodes) Slotted() bool { return ns.slotted }
 
 // Acquire tries once to set the key on a majority of the nodes, and returns as well when ctx ends. until is how long
 // the lock is held at least. If it fails, failed tells why, and what was set is deleted again, on nodes that hang in the

@@ -18,7 +18,7 @@ import (
 
 type sqlOf struct{ text string }
 
-func bind(db *sql.DB, name string) func() (*table.Table, *sqlOf, error) {
+func binder(db *sql.DB, name string) func() (*table.Table, *sqlOf, error) {
 	return func() (*table.Table, *sqlOf, error) {
 		t, err := table.Bind(db, name, table.Options{})
 		return t, &sqlOf{name}, err
@@ -29,16 +29,16 @@ func TestCache(t *testing.T) {
 	db := fakedb.Open(nil)
 	defer db.Close()
 	var c table.Cache[string, sqlOf]
-	a, of, err := c.Of("a", bind(db, "a"))
+	a, of, err := c.Of("a", binder(db, "a"))
 	require.NoError(t, err)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			again, ofAgain, err := c.Of("a", bind(db, "other"))
+			again, ofAgain, err := c.Of("a", binder(db, "other"))
 			require.NoError(t, err)
 			require.Same(t, a, again)
 			require.Same(t, of, ofAgain)
-			b, _, err := c.Of("b", bind(db, "b"))
+			b, _, err := c.Of("b", binder(db, "b"))
 			require.NoError(t, err)
 			require.Equal(t, "b", b.Name.String())
 			require.Nil(t, b.DB())
@@ -46,9 +46,9 @@ func TestCache(t *testing.T) {
 	}
 	wg.Wait()
 
-	_, _, err = c.Of("c", bind(db, ""))
+	_, _, err = c.Of("c", binder(db, ""))
 	require.Error(t, err)
-	_, _, err = c.Of("c", bind(db, "c"))
+	_, _, err = c.Of("c", binder(db, "c"))
 	require.NoError(t, err, "an error is not kept")
 }
 
@@ -59,7 +59,7 @@ func TestCacheIsBounded(t *testing.T) {
 	var c table.Cache[string, sqlOf]
 	for i := range 10 * table.MaxCached {
 		name := "t" + strconv.Itoa(i)
-		bound, of, err := c.Of(name, bind(db, name))
+		bound, of, err := c.Of(name, binder(db, name))
 		require.NoError(t, err)
 		require.Equal(t, name, bound.Name.String())
 		require.Equal(t, name, of.text)
@@ -74,7 +74,7 @@ func TestCacheLetsItsDBGo(t *testing.T) {
 	func() {
 		db := fakedb.Open(nil)
 		gone = weak.Make(db)
-		_, _, err := caches.Of(db, nil).Of("a", bind(db, "a"))
+		_, _, err := caches.Of(db, nil).Of("a", binder(db, "a"))
 		require.NoError(t, err)
 		require.NoError(t, db.Close())
 	}()

@@ -22,11 +22,14 @@ type Table struct {
 	Name dialect.Ident
 	// Key are the columns that identify a row, together.
 	Key []dialect.Ident
+	// Policy says how often Statement and Transaction try, and how long they wait in between.
+	Policy txn.Policy
 
 	db        *sql.DB
 	source    dialect.Source
 	classify  observe.Classify
 	observers *perdb.List
+	text      string // the name as it was given, for observers
 	id        string // names the table and its key among the locks of the database
 
 	inTx  bool
@@ -40,6 +43,8 @@ type Options struct {
 	Key []dialect.Ident
 	// Dialect is what the server is said to speak; zero if it is to be asked.
 	Dialect nogap.Dialect
+	// Policy is that of Statement and Transaction.
+	Policy txn.Policy
 	// Classify names the outcome of the user package's own errors, for observers.
 	Classify observe.Classify
 }
@@ -68,7 +73,9 @@ func Unbound(name string, o Options) (*Table, error) {
 	if len(o.Key) == 0 {
 		o.Key, _ = dialect.Columns("id")
 	}
-	return &Table{Name: ident, Key: o.Key, classify: o.Classify, id: ident.String() + "(" + names(o.Key) + ")"}, nil
+	return &Table{
+		Name: ident, Key: o.Key, Policy: o.Policy, classify: o.Classify, text: name, id: name + "(" + names(o.Key) + ")",
+	}, nil
 }
 
 // In returns the Table whose statements are part of tx. What is no transaction is an error of all that is done with it.
@@ -81,7 +88,7 @@ func (t *Table) In(tx nogap.Tx) *Table {
 // By returns the Table with other key columns.
 func (t *Table) By(key []dialect.Ident) *Table {
 	other := *t
-	other.Key, other.id = key, t.Name.String()+"("+names(key)+")"
+	other.Key, other.id = key, t.text+"("+names(key)+")"
 	return &other
 }
 
@@ -94,7 +101,7 @@ func (t *Table) DB() *sql.DB { return t.db }
 // Operation calls f and shows it to those who observe the database, under the name of the public method, such as
 // "atomic.Decrement".
 func (t *Table) Operation(ctx context.Context, name string, f func(context.Context, *observe.Op) error) error {
-	return observe.Do(ctx, t.observers, nogap.Operation{Name: name, Table: t.Name.String()}, t.classify, f)
+	return observe.Do(ctx, t.observers, nogap.Operation{Name: name, Table: t.text}, t.classify, f)
 }
 
 // CheckKey returns an error if key can't be the key of a row.
@@ -116,13 +123,19 @@ func (t *Table) CheckKey(key []any) error {
 	return nil
 }
 
-// CheckFree returns an error if a write of the row would wait for a transaction in whose callback the call is made. In
-// the caller's own transaction it would not.
+// CheckFree returns an error if a write of the row would wait for a transaction in whose callback the call is made, and
+// which is not the one that the Table is bound to.
 func (t *Table) CheckFree(ctx context.Context, key []any) error {
-	if t.inTx || !holding.Within(ctx) {
+	if !holding.Within(ctx) {
 		return nil
 	}
-	if err := holding.Check(ctx, t.db, true, t.Lock(key)); err != nil {
+	var err error
+	if lock := t.Lock(key); t.inTx {
+		err = holding.CheckIn(ctx, t.tx, true, lock)
+	} else {
+		err = holding.Check(ctx, t.db, true, lock)
+	}
+	if err != nil {
 		return fmt.Errorf("%s at %v: %w", t.Name, key, err)
 	}
 	return nil
@@ -154,9 +167,15 @@ func (t *Table) Statement(ctx context.Context, op *observe.Op, do func(txn.Runne
 	if t.inTx {
 		return t.inCallers(op, do)
 	}
-	return t.retry(ctx, op, func() error {
-		return txn.With(ctx, t.db, func(c *txn.Conn) error { return do(c) })
-	})
+	return t.retry(ctx, op, func() error { return t.OneStatement(ctx, do) })
+}
+
+// OneStatement runs do as Statement does, but once. It is for those who start again with a read of their own.
+func (t *Table) OneStatement(ctx context.Context, do func(txn.Runner) error) error {
+	if t.inTx {
+		return t.inCallers(nil, do)
+	}
+	return txn.LockTimeout(txn.With(ctx, t.db, func(c *txn.Conn) error { return do(c) }))
 }
 
 // Transaction runs do, which sends several statements of which all or none take effect. In the caller's transaction a
@@ -165,7 +184,7 @@ func (t *Table) Transaction(ctx context.Context, op *observe.Op, do func(txn.Run
 	if !t.inTx {
 		return t.retry(ctx, op, func() error { return t.OneTransaction(ctx, do) })
 	}
-	return t.InProven(ctx, op, func(r txn.Runner) error { return savepoint(ctx, r, do) })
+	return t.InProven(ctx, op, func(r txn.Runner) error { return txn.Savepoint(ctx, r, do) })
 }
 
 // InProven runs do, which takes locks, in the transaction to which the Table is bound, after a proof that it is one: on a
@@ -189,7 +208,7 @@ func (t *Table) OneTransaction(ctx context.Context, do func(txn.Runner) error) e
 }
 
 func (t *Table) retry(ctx context.Context, op *observe.Op, do func() error) error {
-	return txn.LockTimeout(txn.Retry{}.Do(ctx, func(n int) error {
+	return txn.LockTimeout(txn.Retry{Policy: t.Policy}.Do(ctx, func(n int) error {
 		op.Attempt(n)
 		return do()
 	}))
@@ -201,23 +220,6 @@ func (t *Table) inCallers(op *observe.Op, do func(txn.Runner) error) error {
 	}
 	op.Attempt(1)
 	return txn.LockTimeout(do(txn.In(t.tx)))
-}
-
-func savepoint(ctx context.Context, r txn.Runner, do func(txn.Runner) error) error {
-	if _, err := r.Exec(ctx, "SAVEPOINT nogap"); err != nil {
-		return err
-	}
-	if err := do(r); err != nil {
-		for _, undo := range []string{"ROLLBACK TO SAVEPOINT nogap", "RELEASE SAVEPOINT nogap"} {
-			if _, failed := r.Exec(context.WithoutCancel(ctx), undo); failed != nil {
-				// After a deadlock MySQL has neither savepoint nor transaction left.
-				return fmt.Errorf("%w (roll back: the savepoint could not be restored: %w)", err, failed)
-			}
-		}
-		return err
-	}
-	_, err := r.Exec(ctx, "RELEASE SAVEPOINT nogap")
-	return err
 }
 
 // KeyNames returns the names of the key columns, for errors.

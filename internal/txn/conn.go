@@ -134,7 +134,7 @@ func (c *Conn) QueryRow(ctx context.Context, query string, args []any, dest ...a
 		switch {
 		case err != nil && !definite(err):
 			// A driver that could not read a row fails like one that lost the connection, and the write may stand.
-			c.suspectOthers(ctx)
+			c.suspectAll(ctx)
 			return unknown(ctx, err)
 		case err != nil:
 			return JoinContext(ctx, err)
@@ -194,7 +194,7 @@ func (c *Conn) afterCall(ctx context.Context, t *tries, err error) (again bool, 
 	case definite(err), maybeDefinite(err) && c.answers(ctx):
 		return false, JoinContext(ctx, err)
 	}
-	c.suspectOthers(ctx)
+	c.suspectAll(ctx)
 	return false, unknown(ctx, err)
 }
 
@@ -241,7 +241,14 @@ func (c *Conn) reconnect(ctx context.Context) error {
 // have ended them. The end of the caller's context does not.
 func (c *Conn) suspectOthers(ctx context.Context) {
 	if ctx.Err() == nil {
-		suspectIdle(c.db)
+		suspectIdle(c.db, 0)
+	}
+}
+
+// suspectAll suspects this one too, which goes back to the pool unless the driver knows that it is dead.
+func (c *Conn) suspectAll(ctx context.Context) {
+	if ctx.Err() == nil {
+		suspectIdle(c.db, 1)
 	}
 }
 
@@ -252,14 +259,11 @@ func (c *Conn) discard() {
 
 // answers reports whether the connection is still in step with its server. One that is not is discarded.
 func (c *Conn) answers(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-	defer cancel()
-	var one int
-	if c.conn.QueryRowContext(ctx, "SELECT 1").Scan(&one) != nil {
-		c.discard()
-		return false
+	if alive(context.WithoutCancel(ctx), c.conn) {
+		return true
 	}
-	return true
+	c.discard()
+	return false
 }
 
 // readRow runs one statement and stores its row in dest. Unlike sql.Row it says so if there is more than one row.

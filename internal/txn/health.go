@@ -17,8 +17,8 @@ const probeTimeout = 2 * time.Second
 // ends all of them, and the first write on each would have an unknown outcome.
 var suspects perdb.Map[atomic.Int64]
 
-// suspectIdle suspects as many connections as are idle now.
-func suspectIdle(db *sql.DB) { suspects.Of(db, nil).Store(int64(db.Stats().Idle)) }
+// suspectIdle suspects as many connections as are idle now, and so many more that are about to be.
+func suspectIdle(db *sql.DB, more int) { suspects.Of(db, nil).Store(int64(db.Stats().Idle + more)) }
 
 // suspected reports whether the next connection is to be tried, and counts it.
 func suspected(n *atomic.Int64) bool {
@@ -36,16 +36,20 @@ func connect(ctx context.Context, db *sql.DB, take func(context.Context) (*sql.C
 		if !suspected(n) || alive(ctx, conn) {
 			return conn, nil
 		}
-		conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool closes it
-		conn.Close()
-		if err := ctx.Err(); err != nil {
+		if err := ctx.Err(); err != nil { // which says nothing of the connection
+			n.Add(1)
+			conn.Close()
 			return nil, err
 		}
+		conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool closes it
+		conn.Close()
 	}
 }
 
+// alive asks by SQL, since a driver, or a wrapper around it, may have no Ping: database/sql takes that for an answer.
 func alive(ctx context.Context, conn *sql.Conn) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	return conn.PingContext(ctx) == nil
+	var one int
+	return conn.QueryRowContext(ctx, "SELECT 1").Scan(&one) == nil
 }

@@ -12,24 +12,7 @@ import (
 
 // In returns the Runner whose statements are part of tx. Nothing is retried there, since only the owner of a
 // transaction may run it again, and no outcome is unknown before its COMMIT.
-func In(tx nogap.Tx) Runner { return inTx{unprepared(tx)} }
-
-// unprepared returns the transaction in a *gorm.PreparedStmtTX, and any other tx as it is. GORM would prepare each
-// statement, and MySQL refuses to prepare a SAVEPOINT.
-func unprepared(tx nogap.Tx) nogap.Tx {
-	switch tx.(type) {
-	case *sql.Tx, *sqlx.Tx:
-		return tx
-	}
-	v := reflect.Indirect(reflect.ValueOf(tx))
-	if !v.IsValid() || v.Type().PkgPath() != "gorm.io/gorm" || v.Type().Name() != "PreparedStmtTX" {
-		return tx
-	}
-	if inner, ok := v.FieldByName("Tx").Interface().(nogap.Tx); ok {
-		return inner
-	}
-	return tx
-}
+func In(tx nogap.Tx) Runner { return inTx{unwrap(tx)} }
 
 type inTx struct{ tx nogap.Tx }
 
@@ -52,3 +35,22 @@ func (t inTx) ReadSession(ctx context.Context, query string, args []any, dest ..
 
 // Applied implements Runner: nothing stands before COMMIT.
 func (t inTx) Applied(err error) error { return err }
+
+// unwrap returns the transaction inside GORM's *PreparedStmtTX, which prepares every statement: MySQL refuses to prepare
+// SAVEPOINT. Others are returned as they are.
+func unwrap(tx nogap.Tx) nogap.Tx {
+	switch tx.(type) {
+	case *sql.Tx, *sqlx.Tx:
+		return tx
+	}
+	v := reflect.Indirect(reflect.ValueOf(tx))
+	if v.Kind() != reflect.Struct || v.Type().PkgPath() != "gorm.io/gorm" {
+		return tx
+	}
+	if field := v.FieldByName("Tx"); field.IsValid() && field.CanInterface() {
+		if inner, ok := field.Interface().(nogap.Tx); ok {
+			return inner
+		}
+	}
+	return tx
+}

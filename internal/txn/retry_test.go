@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/sqlerr/sqlerrtest/sqlite"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -97,4 +98,73 @@ func TestRetryContextEndsInAnAttempt(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, errLost)
 	require.Equal(t, 1, attempts)
+}
+
+// The funcs take the place of what the Retry does by itself.
+func TestRetryFuncs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var paused []int
+		errStale, errGivenUp := errors.New("stale"), errors.New("given up")
+		r := txn.Retry{
+			Policy: txn.Policy{MaxAttempts: 3},
+			Again:  func(err error) bool { return errors.Is(err, errStale) },
+			Pause:  func(_ context.Context, n int) error { paused = append(paused, n); return nil },
+			GiveUp: func(err error, attempts int) error { return fmt.Errorf("%w after %d: %w", errGivenUp, attempts, err) },
+		}
+		start := time.Now()
+		var numbers []int
+		err := r.Do(t.Context(), func(n int) error { numbers = append(numbers, n); return errStale })
+		require.ErrorIs(t, err, nogap.ErrRetriesExhausted)
+		require.ErrorIs(t, err, errGivenUp)
+		require.ErrorIs(t, err, errStale)
+		require.ErrorContains(t, err, "given up after 3: stale")
+		require.Equal(t, []int{1, 2, 3}, numbers)
+		require.Equal(t, []int{1, 2}, paused, "not after the last one")
+		require.Equal(t, start, time.Now())
+
+		err = r.Do(t.Context(), func(int) error { return errLost })
+		require.True(t, err == errLost, "Again alone decides")
+	})
+}
+
+// A Pause whose context has ended ends the repetition with both errors.
+func TestRetryPauseEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	attempts := 0
+	err := txn.Retry{Pause: func(ctx context.Context, _ int) error { cancel(); return ctx.Err() }}.Do(ctx, func(int) error {
+		attempts++
+		return errLost
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorIs(t, err, errLost)
+	require.NotErrorIs(t, err, nogap.ErrRetriesExhausted)
+	require.Equal(t, 1, attempts)
+}
+
+func TestLockTimeout(t *testing.T) {
+	lockWait, deadlock := &MySQLError{Number: 1205}, &MySQLError{Number: 1213}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"nil", nil, false},
+		{"MySQL", lockWait, true},
+		{"PostgreSQL", &pgError{"ERROR", "55P03"}, true},
+		{"wrapped", fmt.Errorf("items: %w", lockWait), true},
+		{"already", fmt.Errorf("%w: %w", nogap.ErrLockTimeout, lockWait), true},
+		{"deadlock", deadlock, false},
+		{"SQLite is busy, which is tried again", &sqlite.Coded{C: 5}, false},
+		{"other", errDriver, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := txn.LockTimeout(tt.err)
+			require.ErrorIs(t, err, tt.err)
+			require.Equal(t, tt.want, errors.Is(err, nogap.ErrLockTimeout))
+			require.True(t, txn.LockTimeout(err) == err, "wrapped once")
+			if tt.want {
+				require.False(t, nogap.Retryable(err))
+			}
+		})
+	}
 }

@@ -168,7 +168,7 @@ func TestDoPoolIsUsedUp(t *testing.T) {
 
 // After a restart of the server every idle connection is dead. BEGIN goes through them until it gets a new one.
 func TestDoAllIdleConnectionsAreDead(t *testing.T) {
-	const idle = 20
+
 	restarted := false
 	handle := func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 		if restarted && c.Conn <= idle && c.Kind != fakedb.Close {

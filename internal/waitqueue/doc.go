@@ -7,5 +7,5 @@
 //
 // Wake-ups are hints: one may get lost, or come in vain. Whether the lock is held only the nodes say.
 //
-// The files are layers, and calls go down: turn, queue, subscription and redis.
+// The files are layers, and calls go down: turn, place, waiters with subscription, and redis.
 package waitqueue

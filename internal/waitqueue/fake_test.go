@@ -95,15 +95,17 @@ func (s *server) now() (queue, woken []string) {
 	return slices.Clone(s.queue), slices.Clone(s.woken)
 }
 
-// newQueue returns the Queue of process "me" on a server. Its subscription counts as confirmed, and is never opened.
-func newQueue(t *testing.T, s *server) *Queue {
+// newQueue returns the Waiters of process "me" on a server. Its subscription counts as confirmed, and is never opened.
+func newQueue(t *testing.T, s *server) *Waiters {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true})
 	client.AddHook(s)
 	bg := background.New()
 	nodes, err := quorum.New([]redis.UniversalClient{client}, quorum.Config{TTL: 8 * time.Second, Timeout: time.Second}, bg)
 	require.NoError(t, err)
-	q := New(nodes.All(), "me", func(int) time.Duration { return time.Minute }, bg)
+	q := New(nodes.All(), Config{
+		Process: "me", Prefix: "lock:", Backoff: func(int) time.Duration { return time.Minute },
+	}, bg)
 	for _, sub := range q.subscriptions {
 		sub.once.Do(func() { close(sub.ready) })
 	}

@@ -20,20 +20,20 @@ const (
 // place is the place of this process in the queue of a lock. The queue is kept on one node: the first that answers, in
 // an order that depends on the lock. A release looks for it on all nodes.
 type place struct {
-	queue  *Queue
-	key    string
-	hint   chan struct{}   // gets a value when the process is woken
-	node   *quorum.Node    // where the queue is; nil if in none
-	joins  <-chan struct{} // closed when the last join has ended, or the node's time is over
-	hinted bool            // woken, and so taken off the queue, since the last join
-	tries  int             // failed attempts since somebody was known to hold the lock
-	queued atomic.Bool     // in the queue, unless somebody took us out
-	left   atomic.Bool     // the caller is gone, or about to go
+	waiters *Waiters
+	key     string
+	hint    chan struct{}   // gets a value when the process is woken
+	node    *quorum.Node    // where the queue is; nil if in none
+	joins   <-chan struct{} // closed when the last join has ended, or the node's time is over
+	hinted  bool            // woken, and so taken off the queue, since the last join
+	tries   int             // failed attempts since somebody was known to hold the lock
+	queued  atomic.Bool     // in the queue, unless somebody took us out
+	left    atomic.Bool     // the caller is gone, or about to go
 }
 
-func newPlace(q *Queue, key string) *place {
-	p := &place{queue: q, key: key, hint: make(chan struct{}, 1)}
-	q.register(key, p.hint)
+func newPlace(ws *Waiters, key string) *place {
+	p := &place{waiters: ws, key: key, hint: make(chan struct{}, 1)}
+	ws.register(key, p.hint)
 	return p
 }
 
@@ -45,7 +45,7 @@ func newPlace(q *Queue, key string) *place {
 func (p *place) join(ctx context.Context) (left time.Duration, ok bool) {
 	first := p.hinted
 	p.hinted = false
-	for _, n := range p.queue.nodesOf(p.key) {
+	for _, n := range p.waiters.nodesOf(p.key) {
 		if n.Late() {
 			continue
 		}
@@ -64,10 +64,10 @@ func (p *place) join(ctx context.Context) (left time.Duration, ok bool) {
 func (p *place) joinAt(ctx context.Context, n *quorum.Node, first bool) (left time.Duration, err error) {
 	var answer time.Duration
 	p.joins, err = n.AskUntil(ctx, func(ctx context.Context) error {
-		if err := p.queue.subscriptions[n.Index()].open(ctx); err != nil {
+		if err := p.waiters.subscriptions[n.Index()].open(ctx); err != nil {
 			return err
 		}
-		left, err := push(ctx, n, p.key, p.queue.process, first)
+		left, err := push(ctx, n, p.key, p.waiters.process, first)
 		p.queued.Store(true) // perhaps, if there was an error
 		if p.left.Load() {   // while we were on our way in
 			p.resign(ctx, n, false)
@@ -88,7 +88,7 @@ func (p *place) yield(ctx context.Context) {
 		return
 	}
 	p.wait(ctx, yieldWait)
-	if p.hinted || ctx.Err() != nil || p.queue.background.Closed() {
+	if p.hinted || ctx.Err() != nil || p.waiters.background.Closed() {
 		return
 	}
 	// If somebody holds the lock by now, wait for that one too. A try might come at the moment of its release, and push
@@ -110,7 +110,7 @@ func (p *place) waitForRelease(ctx context.Context, held bool) {
 		pause = pollWait(left)
 	default: // the vote was split, or nodes are down: nobody will wake us
 		p.tries++
-		pause = p.queue.backoff(p.tries)
+		pause = p.waiters.backoff(p.tries)
 	}
 	p.wait(ctx, pause)
 }
@@ -124,7 +124,7 @@ func (p *place) wait(ctx context.Context, d time.Duration) {
 		p.hinted = true
 	case <-timer.C:
 	case <-ctx.Done():
-	case <-p.queue.background.Closing().Done():
+	case <-p.waiters.background.Closing().Done():
 	}
 }
 
@@ -136,7 +136,7 @@ func (p *place) leave(acquired bool) {
 		<-p.joins
 	}
 	p.left.Store(true)
-	p.queue.unregister(p.key)
+	p.waiters.unregister(p.key)
 	select {
 	case <-p.hint:
 		p.hinted = true
@@ -148,7 +148,7 @@ func (p *place) leave(acquired bool) {
 	n := p.node
 	n.Ask(context.Background(), func(ctx context.Context) error {
 		if acquired {
-			_, err := remove(ctx, n, p.key, p.queue.process)
+			_, err := remove(ctx, n, p.key, p.waiters.process)
 			return err
 		}
 		return p.resign(ctx, n, p.hinted)
@@ -159,10 +159,10 @@ func (p *place) leave(acquired bool) {
 // wake it, resign wakes the next process instead.
 //
 // The hint to this process, which is still on its way then, can't be relied on for that: while the caller has its turn
-// in the process, Queue.deliver takes it for one that is about to get the lock.
+// in the process, Waiters.deliver takes it for one that is about to get the lock.
 func (p *place) resign(ctx context.Context, n *quorum.Node, hinted bool) error {
 	queued := p.queued.Swap(false)
-	removed, err := remove(ctx, n, p.key, p.queue.process)
+	removed, err := remove(ctx, n, p.key, p.waiters.process)
 	if hinted || (err == nil && queued && !removed) {
 		wakeNext(ctx, n, p.key)
 	}

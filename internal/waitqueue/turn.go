@@ -6,36 +6,33 @@ import (
 	"github.com/nogap-go/nogap/internal/keyqueue"
 )
 
-// Turn is the right of one caller to try for a lock: no other caller of this process does so meanwhile. It ends with
+// Turn is the right of one caller to try for the lock of a name: no other caller of this process does so meanwhile. It ends with
 // Done, or GiveUp.
 type Turn struct {
-	queue *Queue
-	key   string
-	local *keyqueue.Turn[string]
-	place *place // among the processes; nil until the caller has to wait for another one
+	waiters *Waiters
+	name    string
+	local   *keyqueue.Turn[string]
+	place   *place // among the processes; nil until the caller has to wait for another one
 }
 
 // Wait waits for the turn. It returns an error if ctx ends, or the background is closed. waited reports whether other
 // callers of this process were ahead.
-func (q *Queue) Wait(ctx context.Context, key string) (t Turn, waited bool, err error) {
-	if t, ok := q.Try(key); ok {
+func (ws *Waiters) Wait(ctx context.Context, name string) (t Turn, waited bool, err error) {
+	if t, ok := ws.Try(name); ok {
 		return t, false, nil
 	}
-	local, err := q.local.WaitOr(ctx, q.background.Closing().Done(), key)
-	return Turn{queue: q, key: key, local: local}, true, err
+	local, err := ws.local.WaitOr(ctx, ws.background.Closing().Done(), name)
+	return Turn{waiters: ws, name: name, local: local}, true, err
 }
 
 // Try returns the turn if no caller of this process has it.
-func (q *Queue) Try(key string) (t Turn, ok bool) {
-	local, ok := q.local.Try(key)
-	return Turn{queue: q, key: key, local: local}, ok
+func (ws *Waiters) Try(name string) (t Turn, ok bool) {
+	local, ok := ws.local.Try(name)
+	return Turn{waiters: ws, name: name, local: local}, ok
 }
 
-// Key returns the key of the lock.
-func (t *Turn) Key() string { return t.key }
-
 // Waiting returns how many callers of this process wait for the turn.
-func (t *Turn) Waiting() int { return t.queue.local.Waiting(t.key) }
+func (t *Turn) Waiting() int { return t.waiters.local.Waiting(t.name) }
 
 // Yield lets another process go first: the one that was woken when this one released the lock. It returns when a try is
 // due.
@@ -50,7 +47,7 @@ func (t *Turn) WaitForRelease(ctx context.Context, held bool) {
 
 func (t *Turn) takePlace() *place {
 	if t.place == nil {
-		t.place = newPlace(t.queue, t.key)
+		t.place = newPlace(t.waiters, t.waiters.prefix+t.name)
 	}
 	return t.place
 }
@@ -72,7 +69,7 @@ func (t *Turn) GiveUp(then func()) {
 		then()
 		return
 	}
-	t.queue.background.Go(func() {
+	t.waiters.background.Go(func() {
 		place.leave(false)
 		local.Done()
 		then()

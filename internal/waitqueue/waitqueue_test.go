@@ -23,7 +23,7 @@ func TestPollWait(t *testing.T) {
 }
 
 func TestNodesOfAreAllNodes(t *testing.T) {
-	q := &Queue{}
+	q := &Waiters{}
 	for range 5 {
 		q.nodes = append(q.nodes, new(quorum.Node))
 	}
@@ -48,7 +48,7 @@ func TestNodesOfAreAllNodes(t *testing.T) {
 }
 
 // newTurn returns a turn that is there at once.
-func newTurn(t *testing.T, q *Queue) Turn {
+func newTurn(t *testing.T, q *Waiters) Turn {
 	t.Helper()
 	turn, waited, err := q.Wait(t.Context(), "k")
 	require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestWaiterIsWoken(t *testing.T) {
 		turn := newTurn(t, q)
 		start := time.Now()
 		time.AfterFunc(100*time.Millisecond, func() {
-			q.deliver(q.nodes[0], "k")
+			q.deliver(q.nodes[0], "lock:k")
 		})
 		turn.WaitForRelease(t.Context(), true)
 		require.Equal(t, 100*time.Millisecond, time.Since(start))
@@ -138,7 +138,7 @@ func TestGiveUp(t *testing.T) {
 				defer cancel()
 				turn.WaitForRelease(ctx, true)
 				if hinted {
-					q.deliver(q.nodes[0], "k")
+					q.deliver(q.nodes[0], "lock:k")
 				}
 				then := make(chan bool, 1)
 				turn.GiveUp(func() {
@@ -166,12 +166,12 @@ func TestHintForNobody(t *testing.T) {
 		s := &server{queue: []string{"next"}}
 		q := newQueue(t, s)
 		turn := newTurn(t, q)
-		q.deliver(q.nodes[0], "k")
+		q.deliver(q.nodes[0], "lock:k")
 		synctest.Wait()
 		_, woken := s.now()
 		require.Empty(t, woken)
 		turn.Done()
-		q.deliver(q.nodes[0], "k")
+		q.deliver(q.nodes[0], "lock:k")
 		synctest.Wait()
 		_, woken = s.now()
 		require.Equal(t, []string{channel("next")}, woken)
@@ -188,7 +188,7 @@ func TestYield(t *testing.T) {
 		require.Equal(t, yieldWait, time.Since(start), "the process that was woken is gone")
 
 		s.set(func() { s.ttl = time.Hour }) // it has the lock
-		time.AfterFunc(yieldWait+time.Millisecond, func() { q.deliver(q.nodes[0], "k") })
+		time.AfterFunc(yieldWait+time.Millisecond, func() { q.deliver(q.nodes[0], "lock:k") })
 		start = time.Now()
 		turn.Yield(t.Context())
 		require.Equal(t, yieldWait+time.Millisecond, time.Since(start))

@@ -12,41 +12,41 @@ import (
 	"time"
 )
 
-// kind is what the version column holds.
-type kind int
+// versionKind is what the version column holds.
+type versionKind int
 
 const (
-	// counter is incremented by each write.
-	counter kind = iota
-	// timestamp is the time of the last write, or a microsecond after the one before it, whichever is later.
-	timestamp
-	// token is random, and so tells for certain whose write it is from.
-	token
-	// xmin is the number of the transaction that wrote the row: PostgreSQL keeps it for every row by itself.
-	xmin
+	// integerVersion is incremented by each write.
+	integerVersion versionKind = iota
+	// timestampVersion is the time of the last write, or a microsecond after the one before it, whichever is later.
+	timestampVersion
+	// tokenVersion is random, and so tells for certain whose write it is from.
+	tokenVersion
+	// xminVersion is the number of the transaction that wrote the row: PostgreSQL keeps it for every row by itself.
+	xminVersion
 )
 
 // kindOf finds the kind of version that a field can hold.
-func kindOf(c column) (kind, error) {
+func kindOf(c mappedColumn) (versionKind, error) {
 	t := base(c.typ)
 	if c.name.String() == "xmin" {
 		switch t.Kind() {
 		case reflect.Int64, reflect.Int, reflect.Uint32, reflect.Uint64, reflect.Uint, reflect.String:
-			if t == c.typ && !isValue(t) {
-				return xmin, nil
+			if t == c.typ && !isScalar(t) {
+				return xminVersion, nil
 			}
 		}
 		return 0, fmt.Errorf("the field for xmin is a %v; it can be a uint32, an int64 or a string", c.typ)
 	}
 	switch {
 	case t == timeType:
-		return timestamp, nil
+		return timestampVersion, nil
 	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64:
-		return counter, nil
+		return integerVersion, nil
 	case t.Kind() == reflect.String, t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
-		return token, nil
-	case t.Kind() == reflect.Array && t.Elem().Kind() == reflect.Uint8 && t.Len() == tokenSize && isValue(c.typ):
-		return token, nil
+		return tokenVersion, nil
+	case t.Kind() == reflect.Array && t.Elem().Kind() == reflect.Uint8 && t.Len() == tokenSize && isScalar(c.typ):
+		return tokenVersion, nil
 	}
 	return 0, fmt.Errorf("the field for the version column %q is a %v; a version is an integer, a time.Time, a string, "+
 		"a []byte or a UUID with Scan and Value methods", c.name, c.typ)
@@ -57,7 +57,7 @@ func base(t reflect.Type) reflect.Type {
 	switch {
 	case t.Kind() == reflect.Pointer:
 		return base(t.Elem())
-	case t.Kind() == reflect.Struct && t != timeType && isValue(t) && t.NumField() > 0:
+	case t.Kind() == reflect.Struct && t != timeType && isScalar(t) && t.NumField() > 0:
 		if _, nullable := t.FieldByName("Valid"); nullable {
 			return base(t.Field(0).Type)
 		}
@@ -78,14 +78,14 @@ var errLastVersion = errors.New("the version is the highest that its field can h
 
 // next returns the version after old, in a field of its own. It is made here and not by the server, because a server
 // without RETURNING would have to be asked for it in a second statement.
-func (k kind) next(t reflect.Type, old driver.Value) (reflect.Value, error) {
-	if k == counter {
-		return nextCount(t, old)
+func (k versionKind) next(t reflect.Type, old driver.Value) (reflect.Value, error) {
+	if k == integerVersion {
+		return nextInteger(t, old)
 	}
 	field := reflect.New(t).Elem()
 	var err error
 	switch k {
-	case timestamp:
+	case timestampVersion:
 		now := time.Now().UTC()
 		if last, ok := old.(time.Time); ok {
 			// Clocks differ between machines and may be set back; the version of a row only ever grows. It stays in the
@@ -97,13 +97,13 @@ func (k kind) next(t reflect.Type, old driver.Value) (reflect.Value, error) {
 			now = now.In(last.Location())
 		}
 		err = assign(field, now.Truncate(time.Microsecond))
-	case token:
+	case tokenVersion:
 		err = assignToken(field)
 	}
 	return field, err
 }
 
-func nextCount(t reflect.Type, old driver.Value) (reflect.Value, error) {
+func nextInteger(t reflect.Type, old driver.Value) (reflect.Value, error) {
 	n, ok := old.(int64) // after NULL comes 1
 	switch {
 	case !ok && old != nil:
@@ -163,14 +163,22 @@ func assign(field reflect.Value, v driver.Value) error {
 	return nil
 }
 
-// read returns what a version field holds as the driver is given it: an int64, a time.Time, a string, a []byte or nil.
-func (k kind) read(v any) (driver.Value, error) {
-	value, err := driver.DefaultParameterConverter.ConvertValue(v)
+// driverValue returns what a version field holds as the driver is given it: an int64, a time.Time, a string, a []byte or
+// nil.
+func (k versionKind) driverValue(field any) (driver.Value, error) {
+	v, err := driver.DefaultParameterConverter.ConvertValue(field)
 	if err != nil {
 		return nil, err
 	}
-	if text, ok := value.(string); ok && k == xmin {
+	if text, ok := v.(string); ok && k == xminVersion {
 		return strconv.ParseInt(text, 10, 64)
 	}
-	return value, nil
+	return v, nil
+}
+
+// equal reports whether two version fields hold the same version.
+func (k versionKind) equal(a, b any) bool {
+	x, err := k.driverValue(a)
+	y, err2 := k.driverValue(b)
+	return err == nil && err2 == nil && equalDriverValues(x, y)
 }

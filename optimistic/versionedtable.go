@@ -1,0 +1,92 @@
+package optimistic
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/table"
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+// versionedTable is the part of a Table that does not depend on T: a bound table whose rows have a version.
+type versionedTable struct {
+	*table.Table
+	columns   mapping
+	kind      versionKind
+	lockAfter int
+	// The SQL and the queue are shared with the copies that are bound to transactions.
+	sql   *table.SQL[statements]
+	queue *rowQueue
+}
+
+func bind(db *sql.DB, name string, row reflect.Type, opts []Option) (*versionedTable, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	bound, err := table.Bind(db, name, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	t := &versionedTable{Table: bound, lockAfter: o.lockAfter, sql: new(table.SQL[statements]), queue: new(rowQueue)}
+	if t.columns, err = newMapping(row, t.Key, o.version); err != nil {
+		return nil, t.failed(err)
+	}
+	if t.kind, err = kindOf(t.columns.version); err != nil {
+		return nil, t.failed(err)
+	}
+	if t.kind == xminVersion && len(t.columns.data) == 0 {
+		return nil, t.failed(fmt.Errorf("%v has no column to write", row))
+	}
+	return t, nil
+}
+
+// in returns the table whose statements are part of tx.
+func (t *versionedTable) in(tx nogap.Tx) *versionedTable {
+	inTx := *t
+	inTx.Table = t.In(tx)
+	return &inTx
+}
+
+// statements returns the table's SQL, which is built when the first call knows the server.
+func (t *versionedTable) statements(ctx context.Context) (*statements, error) {
+	s, err := t.sql.Of(ctx, t.Table, t.build)
+	if err != nil {
+		return nil, t.failed(err)
+	}
+	return s, nil
+}
+
+func (t *versionedTable) build(ctx context.Context, r txn.Runner, s dialect.Server) (*statements, error) {
+	if err := checkVersion(ctx, r, s, t.Name, t.columns.version, t.kind); err != nil {
+		return nil, err
+	}
+	return newStatements(s, t.Name, t.columns, t.kind)
+}
+
+// load reads the row with a key into item.
+func (t *versionedTable) load(ctx context.Context, r txn.Runner, query dialect.Statement, key []any, item reflect.Value) error {
+	dest := make([]any, len(t.columns.all))
+	for i, c := range t.columns.all {
+		dest[i] = c.pointer(item)
+	}
+	return r.Read(ctx, query.Text, query.Args(key), dest...)
+}
+
+// at says which row an error is about, unless the error says so itself.
+func (t *versionedTable) at(key []any, err error) error {
+	if err == nil || isPlaced(err) {
+		return err
+	}
+	return &placedError{fmt.Sprintf("%s at %v", t.Name, displayedKey(key)), err}
+}
+
+// failed names the table that an error is about.
+func (t *versionedTable) failed(err error) error { return fmt.Errorf("%s: %w", t.Name, err) }
+
+func (t *versionedTable) nilItem() error { return t.failed(errors.New("the item is nil")) }

@@ -1,0 +1,214 @@
+package optimistic
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/jmoiron/sqlx/reflectx"
+
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/observe"
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+// versionedWrite is one write of a row, on the condition that the row still has the version that was read.
+type versionedWrite struct {
+	table *versionedTable
+	sql   *statements // once it is known
+	// args are the values of the UPDATE: first what is written, then the condition.
+	args []any
+	// condition is the key and, last, the version that was read.
+	condition []any
+	// read is that version as the item holds it.
+	read any
+	// next is the version that is written; after a write it is what the database has.
+	next reflect.Value
+}
+
+// errStale is returned by a write whose condition no row met.
+var errStale = errors.New("no row has this key and this version")
+
+// newWrite takes the condition from an item. Its errors say which row they are about.
+func (t *versionedTable) newWrite(item reflect.Value) (*versionedWrite, error) {
+	m := &t.columns
+	w := &versionedWrite{table: t, read: cloneValue(m.version.get(item))}
+	written := len(m.data)
+	if t.kind != xminVersion {
+		written++ // the next version
+	}
+	w.args = make([]any, written+len(m.key)+1)
+	w.condition = w.args[written:]
+	for i, c := range m.key {
+		w.condition[i] = cloneValue(c.get(item))
+	}
+	if err := t.CheckKey(w.key()); err != nil {
+		return nil, err
+	}
+	version, err := t.kind.driverValue(w.read)
+	if err != nil {
+		return nil, t.at(w.key(), fmt.Errorf("version: %w", err))
+	}
+	if t.kind == xminVersion {
+		w.expect(version) // a number, whatever the field is
+		return w, nil
+	}
+	w.expect(w.read)
+	if w.next, err = t.kind.next(m.version.typ, version); err != nil {
+		return nil, t.at(w.key(), fmt.Errorf("version %v: %w", displayed(w.read), err))
+	}
+	w.args[written-1] = w.next.Interface()
+	return w, nil
+}
+
+func (w *versionedWrite) key() []any {
+	n := len(w.table.columns.key)
+	return w.condition[:n:n]
+}
+
+// expect makes a version part of the condition.
+func (w *versionedWrite) expect(version any) { w.condition[len(w.condition)-1] = version }
+
+// setColumns takes what is written from the item, whose key must still be that of the condition.
+func (w *versionedWrite) setColumns(item reflect.Value) error {
+	m := &w.table.columns
+	for i, c := range m.key {
+		if is := c.get(item); !equalFields(is, w.condition[i]) {
+			return fmt.Errorf("the callback changed the key column %q from %v to %v", c.name, displayed(w.condition[i]), displayed(is))
+		}
+	}
+	for i, c := range m.data {
+		w.args[i] = c.get(item)
+	}
+	return nil
+}
+
+// send makes the write by update or delete. It makes it again if the server asks for that after it has undone it, unless
+// the transaction is the caller's. Its errors say which row they are about.
+func (w *versionedWrite) send(
+	ctx context.Context, op *observe.Op, how func(*versionedWrite, context.Context, txn.Runner) error,
+) error {
+	t := w.table
+	if err := t.CheckFree(ctx, w.key()); err != nil {
+		return err
+	}
+	var err error
+	if w.sql, err = t.statements(ctx); err != nil {
+		return err
+	}
+	return t.at(w.key(), t.Statement(ctx, op, func(r txn.Runner) error {
+		err := how(w, ctx, r)
+		if err == errStale {
+			return w.explain(ctx, r, 1)
+		}
+		return err
+	}))
+}
+
+// update writes the row. It returns errStale if the row does not have the version any more.
+func (w *versionedWrite) update(ctx context.Context, r txn.Runner) error {
+	err := w.updateOnce(ctx, r)
+	if w.respell(ctx, r, err) {
+		err = w.updateOnce(ctx, r)
+	}
+	return w.noted(ctx, err)
+}
+
+func (w *versionedWrite) updateOnce(ctx context.Context, r txn.Runner) error {
+	q := &w.sql.update
+	if !w.sql.updateReturns {
+		return w.execute(ctx, r, q, w.args)
+	}
+	stored := reflect.New(w.table.columns.version.typ)
+	err := r.QueryRow(ctx, q.Text, q.Args(w.args), stored.Interface())
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return errStale
+	case err == nil:
+		w.next = stored.Elem()
+	}
+	return err
+}
+
+// delete deletes the row. It returns errStale if the row does not have the version any more.
+func (w *versionedWrite) delete(ctx context.Context, r txn.Runner) error {
+	err := w.execute(ctx, r, &w.sql.delete, w.condition)
+	if w.respell(ctx, r, err) {
+		err = w.execute(ctx, r, &w.sql.delete, w.condition)
+	}
+	return w.noted(ctx, err)
+}
+
+func (w *versionedWrite) execute(ctx context.Context, r txn.Runner, q *dialect.Statement, values []any) error {
+	_, wrote, err := txn.ExecOne(ctx, r, q.Text, q.Args(values)...)
+	if err == nil && !wrote {
+		return errStale
+	}
+	return err
+}
+
+// noted notes that the row is locked now, if the write has succeeded.
+func (w *versionedWrite) noted(ctx context.Context, err error) error {
+	if err == nil {
+		w.table.Wrote(ctx, w.key())
+	}
+	return err
+}
+
+// respell reports whether a write whose condition no row met, with err, is worth another try: then it has made the
+// version of the condition the text that is stored. Where times have no type, texts are compared, and a default such as
+// CURRENT_TIMESTAMP, another driver or another time zone spells the same time in another way.
+func (w *versionedWrite) respell(ctx context.Context, r txn.Runner, err error) bool {
+	q := &w.sql.spelling
+	if err != errStale || q.Text == "" {
+		return false
+	}
+	there, text := reflect.New(w.table.columns.version.typ), ""
+	if r.Read(ctx, q.Text, q.Args(w.key()), there.Interface(), &text) != nil || !w.wasRead(there.Elem()) {
+		return false
+	}
+	w.expect(text)
+	return true
+}
+
+// explain returns the error of a write whose condition no row met, as its caller's attempt number n: the row is gone, or
+// it has another version.
+func (w *versionedWrite) explain(ctx context.Context, r txn.Runner, n int) error {
+	there, err := w.currentVersion(ctx, r, w.sql.latestVersion)
+	switch {
+	case err == nil && w.sql.latestLocks:
+		w.table.Wrote(ctx, w.key()) // not written, but locked like a row that is
+	case errors.Is(err, sql.ErrNoRows):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w; whether the row is still there could not be read: %w", w.conflict(n), err)
+	}
+	if w.wasRead(there) {
+		return fmt.Errorf("the row still has version %v: a trigger, a rule or a policy of the server prevented the write",
+			displayed(w.read))
+	}
+	return w.conflict(n)
+}
+
+// currentVersion reads the version that the row has now.
+func (w *versionedWrite) currentVersion(ctx context.Context, r dialect.Reader, q dialect.Statement) (reflect.Value, error) {
+	there := reflect.New(w.table.columns.version.typ)
+	err := r.Read(ctx, q.Text, q.Args(w.key()), there.Interface())
+	return there.Elem(), err
+}
+
+// wasRead reports whether a version of the row is the one that was read.
+func (w *versionedWrite) wasRead(there reflect.Value) bool {
+	return w.table.kind.equal(there.Interface(), w.read)
+}
+
+func (w *versionedWrite) conflict(attempts int) *ConflictError {
+	return &ConflictError{Table: w.table.Name.String(), Key: w.key(), Version: w.read, Attempts: attempts}
+}
+
+// storeVersion gives the item the version that its row has now.
+func (w *versionedWrite) storeVersion(item reflect.Value) {
+	reflectx.FieldByIndexes(item, w.table.columns.version.index).Set(w.next)
+}
