@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/jmoiron/sqlx"
@@ -21,28 +22,36 @@ type Lock struct{ Table, Key string }
 var ErrHeld = errors.New("it is locked by the transaction in whose callback this call is made, and the call would wait for " +
 	"itself; use the callback's tx, with WithTx(tx) or LockRow")
 
-// Transaction is a transaction of nogap's around a callback.
+// Transaction is a transaction of nogap's around a callback, and the context of the callback.
 type Transaction struct {
-	outer  *Transaction
-	db     *sql.DB
-	tx     *sql.Tx
-	server dialect.Server
+	context.Context
+	outer     *Transaction
+	db        *sql.DB
+	tx        *sql.Tx
+	server    dialect.Server
+	locks     []Lock // that it began with
+	exclusive bool   // they exclude readers that lock, too
 
 	mu    sync.Mutex    // the callback may start goroutines
-	locks map[Lock]bool // true: it excludes readers that lock, too
+	added map[Lock]bool // true: it excludes readers that lock, too
 	ended bool
 }
 
 type key struct{}
 
+// Value returns the Transaction itself to this package, and else what the context of the call has.
+func (t *Transaction) Value(k any) any {
+	if k == (key{}) {
+		return t
+	}
+	return t.Context.Value(k)
+}
+
 // Begin returns the context for a callback that runs in tx, with the locks that it has. exclusive says that the locks
 // exclude readers that lock, too. end must be called when the callback has returned.
 func Begin(ctx context.Context, db *sql.DB, tx *sql.Tx, s dialect.Server, exclusive bool, locks []Lock) (_ context.Context, end func()) {
-	t := &Transaction{outer: around(ctx), db: db, tx: tx, server: s, locks: make(map[Lock]bool, len(locks))}
-	for _, lock := range locks {
-		t.locks[lock] = exclusive
-	}
-	return context.WithValue(ctx, key{}, t), t.end
+	t := &Transaction{Context: ctx, outer: around(ctx), db: db, tx: tx, server: s, locks: locks, exclusive: exclusive}
+	return t, t.end
 }
 
 // end ends what is known, since a context may live on in a goroutine that the callback has started.
@@ -87,8 +96,14 @@ func check(ctx context.Context, db *sql.DB, own *Transaction, exclusive bool, wa
 func (t *Transaction) holds(exclusive bool, wanted Lock) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	heldExclusively, held := t.locks[wanted]
-	return !t.ended && (!t.server.RowLocks || held && (exclusive || heldExclusively))
+	if t.ended {
+		return false
+	}
+	if !t.server.RowLocks || (exclusive || t.exclusive) && slices.Contains(t.locks, wanted) {
+		return true
+	}
+	addedExclusively, added := t.added[wanted]
+	return added && (exclusive || addedExclusively)
 }
 
 // Add notes that tx has locked one more row, by a write for example, if tx is that of a callback around the call.
@@ -100,7 +115,10 @@ func Add(ctx context.Context, tx nogap.Tx, exclusive bool, lock Lock) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.locks[lock] = exclusive || t.locks[lock]
+	if t.added == nil {
+		t.added = make(map[Lock]bool)
+	}
+	t.added[lock] = exclusive || t.added[lock]
 }
 
 // Known returns the database and the server of tx, if tx is that of a callback around the call.
