@@ -130,7 +130,7 @@ func TestAbandonedBatchLeavesNothing(t *testing.T) {
 		time.Sleep(time.Minute + time.Second - 1)
 		_, waiting := g.Size()
 		require.Equal(t, 1, waiting)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		require.Equal(t, time.Minute+time.Second, time.Since(start))
 		require.ErrorIs(t, errs[2], nogap.ErrOutcomeUnknown)
