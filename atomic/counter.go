@@ -121,11 +121,10 @@ func (c *Counter[N]) change(ctx context.Context, op *observe.Op, key Key, how ch
 	} else {
 		err = c.t.Statement(ctx, op, apply)
 	}
-	if err == nil {
+	if locked(q, zero, err) {
 		c.t.Wrote(ctx, key)
-		return value, nil
 	}
-	if !errors.As(err, new(*RefusedError)) {
+	if err != nil && !errors.As(err, new(*RefusedError)) {
 		value = *new(N)
 	}
 	return value, fail(err)

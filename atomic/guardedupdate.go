@@ -32,8 +32,9 @@ const (
 
 // columnSQL are the guarded updates of one column in the SQL of its server.
 type columnSQL struct {
-	server  dialect.Server
 	updates [changes]guardedUpdate
+	// locksRefused: a question inside a transaction locks the row, so a refused call holds it.
+	locksRefused bool
 }
 
 // change says which of the guarded updates to make.

@@ -11,7 +11,6 @@ import (
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/observe"
-	"github.com/nogap-go/nogap/internal/rowkey"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/table"
 	"github.com/nogap-go/nogap/internal/txn"
@@ -94,7 +93,9 @@ func (s *Set) run(
 		if err != nil {
 			return fail(err)
 		}
-		s.t.Wrote(ctx, member)
+		if changed || q.present.Text != "" { // else no row is locked
+			s.t.Wrote(ctx, member)
+		}
 		return nil
 	})
 	return changed && err == nil, err
@@ -103,11 +104,6 @@ func (s *Set) run(
 func (s *Set) checkMember(ctx context.Context, member []any) error {
 	if err := s.t.CheckKey(member); err != nil {
 		return err
-	}
-	for i, v := range member {
-		if rowkey.IsNull(v) {
-			return fmt.Errorf("%s is NULL, which no unique index tells from another NULL", s.t.Key[i])
-		}
 	}
 	return s.t.CheckFree(ctx, member)
 }

@@ -29,7 +29,7 @@ func (c *column) build(s dialect.Server) *columnSQL {
 	if exact := s.NoOverflow(col, first, sum); exact != "" {
 		fits += " AND " + exact
 	}
-	q := &columnSQL{server: s}
+	q := &columnSQL{locksRefused: s.LatestRead != ""}
 	// c >= n, and not c - n >= 0, which is an error where the column is UNSIGNED.
 	q.updates[decrementOne] = c.guard(s, col+" - 1", held+" >= 1", how, ErrInsufficient)
 	q.updates[decrement] = c.guard(s, col+" - "+first, held+" >= "+first, how, ErrInsufficient)

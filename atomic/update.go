@@ -57,7 +57,7 @@ func update[T any](ctx context.Context, r txn.Runner, c *column, u *guardedUpdat
 	}
 	switch u.value {
 	case insertID:
-		id, err := lastInsertID(ctx, r, res)
+		id, err := txn.LastInsertID(ctx, r, res)
 		if err == nil {
 			value, err = fromInsertID[T](id)
 		}
@@ -68,18 +68,6 @@ func update[T any](ctx context.Context, r txn.Runner, c *column, u *guardedUpdat
 		value, _, err = ask[T](ctx, r, c, u, args)
 	}
 	return value, err == nil, err
-}
-
-// lastInsertID returns what LAST_INSERT_ID was last given. A trigger makes the server forget to say so in its answer to
-// the UPDATE, which then has 0: then the session is asked.
-func lastInsertID(ctx context.Context, r txn.Runner, res sql.Result) (int64, error) {
-	id, err := res.LastInsertId()
-	if err != nil || id != 0 {
-		return id, err
-	}
-	var unsigned uint64
-	err = r.ReadSession(ctx, "SELECT LAST_INSERT_ID()", nil, &unsigned)
-	return int64(unsigned), err
 }
 
 // ask reads the value that is there and how it stands to the guard.
@@ -115,6 +103,15 @@ func (c *column) explain(u *guardedUpdate, args []any, err error) error {
 	return c.at(args[:len(c.t.Key)], err)
 }
 
+// locked reports whether a call that ended with err holds its row until the end of the transaction that it was made in.
+// onlyLooked says that it was to write nothing.
+func locked(q *columnSQL, onlyLooked bool, err error) bool {
+	if err == nil {
+		return !onlyLooked || q.locksRefused
+	}
+	return q.locksRefused && errors.As(err, new(*RefusedError))
+}
+
 // swap is the compare-and-set of Counter and State.
 func swap[T any](ctx context.Context, c *column, name string, from, to T, key Key) error {
 	return c.t.Operation(ctx, name, func(ctx context.Context, op *observe.Op) error {
@@ -130,7 +127,7 @@ func swap[T any](ctx context.Context, c *column, name string, from, to T, key Ke
 			_, err := updateOrExplain[T](ctx, r, c, &q.updates[compareAndSet], args)
 			return err
 		})
-		if err == nil {
+		if locked(q, false, err) {
 			c.t.Wrote(ctx, key)
 		}
 		return fail(err)

@@ -141,7 +141,7 @@ func (f *Fence) next(ctx context.Context, op *observe.Op, name string) (number i
 		if err != nil {
 			return err
 		}
-		if number, err = res.LastInsertId(); err != nil {
+		if number, err = txn.LastInsertID(ctx, r, res); err != nil {
 			return txn.Unread(r, err)
 		}
 		return nil
@@ -171,7 +171,11 @@ func (f *Fence) Guard(ctx context.Context, tx nogap.Tx, token Token) error {
 
 func (f *Fence) guard(ctx context.Context, op *observe.Op, t *table.Table, token Token) error {
 	current := false
-	q, err := f.statements(ctx, t)
+	err := t.CheckFree(ctx, []any{token.Name})
+	var q *fenceSQL
+	if err == nil {
+		q, err = f.statements(ctx, t)
+	}
 	if err == nil {
 		err = t.InProven(ctx, op, func(r txn.Runner) (err error) {
 			_, current, err = txn.ExecOne(ctx, r, q.guard.Text, q.guard.Args([]any{token.Name, token.Number})...)

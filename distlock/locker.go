@@ -116,7 +116,9 @@ func (l *Locker) WithLock(ctx context.Context, name string, fn func(ctx context.
 			return err
 		}
 		defer func() { err = join(err, lease.unlock(ctx, nil)) }()
-		return fn(lease.ctx, lease)
+		err = fn(lease.ctx, lease)
+		ob.callbackReturned(err)
+		return err
 	})
 }
 
@@ -163,7 +165,9 @@ func (l *Locker) withLocks(ctx context.Context, names []string, fn func(context.
 	for i, name := range names {
 		leases[i] = held[name]
 	}
-	return fn(all, leases)
+	err = fn(all, leases)
+	ob.callbackReturned(err)
+	return err
 }
 
 // join joins two errors, of which either may be nil, and leaves a single one as it is.

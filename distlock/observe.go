@@ -30,6 +30,13 @@ func (ob *observation) waited(d time.Duration) {
 	}
 }
 
+// callbackReturned notes the error of the callback.
+func (ob *observation) callbackReturned(err error) {
+	if ob != nil && err != nil {
+		ob.op.CallbackFailed()
+	}
+}
+
 // observed carries out an operation, and tells the Observers of it.
 func (l *Locker) observed(ctx context.Context, name string, f func(context.Context, *observation) error) error {
 	observers := &l.config.observers

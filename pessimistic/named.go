@@ -54,7 +54,7 @@ func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx con
 		}
 		l := &lock{Lock: holding.Lock{Key: name}, name: name}
 		s.what, s.locks, s.callback = l, []*lock{l}, fn
-		if s.acquire, err = namedLock(s.server, s.known, c.isolation, l); err != nil {
+		if s.acquire, err = namedLock(s.server, s.known, &c, l); err != nil {
 			return fail(err)
 		}
 		return s.run(ctx)
@@ -62,16 +62,19 @@ func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx con
 }
 
 // namedLock returns what takes the lock in the server.
-func namedLock(s dialect.Server, d *database, level sql.IsolationLevel, l *lock) (func(context.Context, *session) error, error) {
+func namedLock(s dialect.Server, d *database, c *config, l *lock) (func(context.Context, *session) error, error) {
 	switch s.NamedLocks {
 	case dialect.AdvisoryLocks:
-		if level == sql.LevelRepeatableRead {
+		if c.isolation == sql.LevelRepeatableRead {
 			return nil, errStaleSnapshot
 		}
 		return func(ctx context.Context, s *session) error { return s.advisoryLock(ctx, l) }, nil
 	case dialect.UserLocks, dialect.UserLocksInFractions:
 		return func(ctx context.Context, s *session) error { return s.userLock(ctx, d, l) }, nil
 	case dialect.DatabaseLock:
+		if c.noWait {
+			return nil, fmt.Errorf("NoWait: %v can't say who would be waited for; use Timeout", s)
+		}
 		return func(ctx context.Context, s *session) error {
 			return s.waitFor(ctx, l, dialect.Ident{}, func(string) error { return nil })
 		}, nil

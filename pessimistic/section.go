@@ -3,9 +3,11 @@ package pessimistic
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/internal/observe"
@@ -24,6 +26,7 @@ type section struct {
 	locks    []*lock                                     // those that are known by name, in the order in which they are taken
 	acquire  func(ctx context.Context, s *session) error // takes them in the server
 	callback func(ctx context.Context, tx *sqlx.Tx) error
+	refused  error // what the callback returned last
 }
 
 func newSection(ctx context.Context, op *observe.Op, db *sql.DB, c config) (*section, error) {
@@ -49,11 +52,19 @@ func (s *section) run(ctx context.Context) error {
 			return fail(err)
 		}
 	}
-	return txn.Retry{Policy: s.policy}.Do(ctx, func(n int) error {
+	err := txn.Retry{Policy: s.policy, Again: again}.Do(ctx, func(n int) error {
 		s.waited.op.Attempt(n)
 		return s.attempt(ctx)
 	})
+	if s.refused != nil && !errors.Is(err, nogap.ErrRetriesExhausted) {
+		s.waited.op.CallbackFailed()
+	}
+	return err
 }
+
+// again reports whether an attempt that failed is repeated. SQLite has one code for a lock that NoWait does not wait for
+// and for others.
+func again(err error) bool { return nogap.Retryable(err) && !errors.Is(err, ErrLocked) }
 
 // checkFree returns an error if one of the locks is held by a transaction in whose callback the call is made.
 func (s *section) checkFree(ctx context.Context) error {
@@ -69,6 +80,7 @@ func (s *section) checkFree(ctx context.Context) error {
 func (s *section) attempt(ctx context.Context) error {
 	inServer := &session{config: &s.config, server: s.server, waited: &s.waited}
 	locked := false
+	s.refused = nil
 	err := s.transaction(ctx, inServer, func(tx *sqlx.Tx) error {
 		inServer.tx = tx
 		if err := s.acquire(ctx, inServer); err != nil {
@@ -81,7 +93,8 @@ func (s *section) attempt(ctx context.Context) error {
 		locked = true
 		ctx, end := holding.Begin(ctx, s.db, tx.Tx, s.server, s.mode.Exclusive(), s.held())
 		defer end()
-		return s.callback(ctx, tx)
+		s.refused = s.callback(ctx, tx)
+		return s.refused
 	})
 	if locked {
 		return fromCallback(err)

@@ -43,6 +43,14 @@ func (s Source) Server(ctx context.Context, r Reader) (Server, error) {
 	return s.shared.get(ctx, r)
 }
 
+// Foreign returns the server behind r, a transaction of another *sql.DB: its answer is used and not kept.
+func (s Source) Foreign(ctx context.Context, r Reader) (Server, error) {
+	if s.shared == nil {
+		return s.told, nil
+	}
+	return Ask(ctx, r)
+}
+
 // Ask asks the server behind r what it is. It is for a transaction whose *sql.DB is not known; Source asks only once.
 func Ask(ctx context.Context, r Reader) (Server, error) {
 	s, err := ask(ctx, r)

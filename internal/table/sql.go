@@ -14,9 +14,10 @@ type SQL[S any] struct{ built atomic.Pointer[S] }
 
 // Of returns the S of t. When it is asked for first, or building it has failed before, the server is asked what it is,
 // and build is called, which may ask more, over r. That is the transaction to which t is bound or a connection of the
-// call's own. Only success is kept. Calls that come first at the same time may each build; all get the same S.
+// call's own. Only success is kept, and nothing that a transaction on another *sql.DB has said. Calls that come first at
+// the same time may each build; all get the same S.
 func (q *SQL[S]) Of(ctx context.Context, t *Table, build func(ctx context.Context, r txn.Runner, s dialect.Server) (*S, error)) (*S, error) {
-	if s := q.built.Load(); s != nil {
+	if s := q.built.Load(); s != nil && !t.foreign {
 		return s, t.txErr
 	}
 	var built *S
@@ -30,9 +31,9 @@ func (q *SQL[S]) Of(ctx context.Context, t *Table, build func(ctx context.Contex
 	if err != nil {
 		return nil, err
 	}
+	if t.foreign {
+		return built, nil
+	}
 	q.built.CompareAndSwap(nil, built)
 	return q.built.Load(), nil
 }
-
-// Built returns the S if it has been built, else nil.
-func (q *SQL[S]) Built() *S { return q.built.Load() }

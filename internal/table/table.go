@@ -35,6 +35,8 @@ type Table struct {
 	inTx  bool
 	tx    nogap.Tx
 	txErr error // why tx can't be used
+	// foreign: tx was begun on another *sql.DB, or its type does not tell. What it says of its server is not kept.
+	foreign bool
 }
 
 // Options say what Bind does not know from the names.
@@ -82,6 +84,7 @@ func Unbound(name string, o Options) (*Table, error) {
 func (t *Table) In(tx nogap.Tx) *Table {
 	inTx := *t
 	inTx.inTx, inTx.tx, inTx.txErr = true, tx, txn.CheckTx(tx)
+	inTx.foreign = inTx.txErr == nil && txn.DBOf(tx) != t.db
 	return &inTx
 }
 
@@ -158,6 +161,9 @@ func (t *Table) Lock(key []any) holding.Lock {
 // Server returns what the database is. r is what the caller sends its statements with: taking another connection from the
 // pool while holding one can wait for ever.
 func (t *Table) Server(ctx context.Context, r txn.Runner) (dialect.Server, error) {
+	if t.foreign {
+		return t.source.Foreign(ctx, r)
+	}
 	return t.source.Server(ctx, r)
 }
 

@@ -46,6 +46,18 @@ func ExecOne(ctx context.Context, r Runner, query string, args ...any) (res sql.
 	return res, n == 1, nil
 }
 
+// LastInsertID returns what LAST_INSERT_ID was given by the statement of res, which r has run last. A trigger makes the
+// server forget to say so in its answer, which then has 0: then the session is asked.
+func LastInsertID(ctx context.Context, r Runner, res sql.Result) (int64, error) {
+	id, err := res.LastInsertId()
+	if err != nil || id != 0 {
+		return id, err
+	}
+	var unsigned uint64
+	err = r.ReadSession(ctx, "SELECT LAST_INSERT_ID()", nil, &unsigned)
+	return int64(unsigned), err
+}
+
 // Unread returns the error of a statement that was applied and whose result could not be read.
 func Unread(r Runner, err error) error {
 	return r.Applied(fmt.Errorf("the statement was applied, but its result could not be read: %w", err))

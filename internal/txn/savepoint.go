@@ -2,11 +2,8 @@ package txn
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
-
-	"github.com/jmoiron/sqlx"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
@@ -47,8 +44,7 @@ func Savepoint(ctx context.Context, r Runner, do func(Runner) error) error {
 // once, and half of several statements could stand. It costs two round trips, but nothing for the types whose name says
 // it.
 func ProveTx(ctx context.Context, tx nogap.Tx, s dialect.Server) error {
-	switch unwrap(tx).(type) {
-	case *sql.Tx, *sqlx.Tx:
+	if isTx(unwrap(tx)) {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
