@@ -26,7 +26,8 @@ import (
 //
 // If Modify gives up, the error satisfies errors.Is for ErrVersionConflict and ErrRetriesExhausted and holds a
 // *ConflictError. If there is no such row, then or in the meantime, it is sql.ErrNoRows, wrapped. A lost connection is as
-// for Update. With WithTx there is one attempt, and if it is lost the error is a *ConflictError.
+// for Update. With WithTx there is one attempt, and if it is lost the error is a *ConflictError. The returned item keeps
+// the version that was read; see WithTx.
 func (t *Table[T]) Modify(ctx context.Context, fn func(item *T) error, key ...any) (*T, error) {
 	var item *T
 	err := t.t.Operation(ctx, "optimistic.Modify", func(ctx context.Context, op *observe.Op) (err error) {
@@ -178,14 +179,17 @@ func (m *modification[T]) decide() (*versionedWrite, error) {
 	return w, w.setColumns(row)
 }
 
-// finish gives the item its new version if its write has won.
+// finish gives the item its new version if its write has won and stands.
 func (m *modification[T]) finish(ctx context.Context, w *versionedWrite, n int, err error) error {
 	if w == nil {
 		return err
 	}
+	row := reflect.ValueOf(m.item).Elem()
 	switch err = w.confirm(ctx, err); {
+	case err == nil && m.table.InTx():
+		w.restoreVersion(row)
 	case err == nil:
-		w.storeVersion(reflect.ValueOf(m.item).Elem())
+		w.storeVersion(row)
 	case errors.Is(err, errStale):
 		return w.conflict(n) // or the row is gone: the next load tells
 	}
