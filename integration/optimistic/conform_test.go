@@ -257,6 +257,28 @@ func conform[T, V any](parts func(*T) (*Item, *V), opts ...optimistic.Option) fu
 			require.EqualValues(t, 5, stock(t, db))
 		})
 
+		t.Run("unchanged", func(t *testing.T) {
+			db := fresh(t)
+			items := open(t, db)
+			before := get(t, items)
+			for _, fn := range []func(*T) error{
+				func(*T) error { return nil },
+				func(r *T) error { item(r).Stock++; item(r).Stock--; return nil },
+			} {
+				row, err := items.Modify(t.Context(), fn, "north", 1)
+				require.NoError(t, err)
+				require.Equal(t, before, row)
+				tx, inTx := begin(t.Context(), t, db, items)
+				row, err = inTx.Modify(t.Context(), fn, "north", 1)
+				require.NoError(t, err)
+				require.NoError(t, tx.Commit())
+				require.Equal(t, version(before), version(row))
+				require.Equal(t, before, get(t, items))
+			}
+			item(before).Stock = 5
+			require.NoError(t, items.Update(t.Context(), before), "who holds the version has no conflict")
+		})
+
 		t.Run("nothing lost", func(t *testing.T) {
 			db := fresh(t)
 			items := open(t, db)
