@@ -58,6 +58,13 @@
 // before the answer comes, a token is read back. If it is there, the write was applied; else the error is
 // nogap.ErrOutcomeUnknown. After any error the struct is unchanged.
 //
+// A struct that was read from a committed row never says more than the database. Outside a transaction its version counts
+// up when its write has won. In a transaction of the caller's ([Table.WithTx]) it keeps the version that it was read with,
+// since the transaction, or a savepoint in it, may still be rolled back. So a second write of the same struct, there or
+// after COMMIT, is a conflict: read the row again before.
+//
+// A Modify that changes nothing writes nothing, and is no conflict for others who hold the version.
+//
 // If a row is gone, the error is sql.ErrNoRows. If a context ends, the error satisfies errors.Is for the context's error.
 //
 // When callers of Modify in one process have lost against each other, they queue for the row, in arrival order, and lose

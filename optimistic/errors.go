@@ -11,7 +11,8 @@ import (
 const prefix = "optimistic: "
 
 // ErrVersionConflict is returned when the row has another version than the one that the write was decided from: somebody
-// else wrote it in between. Nothing was written. A Table returns it inside a *ConflictError; a function that is given to
+// else wrote it in between, or the same item was written earlier in a transaction, where it keeps its version (see
+// Table.WithTx). Nothing was written. A Table returns it inside a *ConflictError; a function that is given to
 // RetryOnVersionConflict returns it, wrapped or not, to be called again.
 var ErrVersionConflict = errors.New(prefix + "version conflict")
 
@@ -21,17 +22,19 @@ var ErrVersionConflict = errors.New(prefix + "version conflict")
 // Nothing was written.
 var ErrRetriesExhausted = nogap.ErrRetriesExhausted
 
-// ConflictError says which row was written by somebody else. errors.Is finds ErrVersionConflict in it.
+// ConflictError says which row has another version than the one that was read. errors.Is finds ErrVersionConflict in it.
 type ConflictError struct {
 	Table    string // empty if RetryOnVersionConflict gave up, and fn's last error held no *ConflictError
 	Key      []any  // one value for each key column
 	Version  any    // the version that was read and is stale now, of the field's own type; nil if no write was refused
 	Attempts int    // how many writes were lost, 1 for Update and Delete
 	cause    error  // what the last attempt failed with, on giving up
+	given    bool   // the item was the caller's, who may have written it before, in a transaction
 }
 
 // Error returns a text such as
-// "optimistic: items at [42]: version conflict: the row no longer has version 7 (attempt 1)".
+// "optimistic: items at [42]: version conflict: the row no longer has version 7 (attempt 3)". For Update and Delete it adds
+// what may have happened: somebody else wrote the row, or the item was written earlier in a transaction.
 func (e *ConflictError) Error() string {
 	text := prefix
 	if e.Table != "" {
@@ -42,7 +45,11 @@ func (e *ConflictError) Error() string {
 	case e.cause != nil && !errors.As(e.cause, new(*ConflictError)):
 		return fmt.Sprintf("%s in each of %d attempts: %v", text, e.Attempts, e.cause)
 	case e.Table != "":
-		return fmt.Sprintf("%s: the row no longer has version %v (attempt %d)", text, displayed(e.Version), e.Attempts)
+		text += fmt.Sprintf(": the row no longer has version %v (attempt %d)", displayed(e.Version), e.Attempts)
+		if e.given {
+			text += ": somebody else wrote it, or this item was written earlier in a transaction: read it again"
+		}
+		return text
 	}
 	return fmt.Sprintf("%s (attempt %d)", text, e.Attempts)
 }
@@ -60,7 +67,7 @@ func (e *ConflictError) Unwrap() []error {
 func gaveUp(row ConflictError, err error, attempts int) error {
 	row.Attempts, row.cause = attempts, err
 	if last := (*ConflictError)(nil); errors.As(err, &last) {
-		row.Table, row.Key, row.Version = last.Table, last.Key, last.Version
+		row.Table, row.Key, row.Version, row.given = last.Table, last.Key, last.Version, last.given
 	}
 	return &row
 }

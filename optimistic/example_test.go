@@ -59,11 +59,14 @@ func ExampleTable_Update() {
 
 	bob.Stock = 3
 	err := items.Update(ctx, bob)
-	fmt.Println(err)
+	var conflict *optimistic.ConflictError
+	fmt.Println(errors.As(err, &conflict))
+	fmt.Println(conflict.Table, conflict.Key, conflict.Version)
 	fmt.Println(errors.Is(err, optimistic.ErrVersionConflict))
 	// Output:
 	// <nil>
-	// optimistic: items at [42]: version conflict: the row no longer has version 7 (attempt 1)
+	// true
+	// items [42] 7
 	// true
 }
 

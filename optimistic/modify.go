@@ -15,6 +15,11 @@ import (
 // returns the item as fn left it, with its new version. If the server changes a value, by rounding it or in a trigger,
 // the item does not have the changed value: Get returns it.
 //
+// If fn changes no column that Update writes, nothing is written: no UPDATE is sent, and the row and the returned item keep
+// the version that was read. Somebody else may have written the row since then, and it may even be gone. Two values are the
+// same if the driver is given the same: the result of a Value method, the bytes of a slice, the instant of a time and its
+// zone. A value that only the driver understands counts as changed. To count the version up without a change, use Update.
+//
 // fn may be called several times, each time with a freshly loaded item, so it changes the item and nothing else. If it
 // returns an error, Modify returns that error as it is, even if it is ErrVersionConflict, and the row is left alone. fn
 // must not change the key, and what it does to the version is ignored. No connection is held while fn runs, except in an
@@ -26,7 +31,8 @@ import (
 //
 // If Modify gives up, the error satisfies errors.Is for ErrVersionConflict and ErrRetriesExhausted and holds a
 // *ConflictError. If there is no such row, then or in the meantime, it is sql.ErrNoRows, wrapped. A lost connection is as
-// for Update. With WithTx there is one attempt, and if it is lost the error is a *ConflictError.
+// for Update. With WithTx there is one attempt, and if it is lost the error is a *ConflictError. The returned item keeps
+// the version that was read; see WithTx.
 func (t *Table[T]) Modify(ctx context.Context, fn func(item *T) error, key ...any) (*T, error) {
 	var item *T
 	err := t.t.Operation(ctx, "optimistic.Modify", func(ctx context.Context, op *observe.Op) (err error) {
@@ -53,6 +59,9 @@ type modification[T any] struct {
 
 // errDeclined stands for the error with which fn ended the call.
 var errDeclined = errors.New("declined by the callback")
+
+// errUnchanged ends an attempt in which fn has changed nothing.
+var errUnchanged = errors.New("nothing to write")
 
 func (m *modification[T]) run(ctx context.Context) error {
 	err := m.prepare(ctx)
@@ -124,7 +133,7 @@ func (m *modification[T]) attempt(ctx context.Context, n int) error {
 	}
 	w, err := m.decide()
 	if err != nil {
-		return err
+		return m.finish(ctx, w, n, err)
 	}
 	err = m.table.OneStatement(ctx, func(r txn.Runner) error {
 		err := w.update(ctx, r)
@@ -162,7 +171,8 @@ func (m *modification[T]) load(ctx context.Context, r txn.Runner, query dialect.
 	return m.table.load(ctx, r, query, m.key, reflect.ValueOf(m.item).Elem())
 }
 
-// decide lets fn change the item, after the condition has been taken from it.
+// decide lets fn change the item, after the condition has been taken from it. It returns errUnchanged if there is nothing
+// to write.
 func (m *modification[T]) decide() (*versionedWrite, error) {
 	row := reflect.ValueOf(m.item).Elem()
 	w, err := m.table.newWrite(row)
@@ -170,22 +180,32 @@ func (m *modification[T]) decide() (*versionedWrite, error) {
 		return nil, err
 	}
 	w.sql = m.sql
+	before := imageOf(m.table.columns.data, row)
 	m.caller.extend(callbackTime)
 	if m.declined = m.fn(m.item); m.declined != nil {
 		return nil, errDeclined
 	}
 	m.caller.extend(turnTime)
-	return w, w.setColumns(row)
+	if err = w.setColumns(row); err == nil && before.shows(m.table.columns.data, row) {
+		err = errUnchanged
+	}
+	return w, err
 }
 
-// finish gives the item its new version if its write has won.
+// finish gives the item its new version if its write has won and stands.
 func (m *modification[T]) finish(ctx context.Context, w *versionedWrite, n int, err error) error {
 	if w == nil {
 		return err
 	}
+	row := reflect.ValueOf(m.item).Elem()
 	switch err = w.confirm(ctx, err); {
+	case errors.Is(err, errUnchanged):
+		w.restoreVersion(row)
+		return ctx.Err()
+	case err == nil && m.table.InTx():
+		w.restoreVersion(row)
 	case err == nil:
-		w.storeVersion(reflect.ValueOf(m.item).Elem())
+		w.storeVersion(row)
 	case errors.Is(err, errStale):
 		return w.conflict(n) // or the row is gone: the next load tells
 	}

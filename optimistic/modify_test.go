@@ -90,7 +90,7 @@ func TestModifyGivesUpToTheServer(t *testing.T) {
 func TestModifyRowGone(t *testing.T) {
 	s := newShop()
 	items := openItems(t, s, optimistic.MaxAttempts(1))
-	_, err := items.Modify(t.Context(), func(*Item) error { s.remove(42); return nil }, 42)
+	_, err := items.Modify(t.Context(), func(it *Item) error { s.remove(42); return take(it) }, 42)
 	require.ErrorIs(t, err, sql.ErrNoRows, "also of the last attempt")
 	_, err = items.Modify(t.Context(), func(*Item) error { panic("called") }, 42)
 	require.ErrorIs(t, err, sql.ErrNoRows)
@@ -117,7 +117,7 @@ func TestModifyTouchesOnlyData(t *testing.T) {
 	require.Equal(t, Item{42, 2, 7}, s.item(42))
 
 	// The guard was taken before: what the callback does to the version neither weakens nor breaks it.
-	item, err := items.Modify(t.Context(), func(it *Item) error { it.Version = 99; return nil }, 42)
+	item, err := items.Modify(t.Context(), func(it *Item) error { it.Version = 99; return take(it) }, 42)
 	require.NoError(t, err)
 	require.Equal(t, int64(8), item.Version)
 }
@@ -131,7 +131,7 @@ func TestModifyPanics(t *testing.T) {
 			fn := func(it *Item) error {
 				if calls++; calls < 2 {
 					s.rival(42)
-					return nil
+					return take(it)
 				}
 				panic("mine")
 			}
@@ -183,7 +183,7 @@ func TestLockAfterDeclined(t *testing.T) {
 	_, err := items.Modify(t.Context(), func(it *Item) error {
 		if calls++; calls == 1 {
 			s.rival(42)
-			return nil
+			return take(it)
 		}
 		return errSoldOut
 	}, 42)
@@ -201,7 +201,7 @@ func TestLockAfterLosesAtCommit(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := items.Modify(t.Context(), func(it *Item) error { s.rival(42); return nil }, 42)
+	_, err := items.Modify(t.Context(), func(it *Item) error { s.rival(42); return take(it) }, 42)
 	require.ErrorIs(t, err, optimistic.ErrRetriesExhausted)
 }
 

@@ -42,15 +42,23 @@ func NewTable[T any](db *sql.DB, name string, opts ...Option) (*Table[T], error)
 
 // WithTx returns the Table for use inside tx, a transaction of the caller's on the same database: its methods run their
 // statements there and never try again, since only the owner of a transaction may run it again. Commit is the caller's;
-// until then a nil error means nothing. The version in an item that was written stays counted up even if tx is rolled
-// back: read the row again then.
+// until then a nil error means nothing.
+//
+// In tx an item keeps the version that it was read with, also after Update and Modify have written it, since nobody knows
+// whether tx, or a savepoint in it, will be rolled back. So the same struct can be written again after a rollback, in
+// another attempt for example. After a write that was not rolled back, a second Update or Delete of the same struct is a
+// *ConflictError, in tx and after COMMIT: read the row again before, with Get.
+//
+// What is read in tx after a write in tx has a version that only tx knows. It is good for further writes there and after
+// COMMIT. After a rollback, also one to a savepoint, drop such an item: the integer or timestamp that it holds may become
+// the version of somebody else's write.
 //
 // What is no transaction (nil, a *sql.DB, …; see nogap.Tx) is an error of every method, and nothing is sent.
 //
 // A transaction under REPEATABLE READ or SERIALIZABLE goes on seeing the row that it lost with, so a new attempt needs a
 // new transaction; on some servers a lost write is a serialization failure there, after which RetryOnVersionConflict
-// calls its function again, too. With xmin, two copies of one row that the same transaction has both written have the
-// same version: don't write both.
+// calls its function again, too. With xmin, all writes of a transaction give the row one version: of what was read in tx
+// after a write there, write one copy, and only once.
 func (t *Table[T]) WithTx(tx nogap.Tx) *Table[T] { return &Table[T]{t.t.in(tx)} }
 
 // Get reads the row with these key values. If there is no such row, the error is sql.ErrNoRows, wrapped.
@@ -83,13 +91,13 @@ func (t *Table[T]) get(ctx context.Context, op *observe.Op, key []any) (*T, erro
 }
 
 // Update writes all columns of T if the row still has the version that item was read with, and gives row and item the
-// next one. The other columns of the table are left alone.
+// next one. With WithTx only the row gets it; see there. The other columns of the table are left alone.
 //
-// If somebody else wrote the row in between, the error is a *ConflictError. If the row is gone, it is sql.ErrNoRows,
-// wrapped. If the connection is lost while the statement is under way, it is nogap.ErrOutcomeUnknown, unless the version
-// is a random token and reading it back shows that the write was applied. After a deadlock or a serialization failure
-// the statement is sent again, outside a transaction, if the row still has the version. After any error item is
-// unchanged.
+// If somebody else wrote the row in between, or the same item was written earlier in a transaction, the error is a
+// *ConflictError. If the row is gone, it is sql.ErrNoRows, wrapped. If the connection is lost while the statement is under
+// way, it is nogap.ErrOutcomeUnknown, unless the version is a random token and reading it back shows that the write was
+// applied. After a deadlock or a serialization failure the statement is sent again, outside a transaction, if the row
+// still has the version. After any error item is unchanged.
 func (t *Table[T]) Update(ctx context.Context, item *T) error {
 	return t.t.Operation(ctx, "optimistic.Update", func(ctx context.Context, op *observe.Op) error {
 		return fail(t.update(ctx, op, item))
@@ -111,7 +119,9 @@ func (t *Table[T]) update(ctx context.Context, op *observe.Op, item *T) error {
 	if err := w.confirm(ctx, w.send(ctx, op, (*versionedWrite).update)); err != nil {
 		return err
 	}
-	w.storeVersion(row)
+	if !t.t.InTx() {
+		w.storeVersion(row)
+	}
 	return nil
 }
 

@@ -189,7 +189,7 @@ func TestInTransaction(t *testing.T) {
 	require.NoError(t, err)
 	inTx := items.WithTx(tx)
 	calls := 0
-	_, err = inTx.Modify(t.Context(), func(it *Item) error { calls++; s.rival(42); return nil }, 42)
+	_, err = inTx.Modify(t.Context(), func(it *Item) error { calls++; s.rival(42); return take(it) }, 42)
 	require.ErrorIs(t, err, optimistic.ErrVersionConflict)
 	require.NotErrorIs(t, err, optimistic.ErrRetriesExhausted)
 	require.Equal(t, 1, calls)

@@ -26,6 +26,8 @@ type versionedWrite struct {
 	read any
 	// next is the version that is written; after a write it is what the database has.
 	next reflect.Value
+	// given says that the item is the caller's, who may have written it before.
+	given bool
 }
 
 // errStale is returned by a write whose condition no row met.
@@ -98,6 +100,7 @@ func (w *versionedWrite) send(
 	if w.sql, err = t.statements(ctx); err != nil {
 		return err
 	}
+	w.given = true
 	return t.at(w.key(), t.Statement(ctx, op, func(r txn.Runner) error {
 		err := how(w, ctx, r)
 		if err == errStale {
@@ -205,10 +208,19 @@ func (w *versionedWrite) wasRead(there reflect.Value) bool {
 }
 
 func (w *versionedWrite) conflict(attempts int) *ConflictError {
-	return &ConflictError{Table: w.table.Name.String(), Key: w.key(), Version: w.read, Attempts: attempts}
+	return &ConflictError{Table: w.table.Name.String(), Key: w.key(), Version: w.read, Attempts: attempts, given: w.given}
 }
 
-// storeVersion gives the item the version that its row has now.
-func (w *versionedWrite) storeVersion(item reflect.Value) {
-	reflectx.FieldByIndexes(item, w.table.columns.version.index).Set(w.next)
+// storeVersion gives the item the version that its row has now. It is for a write that stands: in a transaction of the
+// caller's nobody knows whether it, or a savepoint in it, will be rolled back, and then another writer could give the row
+// the same version.
+func (w *versionedWrite) storeVersion(item reflect.Value) { w.setVersion(item, w.next) }
+
+// restoreVersion gives a loaded item the version that was read, whatever a callback has made of it.
+func (w *versionedWrite) restoreVersion(item reflect.Value) {
+	w.setVersion(item, reflect.ValueOf(w.read))
+}
+
+func (w *versionedWrite) setVersion(item, version reflect.Value) {
+	reflectx.FieldByIndexes(item, w.table.columns.version.index).Set(version)
 }

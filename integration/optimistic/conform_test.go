@@ -43,6 +43,13 @@ func conform[T, V any](parts func(*T) (*Item, *V), opts ...optimistic.Option) fu
 		require.Equal(t, 1, c.Attempts)
 	}
 
+	begin := func(ctx context.Context, t *testing.T, db *sql.DB, items *optimistic.Table[T]) (*sql.Tx, *optimistic.Table[T]) {
+		tx, err := db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		t.Cleanup(func() { tx.Rollback() })
+		return tx, items.WithTx(tx)
+	}
+
 	return func(t *testing.T, fresh func(testing.TB) *sql.DB) {
 		t.Run("update", func(t *testing.T) {
 			db := fresh(t)
@@ -100,9 +107,10 @@ func conform[T, V any](parts func(*T) (*Item, *V), opts ...optimistic.Option) fu
 			db := fresh(t)
 			items := open(t, db)
 			calls := 0
-			_, err := items.Modify(t.Context(), func(*T) error {
+			_, err := items.Modify(t.Context(), func(r *T) error {
 				calls++
 				exec(t, db, "DELETE FROM items")
+				item(r).Stock--
 				return nil
 			}, "north", 1)
 			require.ErrorIs(t, err, sql.ErrNoRows)
@@ -128,27 +136,147 @@ func conform[T, V any](parts func(*T) (*Item, *V), opts ...optimistic.Option) fu
 			require.Equal(t, row, get(t, items))
 		})
 
+		// In a transaction an item keeps the version that it was read with.
 		t.Run("in a transaction", func(t *testing.T) {
 			db := fresh(t)
 			items := open(t, db)
 			rival := get(t, items)
-			tx, err := db.BeginTx(t.Context(), nil)
-			require.NoError(t, err)
-			defer tx.Rollback()
-			inTx := items.WithTx(tx)
+			tx, inTx := begin(t.Context(), t, db, items)
 			row, err := inTx.Get(t.Context(), "north", 1)
 			require.NoError(t, err)
+			first := version(row)
 			item(row).Stock = 5
 			require.NoError(t, inTx.Update(t.Context(), row))
+			require.Equal(t, first, version(row))
 			item(row).Stock = 4
-			require.NoError(t, inTx.Update(t.Context(), row))
-			row, err = inTx.Modify(t.Context(), func(r *T) error { item(r).Stock--; return nil }, "north", 1)
+			for _, err := range []error{inTx.Update(t.Context(), row), inTx.Delete(t.Context(), row)} {
+				conflict(t, err, first)
+				require.ErrorContains(t, err, "written earlier in a transaction: read it again")
+			}
+			again, err := inTx.Get(t.Context(), "north", 1)
 			require.NoError(t, err)
+			item(again).Stock--
+			require.NoError(t, inTx.Update(t.Context(), again))
 			conflict(t, inTx.Update(t.Context(), rival), version(rival))
 			conflict(t, inTx.Delete(t.Context(), rival), version(rival))
 			require.NoError(t, tx.Commit())
-			require.EqualValues(t, 3, stock(t, db))
-			require.Equal(t, row, get(t, items))
+			conflict(t, items.Update(t.Context(), row), first)
+			require.EqualValues(t, 4, stock(t, db))
+		})
+
+		t.Run("modify in a transaction", func(t *testing.T) {
+			db := fresh(t)
+			items := open(t, db)
+			tx, inTx := begin(t.Context(), t, db, items)
+			var first V
+			row, err := inTx.Modify(t.Context(), func(r *T) error { first = version(r); item(r).Stock--; return nil }, "north", 1)
+			require.NoError(t, err)
+			require.Equal(t, first, version(row))
+			require.EqualValues(t, 9, item(row).Stock)
+			conflict(t, inTx.Update(t.Context(), row), first)
+			_, err = inTx.Modify(t.Context(), func(r *T) error { item(r).Stock--; return nil }, "north", 1)
+			require.NoError(t, err)
+			require.NoError(t, tx.Commit())
+			conflict(t, items.Update(t.Context(), row), first)
+			require.EqualValues(t, 8, stock(t, db))
+		})
+
+		// After a rollback of any kind the item's version is the row's, until somebody else writes it.
+		for name, undo := range map[string]struct {
+			begin string
+			end   func(context.CancelFunc, *sql.Tx)
+		}{
+			"rolled back":       {"", func(_ context.CancelFunc, tx *sql.Tx) { require.NoError(t, tx.Rollback()) }},
+			"context cancelled": {"", func(cancel context.CancelFunc, tx *sql.Tx) { cancel(); require.Error(t, tx.Commit()) }},
+			"savepoint": {"SAVEPOINT s", func(_ context.CancelFunc, tx *sql.Tx) {
+				_, err := tx.Exec("ROLLBACK TO SAVEPOINT s")
+				require.NoError(t, err)
+				require.NoError(t, tx.Commit())
+			}},
+		} {
+			for how, write := range map[string]func(context.Context, *optimistic.Table[T], *T) (*T, error){
+				"update": func(ctx context.Context, inTx *optimistic.Table[T], row *T) (*T, error) {
+					item(row).Stock = 5
+					return row, inTx.Update(ctx, row)
+				},
+				"modify": func(ctx context.Context, inTx *optimistic.Table[T], _ *T) (*T, error) {
+					return inTx.Modify(ctx, func(r *T) error { item(r).Stock = 5; return nil }, "north", 1)
+				},
+				"delete": func(ctx context.Context, inTx *optimistic.Table[T], row *T) (*T, error) {
+					return row, inTx.Delete(ctx, row)
+				},
+			} {
+				t.Run(name+" "+how, func(t *testing.T) {
+					db := fresh(t)
+					items := open(t, db)
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					tx, inTx := begin(ctx, t, db, items)
+					row, err := inTx.Get(t.Context(), "north", 1)
+					require.NoError(t, err)
+					first := version(row)
+					if undo.begin != "" {
+						_, err = tx.Exec(undo.begin)
+						require.NoError(t, err)
+					}
+					row, err = write(t.Context(), inTx, row)
+					require.NoError(t, err)
+					require.Equal(t, first, version(row))
+					undo.end(cancel, tx)
+
+					rival, err := items.Modify(t.Context(), func(r *T) error { item(r).Stock = 99; return nil }, "north", 1)
+					require.NoError(t, err)
+					item(row).Stock = 1
+					conflict(t, items.Update(t.Context(), row), first)
+					conflict(t, items.Delete(t.Context(), row), first)
+					require.Equal(t, rival, get(t, items), "the other write stands")
+				})
+			}
+		}
+
+		// One that the server undoes, around a struct that was read outside: the next attempt wins.
+		t.Run("retried", func(t *testing.T) {
+			db := fresh(t)
+			items := open(t, db)
+			row := get(t, items)
+			calls := 0
+			err := optimistic.RetryOnVersionConflict(t.Context(), func(ctx context.Context) error {
+				tx, inTx := begin(ctx, t, db, items)
+				defer tx.Rollback()
+				item(row).Stock = 5
+				if err := inTx.Update(ctx, row); err != nil {
+					return err
+				}
+				if calls++; calls == 1 {
+					return serializationFailure{}
+				}
+				return tx.Commit()
+			}, optimistic.MaxAttempts(3))
+			require.NoError(t, err)
+			require.Equal(t, 2, calls)
+			require.EqualValues(t, 5, stock(t, db))
+		})
+
+		t.Run("unchanged", func(t *testing.T) {
+			db := fresh(t)
+			items := open(t, db)
+			before := get(t, items)
+			for _, fn := range []func(*T) error{
+				func(*T) error { return nil },
+				func(r *T) error { item(r).Stock++; item(r).Stock--; return nil },
+			} {
+				row, err := items.Modify(t.Context(), fn, "north", 1)
+				require.NoError(t, err)
+				require.Equal(t, before, row)
+				tx, inTx := begin(t.Context(), t, db, items)
+				row, err = inTx.Modify(t.Context(), fn, "north", 1)
+				require.NoError(t, err)
+				require.NoError(t, tx.Commit())
+				require.Equal(t, version(before), version(row))
+				require.Equal(t, before, get(t, items))
+			}
+			item(before).Stock = 5
+			require.NoError(t, items.Update(t.Context(), before), "who holds the version has no conflict")
 		})
 
 		t.Run("nothing lost", func(t *testing.T) {
@@ -184,6 +312,12 @@ func conform[T, V any](parts func(*T) (*Item, *V), opts ...optimistic.Option) fu
 		})
 	}
 }
+
+// serializationFailure is an error as a server returns it that has undone a transaction.
+type serializationFailure struct{}
+
+func (serializationFailure) Error() string    { return "could not serialize access" }
+func (serializationFailure) SQLState() string { return "40001" }
 
 func asInt(v any) int64 {
 	switch v := v.(type) {

@@ -96,6 +96,7 @@ func TestLockAfterKeepsRivalsOut(t *testing.T) {
 				return write(t.Context(), db, "UPDATE items SET stock = stock + 100, version = version + 1")
 			}
 			if calls == 1 {
+				r.Stock--
 				return rivals()
 			}
 			rival = make(chan error, 1)
@@ -128,6 +129,7 @@ func TestGivesUp(t *testing.T) {
 		items, err := optimistic.NewTable[counterRow](db, "items", optimistic.WithKey("shop", "sku"), optimistic.MaxAttempts(3))
 		require.NoError(t, err)
 		_, err = items.Modify(t.Context(), func(r *counterRow) error {
+			r.Stock--
 			return write(t.Context(), db, "UPDATE items SET version = version + 1")
 		}, "north", 1)
 		require.ErrorIs(t, err, optimistic.ErrVersionConflict)

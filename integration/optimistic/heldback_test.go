@@ -29,7 +29,7 @@ func TestHeldBack(t *testing.T) {
 		err = items.Update(t.Context(), &row{ID: 1, Version: 7})
 		require.ErrorContains(t, err, want)
 		require.NotErrorIs(t, err, optimistic.ErrVersionConflict)
-		_, err = items.Modify(t.Context(), func(*row) error { return nil }, 1)
+		_, err = items.Modify(t.Context(), func(r *row) error { r.Stock++; return nil }, 1)
 		require.ErrorContains(t, err, want)
 		require.NotErrorIs(t, err, optimistic.ErrVersionConflict)
 	})
