@@ -37,7 +37,18 @@ func NewTable[T any](db *sql.DB, name string, opts ...Option) (*Table[T], error)
 	if err != nil {
 		return nil, fail(err)
 	}
+	if err := t.noteWriting(); err != nil {
+		return nil, fail(t.failed(err))
+	}
 	return &Table[T]{t}, nil
+}
+
+// noteWriting notes which columns the Table writes on which condition. The server itself changes xmin, whoever writes.
+func (t *versionedTable) noteWriting() error {
+	if t.kind == xminVersion {
+		return nil
+	}
+	return t.Compares(t.columns.version.name, t.kind == integerVersion, namesOf(t.columns.data))
 }
 
 // WithTx returns the Table for use inside tx, a transaction of the caller's on the same database: its methods run their
@@ -82,7 +93,7 @@ func (t *Table[T]) get(ctx context.Context, op *observe.Op, key []any) (*T, erro
 	return item, nil
 }
 
-// Update writes all columns of T if the row still has the version that item was read with, and gives row and item the
+// Update writes all columns of T, except those of ReadOnly, if the row still has the version that item was read with, and gives row and item the
 // next one. The other columns of the table are left alone.
 //
 // If somebody else wrote the row in between, the error is a *ConflictError. If the row is gone, it is sql.ErrNoRows,

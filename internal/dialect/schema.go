@@ -22,7 +22,20 @@ func (s Server) UniqueIndexes(table Ident, columns []Ident) (query Statement, ar
 	return s.Compile(fmt.Sprintf(s.uniqueIndexes, len(ours), strings.Join(ours, ", "))), args, true
 }
 
-// ColumnType returns a query for the type of a column; see KeepsMicroseconds. There is none with TypelessTimes.
+// SameTable returns a query for 1 if two names are of one table, else 0.
+func (s Server) SameTable(a, b Ident) (query Statement, args []any) {
+	if s.byRegclass {
+		return s.Compile(s.sameTable), []any{s.Quote(a), s.Quote(b)}
+	}
+	return s.Compile(s.sameTable), []any{a.Qualifier(), a.Last(), b.Qualifier(), b.Last()}
+}
+
+// SameColumn reports whether two names are of one column of a table.
+func (s Server) SameColumn(a, b Ident) bool {
+	return a.String() == b.String() || s.FoldsColumns && strings.EqualFold(a.String(), b.String())
+}
+
+// ColumnType returns a query for the type of a column; see KeepsMicroseconds and IsNumber.
 func (s Server) ColumnType(table, column Ident) (query Statement, args []any) {
 	if s.byRegclass {
 		return s.Compile(s.columnType), []any{s.Quote(table), column.String()}
@@ -35,6 +48,15 @@ func (s Server) KeepsMicroseconds(columnType string) bool {
 	t := strings.ToLower(columnType)
 	types := strings.Split(s.timesOfSix, "|")
 	return slices.Contains(types, t) || s.byRegclass && slices.Contains(types, strings.Replace(t, "(6)", "", 1))
+}
+
+// notNumbers are in the names of types whose values are texts, bytes or times.
+var notNumbers = []string{"char", "text", "clob", "binary", "blob", "date", "time", "year", "uuid", "enum", "set", "bit", "json"}
+
+// IsNumber reports whether a column of a type, as ColumnType returns it, holds numbers, as far as its name tells.
+func IsNumber(columnType string) bool {
+	t := strings.ToLower(columnType)
+	return !slices.ContainsFunc(notNumbers, func(part string) bool { return strings.Contains(t, part) })
 }
 
 // ExactText returns the type of a column for text of at most so many bytes that compares byte by byte.
