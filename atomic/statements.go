@@ -21,9 +21,9 @@ func (c *column) statements(ctx context.Context) (*columnSQL, error) {
 	})
 }
 
-// checkInteger returns an error if the version is no number, and the server would count it up as if it were.
+// checkInteger returns an error if the version is no number. Some servers would count it up as if it were.
 func (c *column) checkInteger(ctx context.Context, r txn.Runner, s dialect.Server) error {
-	if c.version == nil || !s.AddsToAnything {
+	if c.version == nil {
 		return nil
 	}
 	q, args := s.ColumnType(c.t.Name, *c.version)

@@ -180,7 +180,8 @@ func TestVersionThatIsNoNumber(t *testing.T) {
 			require.Error(t, err)
 			require.NotErrorIs(t, err, atomic.ErrInsufficient)
 			require.NotErrorIs(t, err, sql.ErrNoRows)
-			t.Log(err)
+			require.ErrorContains(t, err, "only an integer can be counted up")
+			require.ErrorContains(t, err, `optimistic.ReadOnly("stock")`)
 			var stock int64
 			require.NoError(t, db.QueryRow("SELECT stock FROM items WHERE version IS NULL").Scan(&stock))
 			require.EqualValues(t, 100, stock)

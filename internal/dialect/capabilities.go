@@ -67,13 +67,11 @@ type Capabilities struct {
 	SystemVersion string
 	// TypelessTimes: times are stored as the driver writes them, and compared as that.
 	TypelessTimes bool
-	// AddsToAnything: a text or a time in a sum is converted to a number. Elsewhere such a sum is refused.
-	AddsToAnything bool
-	columnType     string // selects the type of a column
-	byRegclass     bool   // by the quoted name of its table; elsewhere by schema and name
-	timesOfSix     string // the types of times that keep microseconds: "" without a precision, or with six
-	exactText      string // the type of a text column that compares bytes, of so many at most
-	tableOptions   string // at the end of CREATE TABLE
+	columnType    string // selects the type of a column
+	byRegclass    bool   // by the quoted name of its table; elsewhere by schema and name
+	timesOfSix    string // the types of times that keep microseconds: "" without a precision, or with six
+	exactText     string // the type of a text column that compares bytes, of so many at most
+	tableOptions  string // at the end of CREATE TABLE
 
 	// Names.
 

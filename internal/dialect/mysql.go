@@ -72,10 +72,9 @@ SELECT COUNT(*) FROM (
 
 		columnType: "SELECT COLUMN_TYPE FROM information_schema.COLUMNS " +
 			"WHERE TABLE_SCHEMA = COALESCE(NULLIF({1}, ''), DATABASE()) AND TABLE_NAME = {2} AND COLUMN_NAME = {3}",
-		AddsToAnything: true,
-		timesOfSix:     "datetime(6)|timestamp(6)",
-		exactText:      "VARBINARY(%d)", // text would compare without regard to case and trailing blanks
-		tableOptions:   " ENGINE=InnoDB",
+		timesOfSix:   "datetime(6)|timestamp(6)",
+		exactText:    "VARBINARY(%d)", // text would compare without regard to case and trailing blanks
+		tableOptions: " ENGINE=InnoDB",
 
 		FoldsColumns: true,
 		sameTable: `

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -50,14 +51,12 @@ func (s Server) KeepsMicroseconds(columnType string) bool {
 	return slices.Contains(types, t) || s.byRegclass && slices.Contains(types, strings.Replace(t, "(6)", "", 1))
 }
 
-// notNumbers are in the names of types whose values are texts, bytes or times.
-var notNumbers = []string{"char", "text", "clob", "binary", "blob", "date", "time", "year", "uuid", "enum", "set", "bit", "json"}
+// notNumbers matches the types whose values are texts, bytes or times. A domain's name matches as a whole word only.
+var notNumbers = regexp.MustCompile(`(?i)^(n?(var)?char|character|national|native|varying|(tiny|medium|long)?(text|blob)|clob|` +
+	`(var)?binary|bytea|date|datetime|time|timestamp|timestamptz|year|interval|uuid|enum|set|bit|jsonb?)\b`)
 
 // IsNumber reports whether a column of a type, as ColumnType returns it, holds numbers, as far as its name tells.
-func IsNumber(columnType string) bool {
-	t := strings.ToLower(columnType)
-	return !slices.ContainsFunc(notNumbers, func(part string) bool { return strings.Contains(t, part) })
-}
+func IsNumber(columnType string) bool { return !notNumbers.MatchString(columnType) }
 
 // ExactText returns the type of a column for text of at most so many bytes that compares byte by byte.
 func (s Server) ExactText(bytes int) string {

@@ -46,10 +46,9 @@ SELECT
 			LockLimit:  BusyLimit,
 			NamedLocks: DatabaseLock,
 
-			TypelessTimes:  true,
-			AddsToAnything: true,
-			columnType:     "SELECT type FROM pragma_table_info({2}, nullif({1}, '')) WHERE lower(name) = lower({3})",
-			exactText:      "TEXT",
+			TypelessTimes: true,
+			columnType:    "SELECT type FROM pragma_table_info({2}, nullif({1}, '')) WHERE lower(name) = lower({3})",
+			exactText:     "TEXT",
 
 			FoldsColumns: true,
 			// Without a schema a name is looked for in temp, then in main, then in what is attached.
