@@ -31,7 +31,12 @@ type Table[T any] struct {
 //
 // The fields of T are mapped to columns as sqlx does it: by their db tags, else by their names in lower case, those of
 // embedded structs included; db:"-" leaves a field out. Columns that T does not have are left alone by Update. T must have
-// the key and the version column, and none that the server generates, since Update writes them all.
+// the key and the version column, and none that the server generates, since Update writes them all. Columns that ReadOnly
+// names are read and not written.
+//
+// A column that an atomic.Counter or State of the same *sql.DB changes without counting the version up is an error, here,
+// or of the first call if the names of the table are spelt in two ways; see "Together on one table" in the package
+// documentation.
 func NewTable[T any](db *sql.DB, name string, opts ...Option) (*Table[T], error) {
 	t, err := bind(db, name, reflect.TypeFor[T](), opts)
 	if err != nil {
