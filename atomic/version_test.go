@@ -114,3 +114,28 @@ func TestVersionColumnErrors(t *testing.T) {
 		require.ErrorContains(t, tt.err, tt.want)
 	}
 }
+
+// A compare-and-set to the value that is there writes the version, so "nothing changed" means that the guard did not hold:
+// if it holds when it is looked at, somebody changed the row in between, and the statement is sent again.
+func TestSwapForTheSameCountsUp(t *testing.T) {
+	updates := 0
+	server := fakedb.Recorded(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		switch {
+		case strings.HasPrefix(c.Query, "UPDATE"):
+			updates++
+			return fakedb.Reply{RowsAffected: int64(updates - 1)}, nil
+		case strings.HasPrefix(c.Query, "SELECT COLUMN_TYPE"):
+			return fakedb.Row("bigint"), nil
+		}
+		return fakedb.Row(int64(5), int64(1)), nil
+	})
+	db := server.DB()
+	defer db.Close()
+	stock, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(nogap.MySQL), atomic.VersionColumn("version"))
+	require.NoError(t, err)
+	require.NoError(t, stock.CompareAndSet(t.Context(), 5, 5, "sku-1"))
+	update := "UPDATE `items` SET `stock` = ?, `version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `stock` = ?"
+	require.Equal(t, []string{
+		update, "SELECT `stock`, CASE WHEN `stock` = ? THEN 1 ELSE 0 END FROM `items` WHERE `id` = ?", update,
+	}, server.Log()[1:])
+}

@@ -80,9 +80,9 @@
 //
 // A Table and an atomic.Counter or State of one *sql.DB that would lose each other's writes are not both allowed: the one
 // that is made second is refused, by its constructor, or by its first use if only the server knows that two spellings are
-// one table. That is so even if the first one is used no more. Other writers are not seen. A timestamp or a token cannot
-// be counted up by package atomic: use ReadOnly there. With xmin nothing is needed, since PostgreSQL changes it with every
-// write.
+// one table. That is so even if the first one is used no more. Other writers are not seen, nor those that
+// write through a view. A timestamp or a token cannot be counted up by package atomic: use ReadOnly there. With xmin nothing
+// is needed, since PostgreSQL changes it with every write.
 //
 // # Limits
 //

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -106,11 +107,18 @@ func (m *mapping) readOnlyValues(item reflect.Value) []any {
 // checkReadOnly returns an error if the item no longer has these values.
 func (m *mapping) checkReadOnly(item reflect.Value, before []any) error {
 	for i, c := range m.readOnly {
-		if is := c.get(item); !equalFields(is, before[i]) {
+		if is := c.get(item); !equalFields(is, before[i]) && !(isNaN(is) && isNaN(before[i])) {
 			return fmt.Errorf("the callback changed the column %q, which is ReadOnly, from %v to %v", c.name, displayed(before[i]), displayed(is))
 		}
 	}
 	return nil
+}
+
+// isNaN reports whether the driver is given a number that does not equal itself.
+func isNaN(field any) bool {
+	v, err := driver.DefaultParameterConverter.ConvertValue(field)
+	f, isFloat := v.(float64)
+	return err == nil && isFloat && math.IsNaN(f)
 }
 
 // columnsOf returns the columns of a struct, in the order of its fields.

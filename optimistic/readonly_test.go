@@ -1,7 +1,9 @@
 package optimistic_test
 
 import (
+	"database/sql"
 	"database/sql/driver"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -66,6 +68,30 @@ func TestModifyMustNotChangeReadOnly(t *testing.T) {
 	for _, line := range s.Log() {
 		require.NotContains(t, line, "UPDATE")
 	}
+}
+
+// A number that does not equal itself has not been changed.
+func TestReadOnlyNaN(t *testing.T) {
+	type measured struct {
+		ID      int64           `db:"id"`
+		Mean    float64         `db:"mean"`
+		Median  sql.NullFloat64 `db:"median"`
+		Version int64           `db:"version"`
+	}
+	db := fakedb.Open(answers(fakedb.Reply{
+		Columns:      make([]string, 4),
+		Rows:         [][]driver.Value{{int64(1), math.NaN(), math.NaN(), int64(7)}},
+		RowsAffected: 1,
+	}))
+	defer db.Close()
+	table, err := optimistic.NewTable[measured](db, "measured",
+		optimistic.ReadOnly("mean", "median"), optimistic.WithDialect(nogap.SQLite))
+	require.NoError(t, err)
+	item, err := table.Get(t.Context(), 1)
+	require.NoError(t, err)
+	require.NoError(t, table.Update(t.Context(), item))
+	_, err = table.Modify(t.Context(), func(it *measured) error { it.Mean = 1; return nil }, 1)
+	require.ErrorContains(t, err, `the column "mean", which is ReadOnly, from NaN to 1`)
 }
 
 func TestReadOnlyErrors(t *testing.T) {

@@ -91,6 +91,24 @@ func TestTwoSpellingsOfOneTable(t *testing.T) {
 	})
 }
 
+// Names of columns compare without regard to case on MySQL, MariaDB and SQLite, which only the first use knows.
+func TestTwoSpellingsOfOneColumn(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := items(t, target)
+		editor(t, db)
+		stock, err := atomic.NewCounter[int64](db, "items", "Stock")
+		require.NoError(t, err)
+		_, err = stock.Decrement(t.Context(), 60, "pen")
+		if target.Dialect == nogap.Postgres {
+			require.ErrorContains(t, err, "does not exist", "it is another column")
+		} else {
+			namesBothWaysOut(t, err)
+		}
+		left, _ := row(t, db)
+		require.EqualValues(t, 100, left)
+	})
+}
+
 // spellings returns other names, and whether they are of the table items.
 func spellings(t *testing.T, target matrix.Target) map[string]bool {
 	switch target.Dialect {
