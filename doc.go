@@ -54,6 +54,14 @@
 // for a transaction that waits for it. Such a call is an error at once, if it is given the callback's ctx. On SQLite, where
 // a transaction locks the whole database, that is so for every write.
 //
+// # Together on one table
+//
+// A Table of package optimistic writes a row back as it was read. So every other writer of its columns must count the
+// row's version up: package atomic with VersionColumn, callbacks of package pessimistic and SQL of your own with
+// version = version + 1, in every process. Or the Table leaves the column alone, with optimistic.ReadOnly. A Counter or
+// State and a Table of one *sql.DB that would lose each other's writes are not both allowed: the one that is made second
+// is refused.
+//
 // # Errors
 //
 //	ErrOutcomeUnknown    the write may have been applied: read the row before you write again

@@ -42,7 +42,8 @@ type Integer interface {
 // them. Other processes may change the row at any time.
 //
 // A batch is one statement to the server: a trigger fires once for it, and a CHECK sees its result. If the server
-// refuses that, with an overflow or a constraint, the batch's calls are made one by one.
+// refuses that, with an overflow or a constraint, the batch's calls are made one by one. With VersionColumn a batch counts
+// the version up by one.
 //
 // # Contexts and errors
 //
@@ -106,17 +107,20 @@ func (c *Coalescer[N]) DecrementIfPositive(ctx context.Context, key ...any) (N, 
 	return c.do(ctx, "atomic.DecrementIfPositive", plan.Decrement, 1, 0, key)
 }
 
-// Decrement takes n if there is that much, and returns what is left. Otherwise the error is ErrInsufficient.
+// Decrement takes an amount; it comes first and the key last: hot.Decrement(ctx, 3, "sku-1") takes 3 from sku-1. It takes
+// n if there is that much, and returns what is left. Otherwise the error is ErrInsufficient.
 func (c *Coalescer[N]) Decrement(ctx context.Context, n N, key ...any) (N, error) {
 	return c.do(ctx, "atomic.Decrement", plan.Decrement, n, 0, key)
 }
 
-// Increment adds n, and returns the sum. If that is more than the column's type holds, the error is ErrLimit.
+// Increment adds an amount; it comes first and the key last: hot.Increment(ctx, 3, "sku-1") adds 3 to sku-1. It returns
+// the sum. If that is more than the column's type holds, the error is ErrLimit.
 func (c *Coalescer[N]) Increment(ctx context.Context, n N, key ...any) (N, error) {
 	return c.do(ctx, "atomic.Increment", plan.Increment, n, 0, key)
 }
 
-// IncrementUpTo adds n if the sum is at most limit, and returns it. Otherwise the error is ErrLimit.
+// IncrementUpTo adds an amount; it comes first, then the limit, and the key last: hot.IncrementUpTo(ctx, 3, 100, "sku-1").
+// It adds n if the sum is at most limit, and returns the sum. Otherwise the error is ErrLimit.
 func (c *Coalescer[N]) IncrementUpTo(ctx context.Context, n, limit N, key ...any) (N, error) {
 	return c.do(ctx, "atomic.IncrementUpTo", plan.IncrementUpTo, n, limit, key)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
@@ -13,14 +14,15 @@ import (
 
 // column is one column of a table's rows, which guarded updates change.
 type column struct {
-	t      *table.Table
-	name   dialect.Ident
-	number dialect.Number
-	sql    *table.SQL[columnSQL] // shared with the copies that are bound to transactions
+	t       *table.Table
+	name    dialect.Ident
+	version *dialect.Ident // is counted up too; nil if there is none
+	number  dialect.Number
+	sql     *table.SQL[columnSQL] // shared with the copies that are bound to transactions
 }
 
 func newColumn(db *sql.DB, tableName, name string, n dialect.Number, opts []Option) (column, error) {
-	t, _, err := bind(db, tableName, opts)
+	t, o, _, err := bind(db, tableName, opts)
 	if err != nil {
 		return column{}, err
 	}
@@ -28,7 +30,28 @@ func newColumn(db *sql.DB, tableName, name string, n dialect.Number, opts []Opti
 	if err != nil {
 		return column{}, err
 	}
-	return column{t: t, name: ident, number: n, sql: new(table.SQL[columnSQL])}, nil
+	c := column{t: t, name: ident, version: o.version, number: n, sql: new(table.SQL[columnSQL])}
+	if err := c.checkVersion(); err != nil {
+		return column{}, err
+	}
+	return c, t.Counts(c.name, c.version)
+}
+
+// checkVersion returns an error if the version is a column that has another purpose.
+func (c *column) checkVersion() error {
+	if c.version == nil {
+		return nil
+	}
+	version := c.version.String()
+	if strings.EqualFold(version, c.name.String()) {
+		return fmt.Errorf("%s: column %q cannot be both changed and the version", c.t.Name, version)
+	}
+	for _, k := range c.t.Key {
+		if strings.EqualFold(version, k.String()) {
+			return fmt.Errorf("%s: column %q cannot be both the version and part of the key", c.t.Name, version)
+		}
+	}
+	return nil
 }
 
 // in returns the column as the statements of tx see it.

@@ -16,8 +16,8 @@ import (
 // string or a decimal type, and nothing is rounded, because the server does the arithmetic. (SQLite has no exact
 // decimals. An amount with more decimal places than the column keeps is rounded by the server, as any assignment is.)
 //
-// Amounts are never negative: that is an error, and nothing is sent. The key values of a method are those of one row,
-// in the order of WithKey. A missing row is sql.ErrNoRows; a NULL in the column is an error.
+// Amounts are never negative: that is an error, and nothing is sent. The key values of a method come last. They are those
+// of one row, in the order of WithKey. A missing row is sql.ErrNoRows; a NULL in the column is an error.
 //
 // On success the change costs one round trip and the returned value is the one that it left, also if others have changed
 // it since. (Only on MySQL and MariaDB, and only if N is no integer type, a transaction of four.) A refusal is a
@@ -40,6 +40,9 @@ type Counter[N any] struct {
 
 // NewCounter returns the Counter of a column. The table may be qualified by its schema. Nothing is sent to the server;
 // a table, column or key that does not exist is an error at the first use.
+//
+// A column that an optimistic.Table of the same *sql.DB writes needs VersionColumn. Without it NewCounter returns an error,
+// or the first use does if the names are spelt in two ways; see "Together on one table" in the package documentation.
 func NewCounter[N any](db *sql.DB, table, column string, opts ...Option) (*Counter[N], error) {
 	c, err := newColumn(db, table, column, numberOf[N](), opts)
 	if err != nil {
@@ -61,19 +64,22 @@ func (c *Counter[N]) DecrementIfPositive(ctx context.Context, key ...any) (N, er
 	return c.observed(ctx, "atomic.DecrementIfPositive", key, decrementOne)
 }
 
-// Decrement takes n if there is that much, and returns what is left. Otherwise the error is ErrInsufficient.
+// Decrement takes an amount; it comes first and the key last: stock.Decrement(ctx, 3, "sku-1") takes 3 from sku-1. It
+// takes n if there is that much, and returns what is left. Otherwise the error is ErrInsufficient.
 func (c *Counter[N]) Decrement(ctx context.Context, n N, key ...any) (N, error) {
 	return c.observed(ctx, "atomic.Decrement", key, decrement, n)
 }
 
-// Increment adds n, and returns the sum. If that is more than the column's type holds, the error is ErrLimit.
+// Increment adds an amount; it comes first and the key last: stock.Increment(ctx, 3, "sku-1") adds 3 to sku-1. It returns
+// the sum. If that is more than the column's type holds, the error is ErrLimit.
 //
 // MySQL and MariaDB say so in their strict SQL mode alone, which is their default.
 func (c *Counter[N]) Increment(ctx context.Context, n N, key ...any) (N, error) {
 	return c.observed(ctx, "atomic.Increment", key, increment, n)
 }
 
-// IncrementUpTo adds n if the sum is at most limit, and returns it. Otherwise the error is ErrLimit.
+// IncrementUpTo adds an amount; it comes first, then the limit, and the key last: stock.IncrementUpTo(ctx, 3, 100, "sku-1").
+// It adds n if the sum is at most limit, and returns the sum. Otherwise the error is ErrLimit.
 func (c *Counter[N]) IncrementUpTo(ctx context.Context, n, limit N, key ...any) (N, error) {
 	return c.observed(ctx, "atomic.IncrementUpTo", key, incrementUpTo, n, limit)
 }

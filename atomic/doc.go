@@ -29,6 +29,22 @@
 // All methods of all processes on one row are linearizable as far as the database is: PostgreSQL, MySQL, MariaDB and
 // SQLite on one primary are. On a Galera cluster writes are, and what a refusal reports may be a moment old.
 //
+// # Together on one table
+//
+// Package optimistic writes a row back as it was read, with what its caller changed, if the row still has its version. So
+// whoever else changes a column that it writes must count the version up:
+//
+//	stock, err := atomic.NewCounter[int64](db, "items", "stock", atomic.VersionColumn("version"))
+//
+// Otherwise what a Counter, a Coalescer or a State did between the read and the write is lost. The other way out is
+// optimistic.ReadOnly("stock"): the Table never writes the column.
+//
+// Where a Counter or State without VersionColumn and an optimistic.Table of the same *sql.DB would write the same column,
+// the one that is made second is refused, by its constructor, or by its first use if only the server knows that two
+// spellings are one table. The other one goes on working. A Table that compares xmin needs nothing, since PostgreSQL
+// changes that with every write. Another *sql.DB, another process and SQL of your own are not seen: they must count the
+// version up as well.
+//
 // # Names
 //
 // Tables, which may be qualified by a schema, and columns are quoted, so they are taken as the server stores them:

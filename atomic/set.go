@@ -46,9 +46,12 @@ func newSet(db *sql.DB, name string, columns []string, opts []Option) (*Set, err
 	if len(columns) == 0 {
 		return nil, errors.New("NewSet names no column")
 	}
-	t, given, err := bind(db, name, opts)
+	t, _, given, err := bind(db, name, opts)
 	if err == nil {
 		err = given.Refuse("NewSet, whose columns are the key", "WithKey")
+	}
+	if err == nil {
+		err = given.Refuse("NewSet, whose rows do not change", "VersionColumn")
 	}
 	if err != nil {
 		return nil, err

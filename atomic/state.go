@@ -19,7 +19,8 @@ type State[S comparable] struct {
 	column
 }
 
-// NewState returns the State of a column. The table may be qualified by its schema. Nothing is sent to the server.
+// NewState returns the State of a column. The table may be qualified by its schema. Nothing is sent to the server. A column
+// that an optimistic.Table writes needs VersionColumn, as for NewCounter.
 func NewState[S comparable](db *sql.DB, table, column string, opts ...Option) (*State[S], error) {
 	c, err := newColumn(db, table, column, dialect.Verbatim, opts)
 	if err != nil {

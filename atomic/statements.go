@@ -2,6 +2,8 @@ package atomic
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -11,9 +13,32 @@ import (
 
 // statements returns the guarded updates, and asks the server what it is if that isn't known.
 func (c *column) statements(ctx context.Context) (*columnSQL, error) {
-	return c.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server) (*columnSQL, error) {
+	return c.sql.Of(ctx, c.t, func(ctx context.Context, r txn.Runner, s dialect.Server) (*columnSQL, error) {
+		if err := c.checkInteger(ctx, r, s); err != nil {
+			return nil, err
+		}
 		return c.build(s), nil
 	})
+}
+
+// checkInteger returns an error if the version is no number. Some servers would count it up as if it were.
+func (c *column) checkInteger(ctx context.Context, r txn.Runner, s dialect.Server) error {
+	if c.version == nil {
+		return nil
+	}
+	q, args := s.ColumnType(c.t.Name, *c.version)
+	var columnType string
+	err := r.Read(ctx, q.Text, q.Args(args), &columnType)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil // no such table or column: the statement says so
+	case err != nil:
+		return fmt.Errorf("%s: finding out the type of the version column %q: %w", c.t.Name, c.version, err)
+	case !dialect.IsNumber(columnType):
+		return fmt.Errorf("%s: the version column %q is %s: only an integer can be counted up; optimistic.ReadOnly(%q) is "+
+			"the other way out", c.t.Name, c.version, columnType, c.name)
+	}
+	return nil
 }
 
 func (c *column) build(s dialect.Server) *columnSQL {
@@ -71,16 +96,27 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 		// What the function returns is not stored: it is unsigned, and rounded where the column is a DECIMAL.
 		value = "CASE WHEN LAST_INSERT_ID(" + value + ") = 0 THEN " + value + " ELSE " + value + " END"
 	}
-	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value +
+	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + c.countUp(s) +
 		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + tail)
 	return u
 }
 
-// guardSwap is the guard of a compare-and-set.
+// countUp is the assignment that counts the version up, behind that of the value.
+func (c *column) countUp(s dialect.Server) string {
+	if c.version == nil {
+		return ""
+	}
+	version := s.Quote(*c.version)
+	return ", " + version + " = COALESCE(" + version + ", 0) + 1" // after NULL comes 1, as in package optimistic
+}
+
+// guardSwap is the guard of a compare-and-set. With a version the row changes even if the value is there already.
 func (c *column) guardSwap(s dialect.Server, to, condition string) guardedUpdate {
 	u := c.guard(s, to, condition, unneeded, ErrMismatch)
-	u.question, u.latest = c.question(s, condition,
-		fmt.Sprintf("CASE WHEN %s = %s THEN %d ELSE %d END", s.Quote(c.name), to, noop, holds))
+	if c.version == nil {
+		u.question, u.latest = c.question(s, condition,
+			fmt.Sprintf("CASE WHEN %s = %s THEN %d ELSE %d END", s.Quote(c.name), to, noop, holds))
+	}
 	return u
 }
 

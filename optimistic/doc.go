@@ -71,9 +71,29 @@
 // no more. Callers in several processes still lose against each other; with [LockAfter], those who lost n times take the
 // row lock.
 //
+// # Together on one table
+//
+// Everybody who writes a column that a Table writes must count the version up, in the same statement. Otherwise the Table
+// does not see their write, and overwrites it with what it read. That holds for package atomic, for the callbacks of
+// package pessimistic, for SQL of your own, and in other processes:
+//
+//	stock, err := atomic.NewCounter[int64](db, "items", "stock", atomic.VersionColumn("version"))
+//	…
+//	tx.ExecContext(ctx, "UPDATE items SET stock = stock - $1, version = version + 1 WHERE id = $2", n, id)
+//
+// The other way out is a Table that never writes the column, since T has no field for it, or with [ReadOnly]:
+//
+//	items, err := optimistic.NewTable[Item](db, "items", optimistic.ReadOnly("stock"))
+//
+// A Table and an atomic.Counter or State of one *sql.DB that would lose each other's writes are not both allowed: the one
+// that is made second is refused, by its constructor, or by its first use if only the server knows that two spellings are
+// one table. That is so even if the first one is used no more. Other writers are not seen, nor those that
+// write through a view. A timestamp or a token cannot be counted up by package atomic: use ReadOnly there. With xmin nothing
+// is needed, since PostgreSQL changes it with every write.
+//
 // # Limits
 //
-// Everybody who writes the row must change its version, in SQL of their own too; only xmin changes by itself. A trigger
+// Everybody who writes the row must change its version; only xmin changes by itself. A trigger
 // may set a timestamp on PostgreSQL. Any other version that a trigger sets, and any on SQLite, makes the next Update of
 // the same struct a conflict; Modify reads the row again and is not affected.
 //

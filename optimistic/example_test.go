@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/optimistic"
 )
 
@@ -68,6 +69,43 @@ func ExampleTable_Update() {
 	// true
 	// items [42] 7
 	// true
+}
+
+// A Counter on a column that the Table writes counts the version up too, so the editor's Update does not take back what was
+// sold meanwhile.
+func Example_togetherWithAtomic() {
+	ctx := context.Background()
+	db := newShop().DB()
+	items, _ := optimistic.NewTable[Item](db, "items")
+	_, err := atomic.NewCounter[int64](db, "items", "stock")
+	fmt.Println(err)
+	stock, _ := atomic.NewCounter[int64](db, "items", "stock", atomic.VersionColumn("version"))
+
+	item, _ := items.Get(ctx, 42)
+	left, _ := stock.Decrement(ctx, 2, 42)
+	fmt.Println(left, "left")
+	fmt.Println(errors.Is(items.Update(ctx, item), optimistic.ErrVersionConflict))
+	// Output:
+	// atomic: items.stock: an optimistic.Table of items writes the column too, and would write back what it read: give atomic.VersionColumn("version") to what counts, or optimistic.ReadOnly("stock") to the Table
+	// 0 left
+	// true
+}
+
+func ExampleReadOnly() {
+	ctx := context.Background()
+	db := newShop().DB()
+	stock, _ := atomic.NewCounter[int64](db, "items", "stock")
+	items, err := optimistic.NewTable[Item](db, "items", optimistic.ReadOnly("stock"))
+	fmt.Println(err)
+
+	left, _ := stock.Decrement(ctx, 2, 42)
+	fmt.Println(left, "left")
+	_, err = items.Modify(ctx, func(it *Item) error { it.Stock = 5; return nil }, 42)
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// 0 left
+	// optimistic: items at [42]: the callback changed the column "stock", which is ReadOnly, from 0 to 5
 }
 
 func ExampleTable_WithTx() {

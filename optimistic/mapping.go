@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -20,7 +21,9 @@ type mapping struct {
 	all     []mappedColumn // what is read, in the order of the fields
 	key     []mappedColumn // in the order of WithKey
 	version mappedColumn
-	data    []mappedColumn // what Update writes besides the version: all but the key and the version
+	data    []mappedColumn // what Update writes besides the version: all but the key, the version and readOnly
+	// readOnly is what is read and never written, in the order of the option.
+	readOnly []mappedColumn
 }
 
 type mappedColumn struct {
@@ -35,7 +38,7 @@ var (
 	timeType    = reflect.TypeFor[time.Time]()
 )
 
-func newMapping(t reflect.Type, key []dialect.Ident, version dialect.Ident) (m mapping, err error) {
+func newMapping(t reflect.Type, key []dialect.Ident, version dialect.Ident, readOnly []dialect.Ident) (m mapping, err error) {
 	if m.all, err = columnsOf(t); err != nil {
 		return m, err
 	}
@@ -52,14 +55,25 @@ func newMapping(t reflect.Type, key []dialect.Ident, version dialect.Ident) (m m
 		}
 		m.key = append(m.key, c)
 	}
+	for _, name := range readOnly {
+		c, err := m.column(t, "read-only", name)
+		if err != nil {
+			return m, err
+		}
+		if c.is(m.version) || slices.ContainsFunc(m.key, c.is) {
+			return m, fmt.Errorf("ReadOnly: column %q is the version or part of the key", name)
+		}
+		m.readOnly = append(m.readOnly, c)
+	}
 	for _, c := range m.all {
-		is := func(k mappedColumn) bool { return k.name.String() == c.name.String() }
-		if !is(m.version) && !slices.ContainsFunc(m.key, is) {
+		if !c.is(m.version) && !slices.ContainsFunc(m.key, c.is) && !slices.ContainsFunc(m.readOnly, c.is) {
 			m.data = append(m.data, c)
 		}
 	}
 	return m, nil
 }
+
+func (c mappedColumn) is(other mappedColumn) bool { return c.name.String() == other.name.String() }
 
 // column returns the column of that name. what says what it is for.
 func (m mapping) column(t reflect.Type, what string, name dialect.Ident) (mappedColumn, error) {
@@ -71,12 +85,40 @@ func (m mapping) column(t reflect.Type, what string, name dialect.Ident) (mapped
 	return mappedColumn{}, fmt.Errorf("%v has no field for the %s column %q", t, what, name)
 }
 
-func (m mapping) keyNames() []dialect.Ident {
-	names := make([]dialect.Ident, len(m.key))
-	for i, c := range m.key {
+func (m mapping) keyNames() []dialect.Ident { return namesOf(m.key) }
+
+func namesOf(columns []mappedColumn) []dialect.Ident {
+	names := make([]dialect.Ident, len(columns))
+	for i, c := range columns {
 		names[i] = c.name
 	}
 	return names
+}
+
+// readOnlyValues returns copies of what the item has in the columns that are never written; nil if there are none.
+func (m *mapping) readOnlyValues(item reflect.Value) []any {
+	var values []any
+	for _, c := range m.readOnly {
+		values = append(values, cloneValue(c.get(item)))
+	}
+	return values
+}
+
+// checkReadOnly returns an error if the item no longer has these values.
+func (m *mapping) checkReadOnly(item reflect.Value, before []any) error {
+	for i, c := range m.readOnly {
+		if is := c.get(item); !equalFields(is, before[i]) && !(isNaN(is) && isNaN(before[i])) {
+			return fmt.Errorf("the callback changed the column %q, which is ReadOnly, from %v to %v", c.name, displayed(before[i]), displayed(is))
+		}
+	}
+	return nil
+}
+
+// isNaN reports whether the driver is given a number that does not equal itself.
+func isNaN(field any) bool {
+	v, err := driver.DefaultParameterConverter.ConvertValue(field)
+	f, isFloat := v.(float64)
+	return err == nil && isFloat && math.IsNaN(f)
 }
 
 // columnsOf returns the columns of a struct, in the order of its fields.

@@ -1,6 +1,7 @@
 package optimistic
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,6 +27,7 @@ type RetryOption interface {
 type options struct {
 	table.Options
 	version   dialect.Ident
+	readOnly  []dialect.Ident
 	lockAfter int
 }
 
@@ -47,6 +49,26 @@ func VersionColumn(name string) Option {
 	return tableOption{Name: "VersionColumn", Set: func(o *options) (err error) {
 		if o.version, err = dialect.Column(name); err != nil {
 			return fmt.Errorf("VersionColumn: %w", err)
+		}
+		return nil
+	}}
+}
+
+// ReadOnly names columns that the Table reads and never writes, such as a stock that an atomic.Counter changes. Update
+// leaves them alone, whatever the item has in their fields. A Modify whose function changes one is an error that names the
+// column, and nothing is written.
+//
+// The version says nothing about such a column if those who write it don't count it up: a decision that Modify makes from
+// its value may be out of date when it is written. If no column is left to write, Update only counts the version up; with
+// xmin, which changes with a write alone, that is NewTable's error. A column without a field, and one of the key or of the
+// version, is NewTable's error too.
+func ReadOnly(columns ...string) Option {
+	return tableOption{Name: "ReadOnly", Set: func(o *options) (err error) {
+		if len(columns) == 0 {
+			return errors.New("ReadOnly names no column")
+		}
+		if o.readOnly, err = dialect.Columns(columns...); err != nil {
+			return fmt.Errorf("ReadOnly: %w", err)
 		}
 		return nil
 	}}

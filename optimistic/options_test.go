@@ -16,6 +16,7 @@ func TestOptionGivenTwice(t *testing.T) {
 	for name, opt := range map[string]func() optimistic.Option{
 		"VersionColumn": func() optimistic.Option { return optimistic.VersionColumn("version") },
 		"WithKey":       func() optimistic.Option { return optimistic.WithKey("id") },
+		"ReadOnly":      func() optimistic.Option { return optimistic.ReadOnly("stock") },
 		"WithDialect":   func() optimistic.Option { return optimistic.WithDialect(nogap.SQLite) },
 		"LockAfter":     func() optimistic.Option { return optimistic.LockAfter(1) },
 		"MaxAttempts":   func() optimistic.Option { return optimistic.MaxAttempts(3) },

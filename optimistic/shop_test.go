@@ -97,6 +97,18 @@ func (s *shop) serve(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 func (s *shop) answer(query string, args []driver.NamedValue) (reply fakedb.Reply, wrote bool) {
 	arg := func(i int) int64 { return args[i].Value.(int64) }
 	switch {
+	case strings.HasPrefix(query, "SELECT format_type"): // of the version
+		return fakedb.Row("bigint"), false
+	case strings.HasPrefix(query, "UPDATE items SET stock = stock - "): // an atomic.Counter's Decrement
+		row := s.rows[arg(0)]
+		if row == nil || row.Stock < arg(1) {
+			return fakedb.Reply{Columns: []string{"stock"}}, false
+		}
+		row.Stock -= arg(1)
+		if strings.Contains(query, "version = COALESCE(version, 0) + 1") {
+			row.Version++
+		}
+		return fakedb.Row(row.Stock), true
 	case strings.HasPrefix(query, "SELECT"):
 		row := s.rows[arg(0)]
 		if row == nil {

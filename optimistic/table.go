@@ -31,13 +31,29 @@ type Table[T any] struct {
 //
 // The fields of T are mapped to columns as sqlx does it: by their db tags, else by their names in lower case, those of
 // embedded structs included; db:"-" leaves a field out. Columns that T does not have are left alone by Update. T must have
-// the key and the version column, and none that the server generates, since Update writes them all.
+// the key and the version column, and none that the server generates, since Update writes them all. Columns that ReadOnly
+// names are read and not written.
+//
+// A column that an atomic.Counter or State of the same *sql.DB changes without counting the version up is an error, here,
+// or of the first call if the names of the table are spelt in two ways; see "Together on one table" in the package
+// documentation.
 func NewTable[T any](db *sql.DB, name string, opts ...Option) (*Table[T], error) {
 	t, err := bind(db, name, reflect.TypeFor[T](), opts)
 	if err != nil {
 		return nil, fail(err)
 	}
+	if err := t.noteWriting(); err != nil {
+		return nil, fail(t.failed(err))
+	}
 	return &Table[T]{t}, nil
+}
+
+// noteWriting notes which columns the Table writes on which condition. The server itself changes xmin, whoever writes.
+func (t *versionedTable) noteWriting() error {
+	if t.kind == xminVersion {
+		return nil
+	}
+	return t.Compares(t.columns.version.name, t.kind == integerVersion, namesOf(t.columns.data))
 }
 
 // WithTx returns the Table for use inside tx, a transaction of the caller's on the same database: its methods run their
@@ -90,8 +106,9 @@ func (t *Table[T]) get(ctx context.Context, op *observe.Op, key []any) (*T, erro
 	return item, nil
 }
 
-// Update writes all columns of T if the row still has the version that item was read with, and gives row and item the
-// next one. With WithTx only the row gets it; see there. The other columns of the table are left alone.
+// Update writes all columns of T, except those of ReadOnly, if the row still has the version that item was read with,
+// and gives row and item the next one. With WithTx only the row gets it; see there. The other columns of the table are
+// left alone.
 //
 // If somebody else wrote the row in between, or the same item was written earlier in a transaction, the error is a
 // *ConflictError. If the row is gone, it is sql.ErrNoRows, wrapped. If the connection is lost while the statement is under

@@ -34,7 +34,7 @@ func bind(db *sql.DB, name string, row reflect.Type, opts []Option) (*versionedT
 		return nil, err
 	}
 	t := &versionedTable{Table: bound, lockAfter: o.lockAfter, sql: new(table.SQL[statements]), queue: new(rowQueue)}
-	if t.columns, err = newMapping(row, t.Key, o.version); err != nil {
+	if t.columns, err = newMapping(row, t.Key, o.version, o.readOnly); err != nil {
 		return nil, t.failed(err)
 	}
 	if t.kind, err = kindOf(t.columns.version); err != nil {

@@ -24,6 +24,8 @@ type versionedWrite struct {
 	condition []any
 	// read is that version as the item holds it.
 	read any
+	// readOnly is what the item had in the columns that are never written.
+	readOnly []any
 	// next is the version that is written; after a write it is what the database has.
 	next reflect.Value
 	// given says that the item is the caller's, who may have written it before.
@@ -36,7 +38,7 @@ var errStale = errors.New("no row has this key and this version")
 // newWrite takes the condition from an item. Its errors say which row they are about.
 func (t *versionedTable) newWrite(item reflect.Value) (*versionedWrite, error) {
 	m := &t.columns
-	w := &versionedWrite{table: t, read: cloneValue(m.version.get(item))}
+	w := &versionedWrite{table: t, read: cloneValue(m.version.get(item)), readOnly: m.readOnlyValues(item)}
 	written := len(m.data)
 	if t.kind != xminVersion {
 		written++ // the next version
@@ -84,7 +86,7 @@ func (w *versionedWrite) setColumns(item reflect.Value) error {
 	for i, c := range m.data {
 		w.args[i] = c.get(item)
 	}
-	return nil
+	return m.checkReadOnly(item, w.readOnly)
 }
 
 // send makes the write by update or delete. It makes it again if the server asks for that after it has undone it, unless

@@ -25,6 +25,8 @@
 // lock between two round trips: see package atomic. If callers rarely meet, or think for long between read and write,
 // see package optimistic.
 //
+// If an optimistic.Table writes the same columns, the callback's UPDATE must count the version up: version = version + 1.
+//
 // # What is guaranteed
 //
 //   - What the callback is given is the row as it is, and stays so until the callback's own writes are committed.

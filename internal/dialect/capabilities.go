@@ -72,6 +72,12 @@ type Capabilities struct {
 	timesOfSix    string // the types of times that keep microseconds: "" without a precision, or with six
 	exactText     string // the type of a text column that compares bytes, of so many at most
 	tableOptions  string // at the end of CREATE TABLE
+
+	// Names.
+
+	// FoldsColumns: names of columns compare without regard to case.
+	FoldsColumns bool
+	sameTable    string // selects 1 if two names are of one table, else 0
 }
 
 // Number is how the values of a Go type travel to and from a column.

@@ -75,5 +75,13 @@ SELECT COUNT(*) FROM (
 		timesOfSix:   "datetime(6)|timestamp(6)",
 		exactText:    "VARBINARY(%d)", // text would compare without regard to case and trailing blanks
 		tableOptions: " ENGINE=InnoDB",
+
+		FoldsColumns: true,
+		sameTable: `
+SELECT CASE WHEN ours.d IS NULL OR theirs.d IS NULL THEN 0
+	WHEN @@lower_case_table_names = 0 THEN BINARY ours.d = BINARY theirs.d AND BINARY ours.t = BINARY theirs.t
+	ELSE LOWER(ours.d) = LOWER(theirs.d) AND LOWER(ours.t) = LOWER(theirs.t) END
+FROM (SELECT COALESCE(NULLIF({1}, ''), DATABASE()) AS d, {2} AS t) AS ours,
+	(SELECT COALESCE(NULLIF({3}, ''), DATABASE()) AS d, {4} AS t) AS theirs`,
 	}
 }

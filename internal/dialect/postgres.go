@@ -54,6 +54,8 @@ var postgres = language{
 			byRegclass: true,
 			timesOfSix: "timestamp|timestamp without time zone|timestamp with time zone",
 			exactText:  "TEXT",
+
+			sameTable: "SELECT CASE WHEN to_regclass(CAST({1} AS text)) = to_regclass(CAST({2} AS text)) THEN 1 ELSE 0 END",
 		}
 		switch s.Product {
 		case PostgreSQL:

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -22,7 +23,20 @@ func (s Server) UniqueIndexes(table Ident, columns []Ident) (query Statement, ar
 	return s.Compile(fmt.Sprintf(s.uniqueIndexes, len(ours), strings.Join(ours, ", "))), args, true
 }
 
-// ColumnType returns a query for the type of a column; see KeepsMicroseconds. There is none with TypelessTimes.
+// SameTable returns a query for 1 if two names are of one table, else 0.
+func (s Server) SameTable(a, b Ident) (query Statement, args []any) {
+	if s.byRegclass {
+		return s.Compile(s.sameTable), []any{s.Quote(a), s.Quote(b)}
+	}
+	return s.Compile(s.sameTable), []any{a.Qualifier(), a.Last(), b.Qualifier(), b.Last()}
+}
+
+// SameColumn reports whether two names are of one column of a table.
+func (s Server) SameColumn(a, b Ident) bool {
+	return a.String() == b.String() || s.FoldsColumns && strings.EqualFold(a.String(), b.String())
+}
+
+// ColumnType returns a query for the type of a column; see KeepsMicroseconds and IsNumber.
 func (s Server) ColumnType(table, column Ident) (query Statement, args []any) {
 	if s.byRegclass {
 		return s.Compile(s.columnType), []any{s.Quote(table), column.String()}
@@ -36,6 +50,13 @@ func (s Server) KeepsMicroseconds(columnType string) bool {
 	types := strings.Split(s.timesOfSix, "|")
 	return slices.Contains(types, t) || s.byRegclass && slices.Contains(types, strings.Replace(t, "(6)", "", 1))
 }
+
+// notNumbers matches the types whose values are texts, bytes or times. A domain's name matches as a whole word only.
+var notNumbers = regexp.MustCompile(`(?i)^(n?(var)?char|character|national|native|varying|(tiny|medium|long)?(text|blob)|clob|` +
+	`(var)?binary|bytea|date|datetime|time|timestamp|timestamptz|year|interval|uuid|enum|set|bit|jsonb?)\b`)
+
+// IsNumber reports whether a column of a type, as ColumnType returns it, holds numbers, as far as its name tells.
+func IsNumber(columnType string) bool { return !notNumbers.MatchString(columnType) }
 
 // ExactText returns the type of a column for text of at most so many bytes that compares byte by byte.
 func (s Server) ExactText(bytes int) string {

@@ -47,7 +47,20 @@ SELECT
 			NamedLocks: DatabaseLock,
 
 			TypelessTimes: true,
+			columnType:    "SELECT type FROM pragma_table_info({2}, nullif({1}, '')) WHERE lower(name) = lower({3})",
 			exactText:     "TEXT",
+
+			FoldsColumns: true,
+			// Without a schema a name is looked for in temp, then in main, then in what is attached.
+			sameTable: `
+WITH named(schema, name) AS (VALUES (lower({1}), lower({2})), (lower({3}), lower({4})))
+SELECT count(*) = 2 AND count(DISTINCT place || '.' || name) = 1 FROM (
+	SELECT name, (
+		SELECT lower(l.schema) FROM pragma_table_list AS l
+		WHERE lower(l.name) = named.name AND named.schema IN ('', lower(l.schema))
+		ORDER BY l.schema = 'temp' DESC, l.schema = 'main' DESC LIMIT 1) AS place
+	FROM named)
+WHERE place IS NOT NULL`,
 		}
 	},
 }

@@ -24,6 +24,9 @@ func (q *SQL[S]) Of(ctx context.Context, t *Table, build func(ctx context.Contex
 	err := t.Statement(ctx, nil, func(r txn.Runner) error {
 		server, err := t.Server(ctx, r)
 		if err == nil {
+			err = t.checkWriting(ctx, r, server)
+		}
+		if err == nil {
 			built, err = build(ctx, r, server)
 		}
 		return err

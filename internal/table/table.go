@@ -32,6 +32,8 @@ type Table struct {
 	text      string // the name as it was given, for observers
 	id        string // names the table and its key among the locks of the database
 
+	writing *writing // how the Table's columns are written; nil if nobody needs to know
+
 	inTx  bool
 	tx    nogap.Tx
 	txErr error // why tx can't be used
