@@ -113,7 +113,7 @@ func TestTwoSpellingsOfOneColumn(t *testing.T) {
 func spellings(t *testing.T, target matrix.Target) map[string]bool {
 	switch target.Dialect {
 	case nogap.Postgres:
-		return map[string]bool{"public.items": true, "Items": false, "public.Items": false}
+		return map[string]bool{"public.items": true, "current.public.items": true, "Items": false, "public.Items": false}
 	case nogap.SQLite:
 		return map[string]bool{"main.items": true, "ITEMS": true, "Main.Items": true}
 	}
@@ -121,7 +121,10 @@ func spellings(t *testing.T, target matrix.Target) map[string]bool {
 }
 
 func database(t *testing.T, db *sql.DB, target matrix.Target) (name string) {
-	if target.Dialect == nogap.MySQL || target.Dialect == nogap.MariaDB {
+	switch target.Dialect {
+	case nogap.Postgres:
+		require.NoError(t, db.QueryRow("SELECT current_database()").Scan(&name))
+	case nogap.MySQL, nogap.MariaDB:
 		require.NoError(t, db.QueryRow("SELECT DATABASE()").Scan(&name))
 	}
 	return name

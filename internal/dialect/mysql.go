@@ -79,7 +79,7 @@ SELECT COUNT(*) FROM (
 		FoldsColumns: true,
 		sameTable: `
 SELECT CASE WHEN ours.d IS NULL OR theirs.d IS NULL THEN 0
-	WHEN @@lower_case_table_names = 0 THEN BINARY ours.d = BINARY theirs.d AND BINARY ours.t = BINARY theirs.t
+	WHEN @@lower_case_table_names = 0 THEN CAST(ours.d AS BINARY) = CAST(theirs.d AS BINARY) AND CAST(ours.t AS BINARY) = CAST(theirs.t AS BINARY)
 	ELSE LOWER(ours.d) = LOWER(theirs.d) AND LOWER(ours.t) = LOWER(theirs.t) END
 FROM (SELECT COALESCE(NULLIF({1}, ''), DATABASE()) AS d, {2} AS t) AS ours,
 	(SELECT COALESCE(NULLIF({3}, ''), DATABASE()) AS d, {4} AS t) AS theirs`,

@@ -55,7 +55,8 @@ var postgres = language{
 			timesOfSix: "timestamp|timestamp without time zone|timestamp with time zone",
 			exactText:  "TEXT",
 
-			sameTable: "SELECT CASE WHEN to_regclass(CAST({1} AS text)) = to_regclass(CAST({2} AS text)) THEN 1 ELSE 0 END",
+			// to_regclass fails for a schema that is named and may not be looked into.
+			sameTable: "SELECT CASE WHEN " + postgresOID("{1}", "{2}") + " = " + postgresOID("{3}", "{4}") + " THEN 1 ELSE 0 END",
 		}
 		switch s.Product {
 		case PostgreSQL:
@@ -65,4 +66,12 @@ var postgres = language{
 		}
 		return c
 	},
+}
+
+// postgresOID is the number of the table with that schema, which may be empty, and that name.
+func postgresOID(schema, name string) string {
+	schema, name = "CAST("+schema+" AS text)", "CAST("+name+" AS text)"
+	return "CASE WHEN " + schema + " = '' THEN CAST(to_regclass(quote_ident(" + name + ")) AS oid) ELSE (" +
+		"SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace " +
+		"WHERE n.nspname = " + schema + " AND c.relname = " + name + ") END"
 }

@@ -25,9 +25,6 @@ func (s Server) UniqueIndexes(table Ident, columns []Ident) (query Statement, ar
 
 // SameTable returns a query for 1 if two names are of one table, else 0.
 func (s Server) SameTable(a, b Ident) (query Statement, args []any) {
-	if s.byRegclass {
-		return s.Compile(s.sameTable), []any{s.Quote(a), s.Quote(b)}
-	}
 	return s.Compile(s.sameTable), []any{a.Qualifier(), a.Last(), b.Qualifier(), b.Last()}
 }
 
