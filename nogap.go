@@ -44,7 +44,8 @@ func (d Dialect) String() string {
 //
 // Every WithTx, LockRow and Guard takes one. What is no transaction is refused with an error before anything is sent: a
 // nil of any type, a *sql.DB, a *sqlx.DB, GORM's pool outside a transaction. bun.Tx itself is refused too, since it
-// rewrites the placeholders of the statements; pass the Tx that it embeds.
+// rewrites the placeholders of the statements; pass the Tx that it embeds. Other types, such as a *sql.Conn, are accepted:
+// calls that take locks or send several statements first prove, with a savepoint, that they are in a transaction.
 type Tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -70,9 +71,9 @@ var (
 	// ErrLockTimeout is returned when a lock was not acquired in time, by the limit of an option or of the server.
 	// Nothing was written.
 	ErrLockTimeout = errors.New("nogap: lock timeout")
-	// ErrNotUnique is returned when several rows have the key, which must be unique. The change was rolled back; a
-	// single statement outside a transaction can't be, and then ErrOutcomeUnknown is wrapped with it. In a transaction
-	// of the caller's the change is part of that: roll it back.
+	// ErrNotUnique is returned when several rows have the key, which must be unique. In a transaction of nogap's own the
+	// change was rolled back. A statement outside a transaction can't be rolled back: then ErrOutcomeUnknown is wrapped
+	// too. In a transaction of yours, roll back.
 	ErrNotUnique = errors.New("nogap: the key is not unique")
 )
 

@@ -64,10 +64,10 @@ const (
 	OutcomeError Outcome = "error"
 )
 
-// Observe makes o see every operation of the packages of nogap on db, from now on until stop is called: of what was made
-// on db before as well. Several observers see an operation in the order in which they were registered. What an operation
-// calls inside is not reported; what a callback calls is. LockRow and Guard in a transaction that nogap did not begin are
-// not seen, since that does not say which *sql.DB it belongs to.
+// Observe shows every operation of the packages of nogap on db to o, until stop is called. This includes operations of
+// objects that were made before. Several observers see an operation in the order in which they were registered. What an
+// operation calls inside is not reported; what a callback calls is. LockRow and Guard in a transaction that nogap did not
+// begin are not seen, because such a transaction does not tell its *sql.DB.
 //
 // stop may be called more than once. An operation that has started is seen to its end. An Observer that refers to db
 // keeps it alive until stop is called. Observe panics if db or o is nil.

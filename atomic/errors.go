@@ -8,7 +8,8 @@ import (
 	"github.com/nogap-go/nogap"
 )
 
-// What a guard refuses. Each comes inside a *RefusedError, which says what is there instead; nothing was written.
+// What a guard refuses. Each comes inside a *RefusedError, which says what is there instead, but for one case of ErrLimit.
+// Nothing was written.
 var (
 	// ErrInsufficient is returned when less is left than was to be taken.
 	ErrInsufficient = errors.New(prefix + "insufficient")

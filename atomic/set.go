@@ -16,8 +16,8 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// Set keeps rows that are there once or not at all: who likes which post, which event has been handled. The server's
-// unique index decides who was first; that it exists is checked at the first use.
+// A Set adds and removes rows of which each may exist only once: who likes which post, which event has been handled. The
+// server's unique index decides who was first. That the index exists is checked at the first use.
 //
 // Other columns of the table need a default. Errors of the connection, contexts and repetition are as those of Counter.
 // A Set is safe for concurrent use.
@@ -36,7 +36,7 @@ type setSQL struct {
 //
 //	likes, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})
 //
-// Of the options only WithDialect means something to a Set.
+// WithDialect is the only option that NewSet takes.
 func NewSet(db *sql.DB, table string, columns []string, opts ...Option) (*Set, error) {
 	s, err := newSet(db, table, columns, opts)
 	return s, fail(err)

@@ -34,7 +34,7 @@ func (s *State[S]) WithTx(tx nogap.Tx) *State[S] { return &State[S]{s.in(tx)} }
 
 // Transition moves the row at key from one state to another. Of several callers at once, one succeeds; the others get
 // ErrMismatch, inside a *RefusedError that has the state in which the row is. A missing row is sql.ErrNoRows.
-// Two equal states are an error. The server must tell states apart as well: under a collation that ignores case, a move
+// Two equal states are an error. The database must treat the two states as different: under a collation that ignores case, a move
 // from "Open" to "open" can succeed any number of times.
 func (s *State[S]) Transition(ctx context.Context, from, to S, key ...any) error {
 	if reflect.DeepEqual(from, to) {

@@ -15,8 +15,8 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// Fence keeps the writes of a holder that has lost its lock, and does not know it yet, out of a database. The database
-// that is to be protected hands out a token for each holder, and refuses the writes of all tokens but the newest. See
+// A Fence refuses the writes of a holder that has lost its lock without knowing it. The database that is to be protected
+// hands out a token for each holder, and refuses the writes of all tokens but the newest. See
 // the package documentation, and Martin Kleppmann, "How to do distributed locking", 2016, where fencing tokens for
 // locks of this kind are asked for.
 //

@@ -154,7 +154,7 @@ func OnEvent(f func(context.Context, Event)) Option {
 	}}
 }
 
-// WithObserver has o see every operation of the Locker, for traces and metrics. It may be given several times: the
+// WithObserver shows every operation of the Locker to o, for traces and metrics. It may be given several times: the
 // Observers see an operation in that order.
 //
 // The names of the operations are "distlock.Lock", "distlock.TryLock", "distlock.WithLock", "distlock.WithLocks" and

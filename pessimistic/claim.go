@@ -19,7 +19,7 @@ type Queue struct {
 	// Table is the table's name, which may be qualified by a schema.
 	Table string
 	// Where is the SQL condition of the rows that are still to be done, such as "done_at IS NULL"; every row if it is
-	// empty. It is sent as it is, so it must not hold anybody's input: that belongs in Args. It must be decided by
+	// empty. It becomes part of the SQL text and must not contain input: use Args for values. It must be decided by
 	// columns of the row itself: PostgreSQL looks again only at a row that has changed, not at other tables.
 	Where string
 	// Args are the values of the placeholders in Where, which are the database's own: $1, $2 … on PostgreSQL, ? on the

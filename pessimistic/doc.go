@@ -29,7 +29,7 @@
 //
 // # What is guaranteed
 //
-//   - What the callback is given is the row as it is, and stays so until the callback's own writes are committed.
+//   - The callback gets the current row. Nobody else can change it until the transaction ends.
 //   - The callback's writes are committed together, once, or not at all. If the connection is lost at COMMIT, the error
 //     wraps nogap.ErrOutcomeUnknown, and nothing is run again.
 //   - A transaction that the server ends because it lost against others is run again, with a random and growing pause
@@ -55,7 +55,7 @@
 //
 // # What is not
 //
-//   - A lock excludes those who lock or write. A plain SELECT reads on; see Isolation for what else may depend on it.
+//   - A lock excludes those who lock or write. A plain SELECT reads on.
 //   - On a Galera cluster a lock is that of one node. Callers on two nodes can both be in their callbacks; COMMIT lets
 //     one of them win and runs the other again. The result is right, but a callback that acts on the world outside the
 //     database may do so twice.
@@ -63,8 +63,12 @@
 //     in a way that no server sees. Use LockRow with the callback's tx, or WithRowLocks.
 //   - On SQLite, every lock is the write lock of the whole database. It is taken before the read, which never fails
 //     because of another writer later, and the callers of one process queue for it.
-//   - MySQL rolls the whole transaction back when it reports a deadlock, and then runs what follows on its own. A callback
+//   - On MySQL a deadlock rolls the whole transaction back, and each later statement is committed by itself. A callback
 //     that goes on after the error of a statement, instead of returning it, breaks all of the above there.
+//   - What a callback holds is known by the names and values in the calls. The rows of Claim, a table or a key that is
+//     spelled in another way, and rows that the callback has locked by SQL of its own are not known: a call on the pool
+//     for one of them waits until its context ends.
+//   - A NOWAIT in SQL of the callback's own has the server's code for a lock timeout, and comes back as ErrLockTimeout.
 //
 // # Servers
 //

@@ -97,8 +97,8 @@ func Isolation(level sql.IsolationLevel) Option {
 	}}
 }
 
-// MaxAttempts is how often the callback may be run when its transaction loses against others: 50 unless it is given.
-// MaxAttempts(1) runs it once.
+// MaxAttempts is how many transactions are begun when they lose against others: 50 unless it is given. With
+// MaxAttempts(1) nothing is tried again.
 func MaxAttempts(n int) Option {
 	return callOption{Name: "MaxAttempts", Set: func(c *config) error {
 		c.policy.MaxAttempts = n
