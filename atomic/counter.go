@@ -89,7 +89,7 @@ func (c *Counter[N]) IncrementUpTo(ctx context.Context, n, limit N, key ...any) 
 func (c *Counter[N]) CompareAndSet(ctx context.Context, old, new N, key ...any) error {
 	for _, v := range []any{old, new} {
 		if _, err := sign(v); err != nil {
-			return fail(err)
+			return c.t.Operation(ctx, "atomic.CompareAndSet", func(context.Context, *observe.Op) error { return fail(err) })
 		}
 	}
 	return swap(ctx, &c.column, "atomic.CompareAndSet", old, new, key)

@@ -70,7 +70,7 @@ func fail(err error) error {
 
 // classify names the outcome of the package's own errors for observers.
 func classify(err error) nogap.Outcome {
-	if errors.As(err, new(*RefusedError)) {
+	if errors.As(err, new(*RefusedError)) || errors.Is(err, ErrLimit) {
 		return nogap.OutcomeRefused
 	}
 	return ""

@@ -193,7 +193,7 @@ func (b *batch[N]) tryLocked(ctx context.Context, r txn.Runner) error {
 	}
 	done, err := b.carryOut(ctx, r)
 	if err == nil && !done {
-		err = errMissed
+		err = errHeldBack
 	}
 	return err
 }

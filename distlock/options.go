@@ -143,7 +143,8 @@ func Backoff(f func(attempt int) time.Duration) Option {
 // caller's context is found in both cases.
 //
 // f runs on the goroutine on which the event happens, so it must return quickly, and is called concurrently. It must
-// not panic: the lock would stay held.
+// not call a method of the Locker, a Lease or a Fence, which could wait for f. It must not panic: the lock would stay
+// held.
 func OnEvent(f func(context.Context, Event)) Option {
 	return lockerOption{Name: "OnEvent", Set: func(c *config) error {
 		if f == nil {
