@@ -14,12 +14,14 @@ import (
 // A Modify that changes nothing but a read-only column is no Modify that changes nothing.
 func TestModifyOfAReadOnlyColumnAlone(t *testing.T) {
 	type item struct {
-		ID      int64 `db:"id"`
-		Stock   int64 `db:"stock"`
+		ID      int64  `db:"id"`
+		Stock   int64  `db:"stock"`
 		Name    string `db:"name"`
-		Version int64 `db:"version"`
+		Version int64  `db:"version"`
 	}
-	s := fakedb.Recorded(func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Row(int64(1), int64(5), "a", int64(3)), nil })
+	s := fakedb.Recorded(func(context.Context, fakedb.Call) (fakedb.Reply, error) {
+		return fakedb.Row(int64(1), int64(5), "a", int64(3)), nil
+	})
 	db := s.DB()
 	defer db.Close()
 	items, err := optimistic.NewTable[item](db, "items", optimistic.ReadOnly("stock"), optimistic.WithDialect(nogap.Postgres))
