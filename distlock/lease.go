@@ -65,7 +65,7 @@ func (l *Lease) Until() time.Time { return l.owned.heldUntil() }
 // few nodes have confirmed the release, for example because their answers were lost. Those that did not confirm it are
 // asked again in the background, and the lock ends with its TTL at the latest. The lease is over in all cases.
 func (l *Lease) Unlock(ctx context.Context) error {
-	return l.locker.observed(ctx, "distlock.Unlock", func(ctx context.Context, ob *observation) error {
+	return l.locker.config.observed(ctx, "distlock.Unlock", func(ctx context.Context, ob *observation) error {
 		return l.unlock(ctx, ob)
 	})
 }

@@ -82,7 +82,7 @@ func (l *Locker) Close() error {
 // {}x and a} have none. A name without one gets an error.
 func (l *Locker) Lock(ctx context.Context, name string) (lease *Lease, err error) {
 	caller := ctx
-	err = l.observed(ctx, "distlock.Lock", func(ctx context.Context, ob *observation) (err error) {
+	err = l.config.observed(ctx, "distlock.Lock", func(ctx context.Context, ob *observation) (err error) {
 		r := request{locker: l, name: name, parent: caller, detached: true, observation: ob}
 		lease, err = r.lock(ctx)
 		return err
@@ -94,7 +94,7 @@ func (l *Locker) Lock(ctx context.Context, name string) (lease *Lease, err error
 // or twice that when the attempt has to be cleaned up.
 func (l *Locker) TryLock(ctx context.Context, name string) (lease *Lease, err error) {
 	caller := ctx
-	err = l.observed(ctx, "distlock.TryLock", func(ctx context.Context, ob *observation) (err error) {
+	err = l.config.observed(ctx, "distlock.TryLock", func(ctx context.Context, ob *observation) (err error) {
 		r := request{locker: l, name: name, parent: caller, detached: true, observation: ob}
 		lease, err = r.try(ctx)
 		return err
@@ -106,7 +106,7 @@ func (l *Locker) TryLock(ctx context.Context, name string) (lease *Lease, err er
 // with ctx too. WithLock returns what fn and Unlock return, joined. So ErrLost is returned if the lease was lost while
 // fn ran, even if fn did not notice. If fn panics, the lock is released and the panic goes on.
 func (l *Locker) WithLock(ctx context.Context, name string, fn func(ctx context.Context, lease *Lease) error) error {
-	return l.observed(ctx, "distlock.WithLock", func(ctx context.Context, ob *observation) (err error) {
+	return l.config.observed(ctx, "distlock.WithLock", func(ctx context.Context, ob *observation) (err error) {
 		if fn == nil {
 			return errNoCallback
 		}
@@ -126,7 +126,7 @@ func (l *Locker) WithLock(ctx context.Context, name string, fn func(ctx context.
 // names don't wait for each other in a circle. The leases are in the order of names. A name given twice is locked once.
 // The context that fn gets ends as soon as any of the leases is lost.
 func (l *Locker) WithLocks(ctx context.Context, names []string, fn func(ctx context.Context, leases []*Lease) error) error {
-	return l.observed(ctx, "distlock.WithLocks", func(ctx context.Context, ob *observation) error {
+	return l.config.observed(ctx, "distlock.WithLocks", func(ctx context.Context, ob *observation) error {
 		if fn == nil {
 			return errNoCallback
 		}

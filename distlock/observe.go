@@ -38,8 +38,8 @@ func (ob *observation) callbackReturned(err error) {
 }
 
 // observed carries out an operation, and tells the Observers of it.
-func (l *Locker) observed(ctx context.Context, name string, f func(context.Context, *observation) error) error {
-	observers := &l.config.observers
+func (c *config) observed(ctx context.Context, name string, f func(context.Context, *observation) error) error {
+	observers := &c.observers
 	if len(observers.All()) == 0 {
 		return f(ctx, nil)
 	}
