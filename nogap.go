@@ -82,9 +82,12 @@ var (
 // busy. It is for loops around transactions of the caller's own.
 //
 // It is false for a lock timeout, which would only wait once more; for ErrOutcomeUnknown, since the transaction may have
-// been committed; and for ErrRetriesExhausted, since somebody inside has tried for long enough.
+// been committed; for ErrRetriesExhausted, since somebody inside has tried for long enough; and for an error in which that
+// of a context is wrapped, since the time for it was up.
 func Retryable(err error) bool {
-	for _, final := range []error{ErrOutcomeUnknown, ErrRetriesExhausted, ErrLockTimeout} {
+	for _, final := range []error{
+		ErrOutcomeUnknown, ErrRetriesExhausted, ErrLockTimeout, context.Canceled, context.DeadlineExceeded,
+	} {
 		if errors.Is(err, final) {
 			return false
 		}

@@ -5,9 +5,11 @@
 //	stock, err := atomic.NewCounter[int64](db, "items", "stock")
 //	left, err := stock.DecrementIfPositive(ctx, "sku-1")
 //	switch {
-//	case errors.Is(err, atomic.ErrInsufficient): // sold out
+//	case err == nil:
+//	case errors.Is(err, atomic.ErrInsufficient): // sold out; left is what is there
 //	case errors.Is(err, sql.ErrNoRows):          // no such item
 //	case errors.Is(err, nogap.ErrOutcomeUnknown): // sold or not: look before you sell again
+//	default: // nothing was written
 //	}
 //
 // # Which type

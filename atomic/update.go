@@ -87,7 +87,7 @@ func ask[T any](ctx context.Context, r txn.Runner, c *column, u *guardedUpdate, 
 }
 
 var (
-	errNull     = errors.New("the value is NULL")
+	errNull     = errors.New("the value is NULL, which can't be counted: make the column NOT NULL DEFAULT 0")
 	errHeldBack = errors.New("nothing changed though there is nothing against it: others keep changing the row, or a trigger " +
 		"or a policy of the server held the change back, or it is too small for the column")
 )

@@ -112,7 +112,7 @@ func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
 			return err
 		}
 		if token.Number, err = f.next(ctx, op, lease.name); err != nil {
-			return fmt.Errorf("distlock: mint a token of %q: %w", lease.name, err)
+			return fmt.Errorf("distlock: mint a token of %q in table %s, which the statement of Schema creates: %w", lease.name, f.t.Name, err)
 		}
 		// Only now is it known that nobody else had acquired the lock when the number was taken.
 		return lease.confirm(ctx)
