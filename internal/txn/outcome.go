@@ -46,7 +46,7 @@ func timedOut(err error) bool {
 // unsent reports whether err proves that nothing of the statement has reached the server.
 //
 // That pgx calls an error SafeToRetry proves nothing: if the connection dies while it reads the answer to a statement
-// without arguments, COMMIT included, it says "conn closed" and that it were safe (5.12, MultiResultReader.NextResult).
+// without arguments, COMMIT included, it says "conn closed" and calls the retry safe (5.12, MultiResultReader.NextResult).
 // Its database/sql driver turns that into driver.ErrBadConn.
 func unsent(db *sql.DB, err error) bool {
 	if errors.Is(err, sql.ErrConnDone) {

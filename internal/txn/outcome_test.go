@@ -35,7 +35,7 @@ type MySQLError struct {
 
 func (e *MySQLError) Error() string { return e.Message }
 
-// closedError looks like pgx's "conn closed", which says that it were safe to retry when it is not.
+// closedError looks like pgx's "conn closed", which calls itself safe to retry and is not.
 type closedError struct{}
 
 func (closedError) Error() string     { return "conn closed" }
