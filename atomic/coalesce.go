@@ -168,10 +168,10 @@ func (c *Coalescer[N]) call(ctx context.Context, op *observe.Op, kind plan.Op, n
 	if err != nil {
 		return value, c.failed(key, err)
 	}
-	if began := call.Trace.Began; op != nil && !began.IsZero() {
-		op.Batched(call.Trace.Calls)
-		op.Attempt(call.Trace.Attempts)
-		op.Waited(began.Sub(came))
+	if trace := call.Trace; op != nil && trace != nil {
+		op.Batched(trace.Calls)
+		op.Attempt(trace.Attempts)
+		op.Waited(trace.Began.Sub(came))
 	}
 	return c.outcome(call, key)
 }

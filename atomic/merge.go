@@ -67,7 +67,7 @@ func (m *merger[N]) Alone(ctx context.Context, key []any, call *plan.Call, known
 	limit, _ := plan.To[N](call.Limit)
 	value, err := onCounter(ctx, &op, m.counter, call.Op, n, limit, key)
 	call.Apart, call.Level, call.Err = true, plan.Of(value), err
-	call.Trace = plan.Trace{Began: began, Calls: 1, Attempts: op.Attempts()}
+	call.Trace = &plan.Trace{Began: began, Calls: 1, Attempts: op.Attempts()}
 	if err == nil || errors.As(err, new(*RefusedError)) {
 		known.Learn(call.Level)
 	} else {
@@ -94,9 +94,10 @@ func (m *merger[N]) Batch(ctx context.Context, key []any, calls []*plan.Call, kn
 	var op observe.Op
 	began := time.Now()
 	defer func() {
+		trace := &plan.Trace{Began: began, Calls: done, Attempts: op.Attempts()}
 		for _, call := range calls[:done] {
 			if !call.Apart {
-				call.Trace = plan.Trace{Began: began, Calls: done, Attempts: op.Attempts()}
+				call.Trace = trace
 			}
 		}
 	}()

@@ -23,14 +23,14 @@ type Call struct {
 	Granted  bool
 	Apart    bool // it was made by itself and not as part of a plan
 	N, Limit Level
-	Level    Level // what the call left, or what was in its way
-	Err      error // why there is neither
-	Trace    Trace
+	Level    Level  // what the call left, or what was in its way
+	Err      error  // why there is neither
+	Trace    *Trace // nil if it was never made
 }
 
-// Trace is how a call was made, for those who observe it.
+// Trace is how a call was made, for those who observe it. The calls of a batch share one.
 type Trace struct {
-	Began    time.Time // when it was its turn; zero if it never was
+	Began    time.Time // when it was its turn
 	Calls    int       // that were made together, itself included
 	Attempts int
 }
