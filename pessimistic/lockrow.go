@@ -17,7 +17,7 @@ import (
 // does not say that they are one, such as a *sql.Conn, first prove it by SAVEPOINT and RELEASE SAVEPOINT.
 //
 // Nothing is retried, because only the caller can run the whole transaction again; inside the callbacks of this package
-// that happens if the callback returns the error. Isolation, MaxAttempts and Backoff are not options of LockRow.
+// that happens if the callback returns the error. Isolation, MaxAttempts, Backoff and Before are not options of LockRow.
 // LockRow does not queue in the process, and uses no other connection than that of tx. Unless ctx comes from one of the callbacks
 // or WithDialect is given, it asks the server what it is, in one more statement; and in one more what the table is, if it is
 // the first on the *sql.DB or the type of tx does not tell to which one it belongs.
@@ -31,7 +31,7 @@ import (
 func LockRow[T any](ctx context.Context, tx nogap.Tx, row Row, opts ...Option) (item *T, err error) {
 	c, given, err := configure(opts)
 	if err == nil {
-		err = given.Refuse("LockRow", "Isolation", "MaxAttempts", "Backoff")
+		err = given.Refuse("LockRow", "Isolation", "MaxAttempts", "Backoff", "Before")
 	}
 	if err == nil {
 		err = txn.CheckTx(tx)

@@ -54,7 +54,7 @@ func (s *section) run(ctx context.Context) error {
 	}
 	call := callback.Call{
 		DB: s.db, Server: s.server, Op: s.waited.op, Policy: s.policy, Isolation: s.isolation,
-		Callback: s.callback, Locks: s.held(), Exclusive: s.mode.Exclusive(),
+		Before: s.before, Callback: s.callback, Locks: s.held(), Exclusive: s.mode.Exclusive(),
 	}
 	return call.Run(ctx, s.attempt)
 }

@@ -3,14 +3,17 @@
 package look_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/integration/matrix"
+	"github.com/nogap-go/nogap/pessimistic"
 )
 
 // fresh makes a database with the table items and some more, and returns its DSN.
@@ -116,9 +119,22 @@ func TestSearchPath(t *testing.T) {
 			_, err = stock.WithTx(tx).Decrement(t.Context(), 1, 1)
 			return err
 		}
+		lock := func(path string) error {
+			return pessimistic.WithRowLock(t.Context(), db, pessimistic.Row{Table: "items", Key: 1},
+				func(context.Context, *sqlx.Tx, *item) error { return nil },
+				pessimistic.Before(func(ctx context.Context, tx *sqlx.Tx) error {
+					_, err := tx.ExecContext(ctx, "SET LOCAL search_path TO "+path)
+					return err
+				}))
+		}
 		for range 2 {
 			require.NoError(t, decrement("public"))
 			require.ErrorContains(t, decrement("tenant"), "in place of UPDATE")
+		}
+		exec(t, db, "CREATE OR REPLACE VIEW tenant.items AS WITH x AS (SELECT * FROM public.items) SELECT * FROM x")
+		for range 2 {
+			require.NoError(t, lock("public"))
+			require.ErrorContains(t, lock("tenant"), "locks no rows")
 		}
 	})
 }
