@@ -368,3 +368,20 @@ func TestLockTimeout(t *testing.T) {
 		})
 	}
 }
+
+// Why there is no row with the key of an item is for the caller to find out: the error says what it may be.
+func TestNoRowSaysWhy(t *testing.T) {
+	items := openItems(t, newShop())
+	for _, write := range []func(*Item) error{
+		func(it *Item) error { return items.Update(t.Context(), it) },
+		func(it *Item) error { return items.Delete(t.Context(), it) },
+	} {
+		err := write(&Item{})
+		require.ErrorIs(t, err, sql.ErrNoRows)
+		require.ErrorContains(t, err, "items at [0]: ")
+		require.ErrorContains(t, err, "the item has the zero key of a new struct")
+		err = write(&Item{ID: 43, Version: 7})
+		require.ErrorIs(t, err, sql.ErrNoRows)
+		require.ErrorContains(t, err, "it was deleted, or the key of the item was changed after it was read")
+	}
+}

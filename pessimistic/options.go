@@ -121,8 +121,8 @@ func Backoff(f func(failed int) time.Duration) Option {
 	}}
 }
 
-// Before is run first in every transaction, before the lock is taken: it sets up the transaction for the lock, for row level
-// security for example:
+// Before runs f first in every transaction, before the lock is taken. f sets up the transaction, for row level security for
+// example:
 //
 //	pessimistic.Before(func(ctx context.Context, tx *sqlx.Tx) error {
 //		_, err := tx.ExecContext(ctx, "SELECT set_config('app.tenant', $1, true)", tenant)

@@ -92,8 +92,8 @@ FROM (SELECT COALESCE(NULLIF({1}, ''), DATABASE()) AS d, {2} AS t) AS ours,
 	}
 }
 
-// mysqlLook asks for the engine, and for the definition of a view, whose tables have engines. A view that can't be updated is
-// computed first, and its rows are not those of a table. MariaDB lists temporary tables from 11.2 on.
+// mysqlLook asks for the engine, and for the definition of a view, whose tables have engines. A view that can't be updated
+// is computed first, and its rows are not those of a table. MariaDB lists temporary tables from 11.2 on.
 const mysqlLook = `
 SELECT 0,
 	COALESCE((SELECT v.IS_UPDATABLE = 'NO' FROM information_schema.VIEWS AS v

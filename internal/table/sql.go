@@ -16,10 +16,10 @@ type SQL[S any] struct{ built atomic.Pointer[S] }
 type Build[S any] func(ctx context.Context, r txn.Runner, s dialect.Server, look dialect.Look) (*S, error)
 
 // Of returns the S of t. When it is asked for first, or building it has failed before, the server is asked what it is and
-// what the table is, and build is called. What it is given as r is the transaction to which t is bound or a connection of the call's
-// own, whose session must commit by itself: in the caller's transaction the caller does. Only success is kept, and
-// nothing that a transaction on another *sql.DB has said, or that other sessions may not be told. Calls that come first at
-// the same time may each build; all get the same S.
+// what the table is, and build is called. What it is given as r is the transaction to which t is bound, or a connection of
+// the call's own, whose session must commit by itself: in the caller's transaction the caller does. Only success is kept,
+// and nothing that a transaction on another *sql.DB has said, or that other sessions may not be told. Calls that come first
+// at the same time may each build; all get the same S.
 func (q *SQL[S]) Of(ctx context.Context, t *Table, build Build[S]) (*S, error) {
 	built := q.built.Load()
 	if built != nil && !t.foreign && (t.inTx || t.known.session.Commits()) {
