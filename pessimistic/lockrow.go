@@ -40,23 +40,19 @@ func LockRow[T any](ctx context.Context, tx nogap.Tx, row Row, opts ...Option) (
 		return nil, fail(err)
 	}
 	n := names{row.Table, row.KeyColumns, row.Columns}
-	bind := n.unbound
-	if db, _, ours := holding.Known(ctx, tx); ours {
-		bind = func() (*table.Table, *selects, error) { return n.in(db) }
-	}
-	t, selects, err := bind()
+	t, selects, err := n.ofTx(ctx, tx)
 	if err != nil {
 		return nil, fail(err)
 	}
 	err = t.Operation(ctx, "pessimistic.LockRow", func(ctx context.Context, op *observe.Op) error {
-		item, err = lockRow[T](ctx, op, tx, t, n.known(tx, t), selects, row.Key, &c)
+		item, err = lockRow[T](ctx, op, tx, t, selects, row.Key, &c)
 		return fail(txn.JoinContext(ctx, err))
 	})
 	return item, err
 }
 
 func lockRow[T any](
-	ctx context.Context, op *observe.Op, tx nogap.Tx, t, known *table.Table, selects *selects, key any, c *config,
+	ctx context.Context, op *observe.Op, tx nogap.Tx, t *table.Table, selects *selects, key any, c *config,
 ) (*T, error) {
 	l, err := rowLock(t, key)
 	if err != nil {
@@ -83,7 +79,7 @@ func lockRow[T any](
 		err = undone
 	}
 	if err == nil {
-		err = known.CheckLockable(ctx, txn.In(tx), server)
+		err = t.CheckLockable(ctx, txn.In(tx), server)
 	}
 	if err != nil {
 		return nil, err

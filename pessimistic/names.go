@@ -1,12 +1,14 @@
 package pessimistic
 
 import (
+	"context"
 	"database/sql"
 	"strings"
 	"sync"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/internal/table"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -43,14 +45,20 @@ func (n names) unbound() (*table.Table, *selects, error) {
 	return n.parse(func(o table.Options) (*table.Table, error) { return table.Unbound(n.table, o) })
 }
 
-// known returns the table with these names that remembers what tx's database has said of it: t if that is not known.
-func (n names) known(tx nogap.Tx, t *table.Table) *table.Table {
-	if db := txn.DBOf(tx); db != nil {
-		if known, _, err := n.in(db); err == nil {
-			return known
-		}
+// ofTx returns the table in the database of tx. Unless tx is that of a callback around the call, nobody observes it.
+func (n names) ofTx(ctx context.Context, tx nogap.Tx) (*table.Table, *selects, error) {
+	if db, _, ours := holding.Known(ctx, tx); ours {
+		return n.in(db)
 	}
-	return t
+	db := txn.DBOf(tx)
+	if db == nil {
+		return n.unbound()
+	}
+	t, selects, err := n.in(db)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t.Unobserved(), selects, nil
 }
 
 func (n names) parse(bind func(table.Options) (*table.Table, error)) (*table.Table, *selects, error) {

@@ -74,6 +74,7 @@ func TestEngineWithoutTransactions(t *testing.T) {
 						require.NotErrorIs(t, err, errDeclined)
 					}
 				}
+				refuses(t, target, with(dsn, "sql_mode=%27ANSI_QUOTES%27"), "outermost", engine)
 				stock, err := atomic.NewCounter[int64](target.Connect(t, dsn), "items", "stock")
 				require.NoError(t, err)
 				err = stock.Transfer(t.Context(), 50, atomic.Key{2}, atomic.Key{1})

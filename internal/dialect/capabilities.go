@@ -82,6 +82,8 @@ type Capabilities struct {
 	columnType string
 	// currentSchema is the SQL of the schema that is meant if none is named; if empty, look itself knows.
 	currentSchema string
+	// catalogFixesSnapshot: a SELECT from the catalog fixes what a transaction sees, as one from a table does.
+	catalogFixesSnapshot bool
 	// session selects the session's autocommit and completion_type; empty where every statement is committed by itself.
 	session string
 

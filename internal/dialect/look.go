@@ -59,19 +59,30 @@ const LookMark = " /* nogap looks once */"
 // maxBehind bounds how many tables and views behind a view are looked at.
 const maxBehind = 100
 
-// Look asks what a table is. It needs no rights, and fails only if r does. version is the column whose type is asked for;
-// nil asks for none. times asks whether the driver cuts times.
-func (s Server) Look(ctx context.Context, r Reader, table Ident, version *Ident, times bool) (Look, error) {
-	look, view, err := s.lookAt(ctx, r, table, version, times)
+// Question is what a look asks besides.
+type Question struct {
+	Version *Ident // the column whose type is asked for; nil if none is
+	Times   bool   // whether the driver cuts times
+	// Early: the look comes first in a transaction that goes on, and must not fix what that sees.
+	Early bool
+}
+
+// Look asks what a table is. It needs no rights, and fails only if r does.
+func (s Server) Look(ctx context.Context, r Reader, table Ident, q Question) (Look, error) {
+	at := s.lookAt
+	if q.Early && s.catalogFixesSnapshot {
+		at = s.show
+	}
+	look, view, err := at(ctx, r, table, q)
 	seen := map[string]bool{table.String(): true}
 	for behind := tablesIn(view); err == nil && len(behind) > 0 && len(seen) < maxBehind; behind = behind[1:] {
-		if name := behind[0].String(); seen[name] {
+		name := behind[0].String()
+		if seen[name] {
 			continue
-		} else {
-			seen[name] = true
 		}
+		seen[name] = true
 		var inner Look
-		inner, view, err = s.lookAt(ctx, r, behind[0], nil, false)
+		inner, view, err = at(ctx, r, behind[0], Question{})
 		if inner.Engine != "" {
 			look.Engine, look.Behind = inner.Engine, behind[0]
 			return look, err
@@ -82,8 +93,8 @@ func (s Server) Look(ctx context.Context, r Reader, table Ident, version *Ident,
 }
 
 // lookAt asks what one table is. view is the definition of a view whose tables are to be looked at as well.
-func (s Server) lookAt(ctx context.Context, r Reader, table Ident, version *Ident, times bool) (l Look, view string, err error) {
-	q, args := s.lookQuery(table, version, times)
+func (s Server) lookAt(ctx context.Context, r Reader, table Ident, question Question) (l Look, view string, err error) {
+	q, args := s.lookQuery(table, question)
 	text, bound := q.WithLiterals().Bind(args)
 	l.Listed = true
 	err = r.Read(ctx, text, bound, &l.Diverted, &l.Unlockable, &l.Engine, &l.Type, &l.CutsTimes, &l.Lasts, &view)
@@ -96,32 +107,46 @@ func (s Server) lookAt(ctx context.Context, r Reader, table Ident, version *Iden
 	return l, view, nil
 }
 
-func (s Server) lookQuery(table Ident, version *Ident, times bool) (Statement, []any) {
+func (s Server) lookQuery(table Ident, q Question) (Statement, []any) {
 	schema, column, cut := "{1}", "''", "0"
 	if table.Qualifier() == "" && s.currentSchema != "" {
 		schema = s.currentSchema
 	}
 	args := []any{table.Qualifier(), table.Last()}
-	if version != nil {
+	if q.Version != nil {
 		column = "COALESCE((" + s.columnType + "), '')"
-		args = append(args, version.String())
+		args = append(args, q.Version.String())
 	}
-	if times && s.driverCutsTimes {
+	if q.Times && s.driverCutsTimes {
 		n := len(args)
 		cut = placeholder(n+1) + " = " + placeholder(n+2)
-		now := time.Date(2001, 2, 3, 4, 5, 6, 7000, time.UTC)
-		args = append(args, now, now.Add(time.Microsecond))
+		args = append(args, twoTimes...)
 	}
 	template := strings.NewReplacer("{type}", column, "{cut}", cut).Replace(s.look)
 	return s.Compile(strings.ReplaceAll(template, "{schema}", schema) + LookMark), args
 }
 
-// namesOfView matches the tables in the definition of a view, as MySQL and MariaDB write it.
-var namesOfView = regexp.MustCompile("(?i)\\b(?:from|join)[\\s(]+`((?:[^`]|``)+)`\\.`((?:[^`]|``)+)`")
+// twoTimes are as close as times come.
+var twoTimes = []any{time.Date(2001, 2, 3, 4, 5, 6, 7000, time.UTC), time.Date(2001, 2, 3, 4, 5, 6, 8000, time.UTC)}
+
+// namesOfView matches the tables in the definition of a view, as MySQL and MariaDB write it; with sql_mode ANSI_QUOTES in
+// double quotes. A name that is not qualified is that of a table in the current schema.
+var namesOfView = regexp.MustCompile(`(?i)\b(?:from|join)[\s(]+` + quotedName + `(?:\.` + quotedName + `)?`)
+
+const quotedName = "(`(?:[^`]|``)+`|\"(?:[^\"]|\"\")+\")"
 
 func tablesIn(view string) (tables []Ident) {
 	for _, m := range namesOfView.FindAllStringSubmatch(view, -1) {
-		tables = append(tables, Ident{[]string{strings.ReplaceAll(m[1], "``", "`"), strings.ReplaceAll(m[2], "``", "`")}})
+		table := Ident{[]string{unquote(m[1])}}
+		if m[2] != "" {
+			table.parts = append(table.parts, unquote(m[2]))
+		}
+		tables = append(tables, table)
 	}
 	return tables
+}
+
+func unquote(name string) string {
+	quote := name[:1]
+	return strings.ReplaceAll(name[1:len(name)-1], quote+quote, quote)
 }

@@ -24,6 +24,7 @@ var mysql = language{
 	capabilities: func(s Server) Capabilities {
 		c := mysqlCapabilities()
 		c.modes[ForShare] = " FOR SHARE"
+		c.catalogFixesSnapshot = s.Product == MySQL
 		switch {
 		case s.Product == TiDB:
 			c.modes[ForShare] = "" // parsed, and then ignored or refused, depending on a setting

@@ -147,7 +147,7 @@ func TestCapabilitiesAreComplete(t *testing.T) {
 		}
 		tx, err := server.DB().Begin()
 		require.NoError(t, err)
-		look, err := s.Look(t.Context(), txn.In(tx), table, &column, true)
+		look, err := s.Look(t.Context(), txn.In(tx), table, dialect.Question{Version: &column, Times: true})
 		require.NoError(t, err)
 		require.Equal(t, dialect.Look{Listed: true, Diverted: dialect.Update | dialect.Delete, Type: "bigint", Lasts: true}, look, d)
 	}

@@ -62,9 +62,10 @@ type known struct {
 	session  *Session
 }
 
-// Look asks the server what the table is. The error is an Obstacle if it has no transactions. r is as for Server.
-func (t *Table) Look(ctx context.Context, r dialect.Reader, s dialect.Server) (dialect.Look, error) {
-	look, err := s.Look(ctx, r, t.Name, t.Version, t.Times)
+// look asks the server what the table is. The error is an Obstacle if it has no transactions. r is as for Server. early
+// says that the caller's transaction goes on with its first statement.
+func (t *Table) look(ctx context.Context, r dialect.Reader, s dialect.Server, early bool) (dialect.Look, error) {
+	look, err := s.Look(ctx, r, t.Name, dialect.Question{Version: t.Version, Times: t.Times, Early: early})
 	switch {
 	case err != nil:
 		return look, fmt.Errorf("%s: %w", t.Name, err)
@@ -93,7 +94,7 @@ func (t *Table) CheckLockable(ctx context.Context, r dialect.Reader, s dialect.S
 	if t.Lockable() {
 		return nil
 	}
-	look, err := t.Look(ctx, r, s)
+	look, err := t.look(ctx, r, s, false)
 	switch {
 	case err != nil:
 		return err

@@ -49,10 +49,15 @@ func (q *SQL[S]) Of(ctx context.Context, t *Table, build Build[S]) (*S, error) {
 
 // build builds an S. keep says that it is that of other sessions, too.
 func (q *SQL[S]) build(ctx context.Context, t *Table, r txn.Runner, s dialect.Server, build Build[S]) (built *S, keep bool, err error) {
-	if err := t.checkWriting(ctx, r, s); err != nil {
-		return nil, false, err
+	if lock := s.WriteLock(dialect.Ident{}); t.inTx && lock != "" {
+		// The look reads, and a transaction that has read does not wait for the write lock any more. If the lock can't be
+		// had, the statement to come says so.
+		_, _ = r.Exec(ctx, lock)
 	}
-	look, err := t.Look(ctx, r, s)
+	look, err := t.look(ctx, r, s, t.inTx)
+	if err == nil {
+		err = t.checkWriting(ctx, r, s)
+	}
 	if err != nil {
 		return nil, false, err
 	}

@@ -24,8 +24,8 @@ type Table struct {
 	Key []dialect.Ident
 	// Policy says how often Statement and Transaction try, and how long they wait in between.
 	Policy txn.Policy
-	// Version is the column whose type Look asks for, and Times says that Look asks whether the driver cuts times. They are
-	// set before the first use.
+	// Version is the column whose type the first look asks for, and Times says that it asks whether the driver cuts times.
+	// They are set before the first use.
 	Version *dialect.Ident
 	Times   bool
 
@@ -101,6 +101,13 @@ func (t *Table) In(tx nogap.Tx) *Table {
 func (t *Table) By(key []dialect.Ident) *Table {
 	other := *t
 	other.Key, other.id = key, t.text+"("+names(key)+")"
+	return &other
+}
+
+// Unobserved returns the Table without those who observe its database.
+func (t *Table) Unobserved() *Table {
+	other := *t
+	other.observers = nil
 	return &other
 }
 
