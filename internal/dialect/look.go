@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"regexp"
 	"strings"
 	"time"
@@ -102,7 +101,7 @@ func (s Server) lookAt(ctx context.Context, r Reader, table Ident, question Ques
 	case errors.Is(err, sql.ErrNoRows):
 		return Look{}, "", nil
 	case err != nil:
-		return Look{}, "", fmt.Errorf("looking at the table: %w", err)
+		return Look{}, "", err
 	}
 	return l, view, nil
 }

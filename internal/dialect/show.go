@@ -2,7 +2,6 @@ package dialect
 
 import (
 	"context"
-	"fmt"
 	"regexp"
 	"strings"
 
@@ -22,7 +21,7 @@ func (s Server) show(ctx context.Context, r Reader, table Ident, q Question) (l 
 	case sqlerr.Of(err).Has(sqlerr.Server) && !sqlerr.Of(err).Has(sqlerr.Ambiguous):
 		return Look{}, "", nil
 	case err != nil:
-		return Look{}, "", fmt.Errorf("looking at the table: %w", err)
+		return Look{}, "", err
 	case view != "" && q.Version != nil: // whose type is in the catalog alone
 		return s.lookAt(ctx, r, table, q)
 	}

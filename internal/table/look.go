@@ -68,7 +68,7 @@ func (t *Table) look(ctx context.Context, r dialect.Reader, s dialect.Server, ea
 	look, err := s.Look(ctx, r, t.Name, dialect.Question{Version: t.Version, Times: t.Times, Early: early})
 	switch {
 	case err != nil:
-		return look, fmt.Errorf("%s: %w", t.Name, err)
+		return look, fmt.Errorf("looking at table %s: %w", t.Name, err)
 	case look.Engine == "":
 		return look, nil
 	case look.Behind.IsZero():
