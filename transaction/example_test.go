@@ -79,7 +79,7 @@ func shop() *sql.DB {
 		case strings.Contains(c.Query, "version()"):
 			return fakedb.Row("PostgreSQL 15.0"), nil
 		case strings.HasPrefix(c.Query, "SELECT") && strings.Contains(c.Query, "wallets"):
-			return fakedb.Row(balance), nil
+			return fakedb.Row(balance, int64(0)), nil
 		case strings.Contains(c.Query, "wallets"):
 			var n int64 // the amount is the argument that is a number
 			for i := range c.Args {
