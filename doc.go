@@ -76,6 +76,15 @@
 // Each package adds errors of its own for what it refuses. In a loop around a transaction of your own, [Retryable] tells
 // which errors are worth another attempt.
 //
+// # What is looked at
+//
+// At its first use on a *sql.DB a table is looked at once, over the connection or transaction of the call. What would break
+// a promise without a word is an error that names it, before anything is written: an engine without transactions, a
+// view or a rule that has something else done in place of a guarded statement, a view whose SELECT locks no rows, a session
+// that does not commit by itself, a driver that cuts the times of versions. WithDialect does not spare the look, and reads
+// need it, too. Later changes of the schema are not seen. The page docs/what-is-checked.md has the list, and what is not
+// seen.
+//
 // # Seeing what happens
 //
 // [Observe] shows every operation on a *sql.DB to an [Observer]: its name, its table, how it ended, how many attempts it
