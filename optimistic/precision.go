@@ -8,19 +8,20 @@ import (
 	"time"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/fields"
 )
 
 // checkVersion returns an error if the server cannot compare this kind of version. For a timestamp it asks how precise
 // the column is, once: a column that keeps seconds would store two versions of the same second as one, and the second
 // writer's condition would hold.
-func checkVersion(ctx context.Context, r dialect.Reader, s dialect.Server, table dialect.Ident, version mappedColumn, k versionKind) error {
+func checkVersion(ctx context.Context, r dialect.Reader, s dialect.Server, table dialect.Ident, version fields.Column, k versionKind) error {
 	switch {
 	case k == xminVersion && s.SystemVersion == "":
 		return fmt.Errorf("%v has no xmin", s)
 	case k == timestampVersion && s.TypelessTimes:
-		return checkDriver(ctx, r, s, version.name)
+		return checkDriver(ctx, r, s, version.Name)
 	case k == timestampVersion:
-		return checkPrecision(ctx, r, s, table, version.name)
+		return checkPrecision(ctx, r, s, table, version.Name)
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func LockRow[T any](ctx context.Context, tx nogap.Tx, row Row, opts ...Option) (
 	if err != nil {
 		return nil, fail(err)
 	}
-	n := names{row.Table, row.KeyColumns, row.Columns}
+	n := names{row.Table, row.KeyColumns, row.Columns, rowTypeOf[T](mapperOf(tx))}
 	bind := n.unbound
 	if db, _, ours := holding.Known(ctx, tx); ours {
 		bind = func() (*table.Table, *selects, error) { return n.in(db) }
@@ -77,7 +77,7 @@ func lockRow[T any](
 	}
 	op.Attempt(1)
 	s := &session{config: c, server: server, waited: &waited{op: op}, tx: tx}
-	item, err := lockOne[T](ctx, s, t, selects.one(server, t, clause), l)
+	item, err := lockOne[T](ctx, s, t, selects, selects.one(server, t, clause), l)
 	if undone := s.settings.undo(ctx, tx); err == nil {
 		err = undone
 	}

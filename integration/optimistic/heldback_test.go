@@ -62,3 +62,23 @@ func TestTokenOfSeveralRows(t *testing.T) {
 		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
 	})
 }
+
+// TestFieldWithoutColumn: a field without a tag may have another name than its column.
+func TestFieldWithoutColumn(t *testing.T) {
+	type untagged struct { // as for GORM
+		ID      int64
+		InStock int64
+		Version int64
+	}
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := numbered(t, target)
+		items, err := optimistic.NewTable[untagged](db, "items")
+		require.NoError(t, err)
+		_, err = items.Get(t.Context(), 1)
+		require.ErrorContains(t, err, "instock")
+		require.ErrorContains(t, err, "a field of optimistic_test.untagged has no column: tag it")
+		_, err = items.Modify(t.Context(), func(*untagged) error { return nil }, 1)
+		require.ErrorContains(t, err, `db:"-"`)
+		require.ErrorContains(t, items.Update(t.Context(), &untagged{ID: 1}), `db:"-"`)
+	})
+}
