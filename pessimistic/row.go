@@ -44,6 +44,11 @@ type Row struct {
 // would wait for one of these rows over another connection is an error at once. Use LockRow and WithTx with tx. tx must
 // not be used after fn has returned.
 //
+// fn must not end the transaction, since that also gives the lock away: no COMMIT, no ROLLBACK, and on MySQL and MariaDB no
+// statement that commits, such as CREATE TABLE. If it does, the error wraps nogap.ErrOutcomeUnknown, whatever fn returns:
+// what was written before may stand. This is seen with pgx, lib/pq, go-sql-driver and SQLite, unless fn begins another
+// transaction or the driver is wrapped by another one. fn's error comes back as it is after tx.Rollback, which is harmless.
+//
 // Callers of one process that want the same row exclusively queue for it in the process, first come, first served; they
 // hold no connection while they wait. "The same" means the same table name, key columns and key of the same *sql.DB.
 //

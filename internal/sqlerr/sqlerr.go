@@ -41,6 +41,8 @@ const (
 	NoTable
 	// NoColumn: a table has no column of that name.
 	NoColumn
+	// NoTransaction: COMMIT or ROLLBACK found none.
+	NoTransaction
 )
 
 // Has reports whether all the flags are set.
@@ -155,7 +157,7 @@ func ofOne(err error, v reflect.Value) Meaning {
 			m = resultCodes[code&0xff]
 		}
 		if code == sqliteError {
-			m = ofText(err.Error())
+			m |= ofText(err.Error())
 		}
 		return m | Server
 	}
@@ -172,6 +174,8 @@ func ofText(text string) Meaning {
 		return NoTable
 	case strings.Contains(text, "no such column"):
 		return NoColumn
+	case strings.Contains(text, "no transaction is active"):
+		return NoTransaction
 	}
 	return 0
 }
