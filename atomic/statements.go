@@ -95,10 +95,24 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 		// https://dev.mysql.com/doc/refman/8.4/en/information-functions.html#function_last-insert-id
 		// What the function returns is not stored: it is unsigned, and rounded where the column is a DECIMAL.
 		value = "CASE WHEN LAST_INSERT_ID(" + value + ") = 0 THEN " + value + " ELSE " + value + " END"
+	case unneeded:
+		var check string
+		check, tail = s.Verify(c.name, c.stored(s, value, condition))
+		value += check
 	}
 	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + c.countUp(s) +
 		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + tail)
 	return u
+}
+
+// stored is the condition that the column holds a value that was to replace the one under a condition. A decimal may have
+// been rounded.
+func (c *column) stored(s dialect.Server, value, condition string) string {
+	stored := s.Quote(c.name) + " " + s.NullSafeEquals + " " + value
+	if c.number == dialect.Decimal {
+		stored += " OR NOT (" + condition + ")"
+	}
+	return stored
 }
 
 // countUp is the assignment that counts the version up, behind that of the value.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/txn"
@@ -87,8 +88,9 @@ func ask[T any](ctx context.Context, r txn.Runner, c *column, u *guardedUpdate, 
 }
 
 var (
-	errNull     = errors.New("the value is NULL, which can't be counted: make the column NOT NULL DEFAULT 0")
-	errHeldBack = errors.New("nothing changed though there is nothing against it: others keep changing the row, or a trigger " +
+	errNull      = errors.New("the value is NULL, which can't be counted: make the column NOT NULL DEFAULT 0")
+	errOtherwise = errors.New("the column would not hold what was written: it does not fit, or a trigger of the server changes it")
+	errHeldBack  = errors.New("nothing changed though there is nothing against it: others keep changing the row, or a trigger " +
 		"or a policy of the server held the change back, or it is too small for the column")
 )
 
@@ -99,6 +101,8 @@ func (c *column) explain(u *guardedUpdate, args []any, err error) error {
 		return nil
 	case u.refusal == ErrLimit && sqlerr.Of(err).Has(sqlerr.OutOfRange):
 		err = fmt.Errorf("%w: %w", ErrLimit, err)
+	case u.refusal == ErrMismatch && dialect.Unverified(err):
+		err = fmt.Errorf("%w: %w", errOtherwise, err)
 	}
 	return c.at(args[:len(c.t.Key)], err)
 }

@@ -28,18 +28,20 @@ func TestVersionStatements(t *testing.T) {
 	for d, want := range map[nogap.Dialect][]string{
 		nogap.Postgres: {
 			`UPDATE "items" SET "stock" = "stock" - CAST($2 AS BIGINT), "version" = COALESCE("version", 0) + 1 WHERE "id" = $1 AND "stock" >= CAST($2 AS BIGINT) RETURNING "stock"`,
-			`UPDATE "items" SET "stock" = CAST($3 AS BIGINT), "version" = COALESCE("version", 0) + 1 WHERE "id" = $1 AND "stock" = CAST($2 AS BIGINT)`,
-			`UPDATE "items" SET "status" = $3, "version" = COALESCE("version", 0) + 1 WHERE "id" = $1 AND "status" = $2`,
+			`UPDATE "items" SET "stock" = CAST($3 AS BIGINT), "version" = COALESCE("version", 0) + 1 WHERE "id" = $1 AND "stock" = CAST($2 AS BIGINT)` +
+				` RETURNING 1 / CASE WHEN "stock" IS NOT DISTINCT FROM CAST($3 AS BIGINT) THEN 1 ELSE 0 END`,
+			`UPDATE "items" SET "status" = $3, "version" = COALESCE("version", 0) + 1 WHERE "id" = $1 AND "status" = $2` +
+				` RETURNING 1 / CASE WHEN "status" IS NOT DISTINCT FROM $3 THEN 1 ELSE 0 END`,
 		},
 		nogap.MySQL: {
 			"UPDATE `items` SET `stock` = CASE WHEN LAST_INSERT_ID(`stock` - ?) = 0 THEN `stock` - ? ELSE `stock` - ? END, `version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `stock` >= ? AND `stock` <= 9223372036854775807",
-			"UPDATE `items` SET `stock` = ?, `version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `stock` = ?",
-			"UPDATE `items` SET `status` = ?, `version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `status` = ?",
+			"UPDATE `items` SET `stock` = ?, " + verified("stock") + "`version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `stock` = ?",
+			"UPDATE `items` SET `status` = ?, " + verified("status") + "`version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `status` = ?",
 		},
 		nogap.MariaDB: {
 			"UPDATE `items` SET `stock` = CASE WHEN LAST_INSERT_ID(`stock` - ?) = 0 THEN `stock` - ? ELSE `stock` - ? END, `version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `stock` >= ? AND `stock` <= 9223372036854775807",
-			"UPDATE `items` SET `stock` = ?, `version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `stock` = ?",
-			"UPDATE `items` SET `status` = ?, `version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `status` = ?",
+			"UPDATE `items` SET `stock` = ?, " + verified("stock") + "`version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `stock` = ?",
+			"UPDATE `items` SET `status` = ?, " + verified("status") + "`version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `status` = ?",
 		},
 		nogap.SQLite: {
 			"UPDATE `items` SET `stock` = `stock` - ?2, `version` = COALESCE(`version`, 0) + 1 WHERE `id` = ?1 AND (`stock` + 0) >= ?2 RETURNING `stock`",
@@ -134,8 +136,14 @@ func TestSwapForTheSameCountsUp(t *testing.T) {
 	stock, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(nogap.MySQL), atomic.VersionColumn("version"))
 	require.NoError(t, err)
 	require.NoError(t, stock.CompareAndSet(t.Context(), 5, 5, "sku-1"))
-	update := "UPDATE `items` SET `stock` = ?, `version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `stock` = ?"
+	update := "UPDATE `items` SET `stock` = ?, " + verified("stock") + "`version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `stock` = ?"
 	require.Equal(t, []string{
 		update, "SELECT `stock`, CASE WHEN `stock` = ? THEN 1 ELSE 0 END FROM `items` WHERE `id` = ?", update,
 	}, server.Log()[1:])
+}
+
+// verified is the second assignment of a column, which refuses what the first one has cut.
+func verified(column string) string {
+	return strings.ReplaceAll("`c` = CASE WHEN `c` <=> ? THEN `c` ELSE CHAR_LENGTH(COALESCE(`c`, '')) + 18446744073709551615 + 1 END, ", "`c`",
+		"`"+column+"`")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/option"
+	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/table"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -112,7 +113,7 @@ func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
 			return err
 		}
 		if token.Number, err = f.next(ctx, op, lease.name); err != nil {
-			return fmt.Errorf("distlock: mint a token of %q in table %s, which the statement of Schema creates: %w", lease.name, f.t.Name, err)
+			return fmt.Errorf("distlock: mint a token of %q: %w", lease.name, f.explain(err))
 		}
 		// Only now is it known that nobody else had acquired the lock when the number was taken.
 		return lease.confirm(ctx)
@@ -121,6 +122,14 @@ func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
 		return Token{}, err
 	}
 	return token, nil
+}
+
+// explain says what to do if there is no table.
+func (f *Fence) explain(err error) error {
+	if sqlerr.Of(err).Has(sqlerr.NoTable) {
+		return fmt.Errorf("%w: create table %s with the statement of fence.Schema", err, f.t.Name)
+	}
+	return fmt.Errorf("table %s: %w", f.t.Name, err)
 }
 
 // next takes the next number of a name.
@@ -184,7 +193,7 @@ func (f *Fence) guard(ctx context.Context, op *observe.Op, t *table.Table, token
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("distlock: guard %v: %w", token, err)
+		return fmt.Errorf("distlock: guard %v: %w", token, f.explain(err))
 	case !current:
 		return fmt.Errorf("%w: %v", ErrFenced, token)
 	}

@@ -55,6 +55,11 @@ func newStatements(s dialect.Server, table dialect.Ident, m mapping, k versionKi
 	// timestamp may be set by a trigger.
 	if q.updateReturns = k == xminVersion || k == timestampVersion && s.UpdateReturning; q.updateReturns {
 		update += " RETURNING " + version
+	} else {
+		// A trigger that puts the old version back would let the next writer win too.
+		read := placeholder(len(m.data) + 1 + len(m.key) + 1)
+		_, end := s.Verify(m.version.Name, "NOT ("+version+" "+s.NullSafeEquals+" "+read+")")
+		update += end
 	}
 	q.update = s.Compile(update)
 	return q, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/jmoiron/sqlx/reflectx"
 
@@ -148,8 +149,11 @@ func (w *versionedWrite) delete(ctx context.Context, r txn.Runner) error {
 
 func (w *versionedWrite) execute(ctx context.Context, r txn.Runner, q *dialect.Statement, values []any) error {
 	_, wrote, err := txn.ExecOne(ctx, r, q.Text, q.Args(values)...)
-	if err == nil && !wrote {
+	switch {
+	case err == nil && !wrote:
 		return errStale
+	case dialect.Unverified(err):
+		return fmt.Errorf("a trigger of the server has put the old version back, or a value is out of range: %w", err)
 	}
 	return err
 }
@@ -186,7 +190,7 @@ func (w *versionedWrite) explain(ctx context.Context, r txn.Runner, n int) error
 	case err == nil && w.sql.latestLocks:
 		w.table.Wrote(ctx, w.key()) // not written, but locked like a row that is
 	case errors.Is(err, sql.ErrNoRows):
-		return err
+		return w.missing(err)
 	case err != nil:
 		return fmt.Errorf("%w; whether the row is still there could not be read: %w", w.conflict(n), err)
 	}
@@ -195,6 +199,18 @@ func (w *versionedWrite) explain(ctx context.Context, r txn.Runner, n int) error
 			displayed(w.read))
 	}
 	return w.conflict(n)
+}
+
+// missing says why the row may not be there.
+func (w *versionedWrite) missing(err error) error {
+	isZero := func(v any) bool { return v == nil || reflect.ValueOf(v).IsZero() }
+	switch {
+	case !w.given:
+		return err
+	case slices.ContainsFunc(w.key(), func(v any) bool { return !isZero(v) }):
+		return fmt.Errorf("%w: it was deleted, or the item's key was changed after it was read", err)
+	}
+	return fmt.Errorf("%w: the item has the zero key of one that was never inserted: Insert it first", err)
 }
 
 // currentVersion reads the version that the row has now.

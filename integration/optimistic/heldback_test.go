@@ -3,6 +3,7 @@
 package optimistic_test
 
 import (
+	"database/sql"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -80,5 +81,54 @@ func TestFieldWithoutColumn(t *testing.T) {
 		_, err = items.Modify(t.Context(), func(*untagged) error { return nil }, 1)
 		require.ErrorContains(t, err, `db:"-"`)
 		require.ErrorContains(t, items.Update(t.Context(), &untagged{ID: 1}), `db:"-"`)
+	})
+}
+
+// TestVersionPutBack: a trigger that undoes a write would let every writer win.
+func TestVersionPutBack(t *testing.T) {
+	type row struct {
+		ID      int64 `db:"id"`
+		Stock   int64 `db:"stock"`
+		Version int64 `db:"version"`
+	}
+	matrix.Run(t, matrix.Postgres(), func(t *testing.T, target matrix.Target) {
+		db := numbered(t, target)
+		exec(t, db, "CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'")
+		exec(t, db, "CREATE TRIGGER undo BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION undo()")
+		items, err := optimistic.NewTable[row](db, "items", optimistic.MaxAttempts(2))
+		require.NoError(t, err)
+		err = items.Update(t.Context(), &row{ID: 1, Stock: 1, Version: 7})
+		require.ErrorContains(t, err, "a trigger of the server has put the old version back")
+		_, err = items.Modify(t.Context(), func(r *row) error { r.Stock--; return nil }, 1)
+		require.ErrorContains(t, err, "a trigger of the server has put the old version back")
+		require.NotErrorIs(t, err, optimistic.ErrVersionConflict)
+		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+	})
+}
+
+// TestMissingRowSaysWhy: an item that was never inserted, and one whose key was changed.
+func TestMissingRowSaysWhy(t *testing.T) {
+	type row struct {
+		ID      int64 `db:"id"`
+		Stock   int64 `db:"stock"`
+		Version int64 `db:"version"`
+	}
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := numbered(t, target)
+		items, err := optimistic.NewTable[row](db, "items")
+		require.NoError(t, err)
+		err = items.Update(t.Context(), &row{Stock: 1})
+		require.ErrorIs(t, err, sql.ErrNoRows)
+		require.ErrorContains(t, err, "Insert it first")
+		item, err := items.Get(t.Context(), 1)
+		require.NoError(t, err)
+		item.ID = 9
+		err = items.Update(t.Context(), item)
+		require.ErrorIs(t, err, sql.ErrNoRows)
+		require.ErrorContains(t, err, "the item's key was changed")
+		item.ID, item.Version = 2, 6
+		err = items.Update(t.Context(), item)
+		require.ErrorIs(t, err, optimistic.ErrVersionConflict)
+		require.ErrorContains(t, err, "the item's key was changed")
 	})
 }

@@ -19,6 +19,11 @@ type Capabilities struct {
 	// OnConflict: INSERT … ON CONFLICT … RETURNING works. Where it does not, a duplicate is an error of INSERT, and
 	// ON DUPLICATE KEY UPDATE works.
 	OnConflict bool
+	// WritingCTE: WITH … AS (INSERT … RETURNING …) SELECT works.
+	WritingCTE bool
+	// verifyAssigned and verifyStored make an UPDATE fail that leaves another value than it should, see Verify: a further
+	// assignment, of [1], and the end of the statement. [2] is a condition. Empty where there is none.
+	verifyAssigned, verifyStored string
 	// uniqueIndexes counts the unique indexes on exactly some columns; empty if the server refuses an ON CONFLICT
 	// without its index by itself.
 	uniqueIndexes string

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
 // Amount returns the template of a bound amount, the caller's value number index, typed so that the server computes with
@@ -27,6 +29,26 @@ func (s Server) NoOverflow(column, amount, sum string) string {
 		return ""
 	}
 	return fmt.Sprintf(s.noOverflow, column, amount, sum)
+}
+
+// Verify returns the templates of what makes an UPDATE fail, so that nothing is written, if a condition does not hold for
+// the row with its new values: a further assignment behind that of the column, and the end of the statement. Without a
+// round trip more PostgreSQL also sees what a trigger BEFORE the UPDATE makes of them, and MySQL and MariaDB what does not
+// fit a column, which they cut if the sql_mode is not strict. SQLite can't see what is done AFTER the UPDATE.
+func (s Server) Verify(column Ident, condition string) (assignment, end string) {
+	if s.verifyAssigned != "" {
+		assignment = fmt.Sprintf(s.verifyAssigned, s.Quote(column), condition)
+	}
+	if s.verifyStored != "" {
+		end = fmt.Sprintf(s.verifyStored, s.Quote(column), condition)
+	}
+	return assignment, end
+}
+
+// Unverified reports whether err may be that of a statement that Verify has made fail.
+func Unverified(err error) bool {
+	m := sqlerr.Of(err)
+	return m.Has(sqlerr.DivisionByZero) || m.Has(sqlerr.OutOfRange)
 }
 
 // Equals returns the template of a condition that holds when each column equals its value, whose placeholders are

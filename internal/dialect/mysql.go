@@ -45,6 +45,10 @@ func mysqlCapabilities() Capabilities {
 		NullSafeEquals: "<=>",
 		BindName:       "mysql",
 
+		// An assignment sees those before it. The sum is too large in every sql_mode, and no constant, which would be
+		// too large even if nobody asked for it.
+		verifyAssigned: ", %[1]s = CASE WHEN %[2]s THEN %[1]s ELSE CHAR_LENGTH(COALESCE(%[1]s, '')) + 18446744073709551615 + 1 END",
+
 		// sub_part is set for an index on a prefix of the column; an index on an expression has no column_name.
 		uniqueIndexes: `
 SELECT COUNT(*) FROM (

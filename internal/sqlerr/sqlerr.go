@@ -11,7 +11,7 @@ import (
 )
 
 // Meaning is what is known of an error; the flags combine.
-type Meaning uint16
+type Meaning uint32
 
 const (
 	// Server: the server, or the SQLite library, answered with this error.
@@ -41,6 +41,8 @@ const (
 	NoTable
 	// NoColumn: a table has no column of that name.
 	NoColumn
+	// DivisionByZero: a number was divided by zero.
+	DivisionByZero
 	// NoTransaction: COMMIT or ROLLBACK found none.
 	NoTransaction
 )
@@ -62,6 +64,7 @@ var sqlStates = map[string]Meaning{
 	"23505": Unique,
 	"23514": Check,
 	"22003": OutOfRange,
+	"22012": DivisionByZero,
 	"57014": Canceled,
 	"25P02": Aborted,
 	"42P10": NoArbiter,
