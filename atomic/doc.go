@@ -47,6 +47,22 @@
 // changes that with every write. Another *sql.DB, another process and SQL of your own are not seen: they must count the
 // version up as well.
 //
+// # Triggers
+//
+// What a Counter returns is what is stored, also if a trigger has limited it. A Transition, and a CompareAndSet, after which
+// the column would hold something else is an error, and nothing is written. That a member was not added because a trigger
+// dropped it is an error of Set. On PostgreSQL the statement itself tells, about triggers BEFORE the UPDATE. On MySQL,
+// MariaDB and SQLite triggers are looked for when the column is first used. If there are some, each change is made in a
+// transaction, and read back.
+//
+// This is not seen:
+//   - An UPDATE that a trigger of PostgreSQL makes AFTER the statement.
+//   - A trigger that the account may not see (MySQL and MariaDB show it to those who have the right TRIGGER), one that was
+//     made after the first use, and one of a database that is attached to SQLite.
+//   - That an amount did not arrive in full: the value that comes back tells. Transfer, DecrementAll and a Coalescer don't
+//     look at it.
+//   - A trigger that changes the member of a Set.
+//
 // # Names
 //
 // Tables, which may be qualified by a schema, and columns are quoted, so they are taken as the server stores them:

@@ -70,7 +70,8 @@ func newSet(db *sql.DB, name string, columns []string, opts []Option) (*Set, err
 func (s *Set) WithTx(tx nogap.Tx) *Set { return &Set{s.t.In(tx), s.sql} }
 
 // Add inserts the member, of which it takes one value for each column. It returns true to the one caller that inserted
-// it, and false if it was there. It costs one round trip; on MySQL and MariaDB a member that was there costs two.
+// it, and false if it was there. If the server did not insert it and it is not there, because a trigger dropped it, that is
+// an error. It costs one round trip; on MySQL and MariaDB a member that was there costs two.
 func (s *Set) Add(ctx context.Context, member ...any) (added bool, err error) {
 	return s.run(ctx, "atomic.Add", member, s.add)
 }

@@ -17,8 +17,25 @@ func (c *column) statements(ctx context.Context) (*columnSQL, error) {
 		if err := c.checkInteger(ctx, r, s); err != nil {
 			return nil, err
 		}
-		return c.build(s), nil
+		rewritten, err := c.rewritten(ctx, r, s)
+		if err != nil {
+			return nil, err
+		}
+		return c.build(s, rewritten), nil
 	})
+}
+
+// rewritten reports whether a trigger may change what an update writes, so that it has to be read back.
+func (c *column) rewritten(ctx context.Context, r txn.Runner, s dialect.Server) (bool, error) {
+	q, args, ok := s.Rewriters(c.t.Name)
+	if !ok {
+		return false, nil
+	}
+	var triggers int
+	if err := r.Read(ctx, q.Text, q.Args(args), &triggers); err != nil {
+		return false, fmt.Errorf("%s: looking for triggers: %w", c.t.Name, err)
+	}
+	return triggers > 0, nil
 }
 
 // checkInteger returns an error if the version is no number. Some servers would count it up as if it were.
@@ -41,7 +58,7 @@ func (c *column) checkInteger(ctx context.Context, r txn.Runner, s dialect.Serve
 	return nil
 }
 
-func (c *column) build(s dialect.Server) *columnSQL {
+func (c *column) build(s dialect.Server, rewritten bool) *columnSQL {
 	var (
 		col    = s.Quote(c.name)
 		first  = s.Amount(c.number, len(c.t.Key)+1)
@@ -54,6 +71,9 @@ func (c *column) build(s dialect.Server) *columnSQL {
 	if exact := s.NoOverflow(col, first, sum); exact != "" {
 		fits += " AND " + exact
 	}
+	if rewritten {
+		how = readBack
+	}
 	q := &columnSQL{locksRefused: s.LatestRead != ""}
 	// c >= n, and not c - n >= 0, which is an error where the column is UNSIGNED.
 	q.updates[decrementOne] = c.guard(s, col+" - 1", held+" >= 1", how, ErrInsufficient)
@@ -61,6 +81,9 @@ func (c *column) build(s dialect.Server) *columnSQL {
 	q.updates[increment] = c.guard(s, sum, fits, how, ErrLimit)
 	q.updates[incrementUpTo] = c.guard(s, sum, fits+" AND "+sum+" <= "+second, how, ErrLimit)
 	q.updates[compareAndSet] = c.guardSwap(s, second, held+" = "+first)
+	if rewritten {
+		q.updates[compareAndSet].verify = c.verify(s, second, held+" = "+first)
+	}
 	return q
 }
 
@@ -113,6 +136,12 @@ func (c *column) stored(s dialect.Server, value, condition string) string {
 		stored += " OR NOT (" + condition + ")"
 	}
 	return stored
+}
+
+// verify selects 1 if the row holds what a compare-and-set has written.
+func (c *column) verify(s dialect.Server, to, condition string) dialect.Statement {
+	return s.Compile("SELECT CASE WHEN " + c.stored(s, to, condition) + " THEN 1 ELSE 0 END FROM " + s.Quote(c.t.Name) +
+		" WHERE " + s.Equals(c.t.Key, 1))
 }
 
 // countUp is the assignment that counts the version up, behind that of the value.

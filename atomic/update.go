@@ -107,6 +107,19 @@ func (c *column) explain(u *guardedUpdate, args []any, err error) error {
 	return c.at(args[:len(c.t.Key)], err)
 }
 
+// verified returns an error if a trigger has changed what an update has written.
+func (c *column) verified(ctx context.Context, r txn.Runner, u *guardedUpdate, args []any) error {
+	if u.verify.Text == "" {
+		return nil
+	}
+	var holds int
+	err := r.Read(ctx, u.verify.Text, u.verify.Args(args), &holds)
+	if err == nil && holds != 1 {
+		err = errOtherwise
+	}
+	return c.explain(u, args, err)
+}
+
 // locked reports whether a call that ended with err holds its row until the end of the transaction that it was made in.
 // onlyLooked says that it was to write nothing.
 func locked(q *columnSQL, onlyLooked bool, err error) bool {
@@ -126,9 +139,16 @@ func swap[T any](ctx context.Context, c *column, name string, from, to T, key Ke
 		if err != nil {
 			return fail(err)
 		}
-		args := arguments(key, from, to)
-		err = c.t.Statement(ctx, op, func(r txn.Runner) error {
-			_, err := updateOrExplain[T](ctx, r, c, &q.updates[compareAndSet], args)
+		u, args := &q.updates[compareAndSet], arguments(key, from, to)
+		run := c.t.Statement
+		if u.verify.Text != "" {
+			run = c.t.Transaction
+		}
+		err = run(ctx, op, func(r txn.Runner) error {
+			_, err := updateOrExplain[T](ctx, r, c, u, args)
+			if err == nil {
+				err = c.verified(ctx, r, u, args)
+			}
 			return err
 		})
 		if locked(q, false, err) {

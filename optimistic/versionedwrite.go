@@ -153,7 +153,7 @@ func (w *versionedWrite) execute(ctx context.Context, r txn.Runner, q *dialect.S
 	case err == nil && !wrote:
 		return errStale
 	case dialect.Unverified(err):
-		return fmt.Errorf("a trigger of the server has put the old version back, or a value is out of range: %w", err)
+		return fmt.Errorf("a trigger of the server puts the old version back, or a value does not fit its column: %w", err)
 	}
 	return err
 }

@@ -14,19 +14,22 @@ import (
 	"github.com/nogap-go/nogap/integration/matrix"
 )
 
-// beforeRow makes a trigger run before a row of a table is written. The body is that of PostgreSQL's function, or one
-// statement of the others.
-func beforeRow(t *testing.T, db *sql.DB, d nogap.Dialect, event, table, body string) {
+// meddle makes a trigger run before a row of a table is written, or on SQLite after an UPDATE. The body is that of
+// PostgreSQL's function, or one statement of the others.
+func meddle(t *testing.T, db *sql.DB, d nogap.Dialect, event, table, body string) {
 	t.Helper()
+	when := "BEFORE "
 	if d == nogap.Postgres {
 		exec(t, db, "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN "+body+" END'")
 		exec(t, db, "CREATE TRIGGER meddle BEFORE "+event+" ON "+table+" FOR EACH ROW EXECUTE FUNCTION meddle()")
 		return
 	}
 	if d == nogap.SQLite {
-		body = "BEGIN " + body + " END"
+		if body = "BEGIN " + body + "; END"; event == "UPDATE" { // BEFORE can't change what is written
+			when = "AFTER "
+		}
 	}
-	exec(t, db, "CREATE TRIGGER meddle BEFORE "+event+" ON "+table+" FOR EACH ROW "+body)
+	exec(t, db, "CREATE TRIGGER meddle "+when+event+" ON "+table+" FOR EACH ROW "+body)
 }
 
 // TestVetoedMember: a member that a trigger drops is not one that was there.
@@ -36,9 +39,9 @@ func TestVetoedMember(t *testing.T) {
 		exec(t, db, "CREATE TABLE handled (event BIGINT PRIMARY KEY)")
 		veto := "IF NEW.event = 7 THEN RETURN NULL; END IF; RETURN NEW;"
 		if target.Dialect == nogap.SQLite {
-			veto = "SELECT RAISE(IGNORE) WHERE NEW.event = 7;"
+			veto = "SELECT RAISE(IGNORE) WHERE NEW.event = 7"
 		}
-		beforeRow(t, db, target.Dialect, "INSERT", "handled", veto)
+		meddle(t, db, target.Dialect, "INSERT", "handled", veto)
 		set, err := atomic.NewSet(db, "handled", []string{"event"})
 		require.NoError(t, err)
 		for _, want := range []bool{true, false} {
@@ -57,17 +60,17 @@ func TestVetoedMember(t *testing.T) {
 // TestTriggerPutsBack: of two callers at most one may win, and nobody wins what is not stored.
 func TestTriggerPutsBack(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
-		if target.Dialect == nogap.SQLite { // a trigger can't change what is about to be written
-			return
-		}
 		db := target.Open(t)
 		exec(t, db, "CREATE TABLE orders (id BIGINT PRIMARY KEY, status VARCHAR(20) NOT NULL, n BIGINT NOT NULL, price NUMERIC(10,2) NOT NULL)")
 		exec(t, db, "INSERT INTO orders VALUES (1, 'pending', 1, 1)")
 		body := "SET NEW.status = OLD.status, NEW.n = OLD.n, NEW.price = OLD.price"
-		if target.Dialect == nogap.Postgres {
+		switch target.Dialect {
+		case nogap.Postgres:
 			body = "RETURN OLD;"
+		case nogap.SQLite:
+			body = "UPDATE orders SET status = OLD.status, n = OLD.n, price = OLD.price WHERE id = NEW.id"
 		}
-		beforeRow(t, db, target.Dialect, "UPDATE", "orders", body)
+		meddle(t, db, target.Dialect, "UPDATE", "orders", body)
 		status, err := atomic.NewState[string](db, "orders", "status")
 		require.NoError(t, err)
 		n, err := atomic.NewCounter[int64](db, "orders", "n")
@@ -91,15 +94,15 @@ func TestTriggerPutsBack(t *testing.T) {
 // TestTriggerClamps: what is returned is what is stored.
 func TestTriggerClamps(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
-		if target.Dialect == nogap.SQLite {
-			return
-		}
 		db := items(t, target, "BIGINT")
 		body := "SET NEW.stock = LEAST(NEW.stock, 50)"
-		if target.Dialect == nogap.Postgres {
+		switch target.Dialect {
+		case nogap.Postgres:
 			body = "NEW.stock = LEAST(NEW.stock, 50); RETURN NEW;"
+		case nogap.SQLite:
+			body = "UPDATE items SET stock = min(stock, 50) WHERE id = NEW.id"
 		}
-		beforeRow(t, db, target.Dialect, "UPDATE", "items", body)
+		meddle(t, db, target.Dialect, "UPDATE", "items", body)
 		stock := newStock[int64](t, db)
 		left, err := stock.Increment(t.Context(), 94, "sku-1")
 		require.NoError(t, err)

@@ -24,6 +24,9 @@ type Capabilities struct {
 	// verifyAssigned and verifyStored make an UPDATE fail that leaves another value than it should, see Verify: a further
 	// assignment, of [1], and the end of the statement. [2] is a condition. Empty where there is none.
 	verifyAssigned, verifyStored string
+	// rewriters counts the triggers that may make an UPDATE of the table leave other values than verifyStored, or
+	// RETURNING, sees. Empty where nobody needs to know.
+	rewriters string
 	// uniqueIndexes counts the unique indexes on exactly some columns; empty if the server refuses an ON CONFLICT
 	// without its index by itself.
 	uniqueIndexes string

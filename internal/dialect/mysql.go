@@ -49,6 +49,10 @@ func mysqlCapabilities() Capabilities {
 		// too large even if nobody asked for it.
 		verifyAssigned: ", %[1]s = CASE WHEN %[2]s THEN %[1]s ELSE CHAR_LENGTH(COALESCE(%[1]s, '')) + 18446744073709551615 + 1 END",
 
+		rewriters: "SELECT COUNT(*) FROM information_schema.TRIGGERS " +
+			"WHERE EVENT_OBJECT_SCHEMA = COALESCE(NULLIF({2}, ''), DATABASE()) AND EVENT_OBJECT_TABLE = {1} " +
+			"AND EVENT_MANIPULATION = 'UPDATE' AND ACTION_TIMING = 'BEFORE'",
+
 		// sub_part is set for an index on a prefix of the column; an index on an expression has no column_name.
 		uniqueIndexes: `
 SELECT COUNT(*) FROM (

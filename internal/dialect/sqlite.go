@@ -19,6 +19,12 @@ var sqlite = language{
 
 			UpdateReturning: true, // since 3.35 (March 2021), the oldest that nogap supports
 			OnConflict:      true,
+			// A trigger AFTER the UPDATE may be a second one. It stands where its table does, or in temp.
+			rewriters: `
+SELECT count(*) FROM (
+	SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'
+	UNION ALL SELECT tbl_name, sql FROM sqlite_temp_master WHERE type = 'trigger')
+WHERE lower(tbl_name) = lower({1}) AND upper(sql) LIKE '%UPDATE%'`,
 			// The primary key of a rowid table, INTEGER PRIMARY KEY, has no index of its own. Without a schema the
 			// pragmas look in all of them.
 			uniqueIndexes: `
