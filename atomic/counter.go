@@ -20,8 +20,8 @@ import (
 // of one row, in the order of WithKey. A missing row is sql.ErrNoRows; a NULL in the column is an error.
 //
 // On success the change costs one round trip and the returned value is the one that it left, also if others have changed
-// it since. (On MySQL and MariaDB, if N is no integer type or the table has a trigger BEFORE UPDATE, it costs a
-// transaction of four.) A refusal is a *RefusedError, costs a second round trip, and the returned value is the one that was
+// it since. (On MySQL and MariaDB, if N is no integer type, the table has a trigger BEFORE UPDATE or the sql_mode
+// is not strict, it costs a transaction of four.) A refusal is a *RefusedError, costs a second round trip, and the returned value is the one that was
 // in the way. With any other error the returned value is zero.
 //
 // If ctx ends, the error satisfies errors.Is with ctx's error. If that happens, or the connection is lost, while the

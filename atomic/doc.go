@@ -53,7 +53,7 @@
 // the column would hold something else is an error, and nothing is written. That a member was not added because a trigger
 // dropped it is an error of Set. On PostgreSQL the statement itself tells, about triggers BEFORE the UPDATE. On MySQL,
 // MariaDB and SQLite triggers are looked for when the column is first used. If there are some, each change is made in a
-// transaction, and read back.
+// transaction, and read back. So it is if the sql_mode of MySQL or MariaDB is not strict, in which they cut what does not fit.
 //
 // This is not seen:
 //   - An UPDATE that a trigger of PostgreSQL makes AFTER the statement.

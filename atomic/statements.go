@@ -25,17 +25,17 @@ func (c *column) statements(ctx context.Context) (*columnSQL, error) {
 	})
 }
 
-// rewritten reports whether a trigger may change what an update writes, so that it has to be read back.
+// rewritten reports whether a trigger or the sql_mode may change what an update writes, so that it has to be read back.
 func (c *column) rewritten(ctx context.Context, r txn.Runner, s dialect.Server) (bool, error) {
 	q, args, ok := s.Rewriters(c.t.Name)
 	if !ok {
 		return false, nil
 	}
-	var triggers int
-	if err := r.Read(ctx, q.Text, q.Args(args), &triggers); err != nil {
+	var rewriters int
+	if err := r.Read(ctx, q.Text, q.Args(args), &rewriters); err != nil {
 		return false, fmt.Errorf("%s: looking for triggers: %w", c.t.Name, err)
 	}
-	return triggers > 0, nil
+	return rewriters > 0, nil
 }
 
 // checkInteger returns an error if the version is no number. Some servers would count it up as if it were.
@@ -119,9 +119,7 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 		// What the function returns is not stored: it is unsigned, and rounded where the column is a DECIMAL.
 		value = "CASE WHEN LAST_INSERT_ID(" + value + ") = 0 THEN " + value + " ELSE " + value + " END"
 	case unneeded:
-		var check string
-		check, tail = s.Verify(c.name, c.stored(s, value, condition))
-		value += check
+		tail = s.Verify(c.stored(s, value, condition))
 	}
 	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + c.countUp(s) +
 		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + tail)

@@ -58,8 +58,7 @@ func newStatements(s dialect.Server, table dialect.Ident, m mapping, k versionKi
 	} else {
 		// A trigger that puts the old version back would let the next writer win too.
 		read := placeholder(len(m.data) + 1 + len(m.key) + 1)
-		_, end := s.Verify(m.version.Name, "NOT ("+version+" "+s.NullSafeEquals+" "+read+")")
-		update += end
+		update += s.Verify("NOT (" + version + " " + s.NullSafeEquals + " " + read + ")")
 	}
 	q.update = s.Compile(update)
 	return q, nil

@@ -21,11 +21,11 @@ type Capabilities struct {
 	OnConflict bool
 	// WritingCTE: WITH … AS (INSERT … RETURNING …) SELECT works.
 	WritingCTE bool
-	// verifyAssigned and verifyStored make an UPDATE fail that leaves another value than it should, see Verify: a further
-	// assignment, of [1], and the end of the statement. [2] is a condition. Empty where there is none.
-	verifyAssigned, verifyStored string
-	// rewriters counts the triggers that may make an UPDATE of the table leave other values than verifyStored, or
-	// RETURNING, sees. Empty where nobody needs to know.
+	// verifyStored is the end of an UPDATE that makes it fail if a condition does not hold for the row as it is stored.
+	// Empty where there is none.
+	verifyStored string
+	// rewriters counts what may make an UPDATE of a table store other values than the statement can tell. Empty where
+	// nobody needs to know.
 	rewriters string
 	// uniqueIndexes counts the unique indexes on exactly some columns; empty if the server refuses an ON CONFLICT
 	// without its index by itself.

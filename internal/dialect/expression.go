@@ -31,18 +31,14 @@ func (s Server) NoOverflow(column, amount, sum string) string {
 	return fmt.Sprintf(s.noOverflow, column, amount, sum)
 }
 
-// Verify returns the templates of what makes an UPDATE fail, so that nothing is written, if a condition does not hold for
-// the row with its new values: a further assignment behind that of the column, and the end of the statement. Without a
-// round trip more PostgreSQL also sees what a trigger BEFORE the UPDATE makes of them, and MySQL and MariaDB what does not
-// fit a column, which they cut if the sql_mode is not strict. SQLite can't see what is done AFTER the UPDATE.
-func (s Server) Verify(column Ident, condition string) (assignment, end string) {
-	if s.verifyAssigned != "" {
-		assignment = fmt.Sprintf(s.verifyAssigned, s.Quote(column), condition)
+// Verify returns the end of an UPDATE that makes it fail, so that nothing is written, if a condition does not hold for the
+// row with its new values: as a trigger BEFORE the UPDATE has left them, not one AFTER it. It is empty where the server has
+// nothing for that; see Rewriters.
+func (s Server) Verify(condition string) string {
+	if s.verifyStored == "" {
+		return ""
 	}
-	if s.verifyStored != "" {
-		end = fmt.Sprintf(s.verifyStored, s.Quote(column), condition)
-	}
-	return assignment, end
+	return fmt.Sprintf(s.verifyStored, condition)
 }
 
 // Unverified reports whether err may be that of a statement that Verify has made fail.

@@ -34,7 +34,7 @@ var postgres = language{
 			UpdateReturning: true,
 			OnConflict:      true,
 			WritingCTE:      true,
-			verifyStored:    " RETURNING 1 / CASE WHEN %[2]s THEN 1 ELSE 0 END",
+			verifyStored:    " RETURNING 1 / CASE WHEN %s THEN 1 ELSE 0 END",
 
 			// Without the cast an amount takes the column's type, and one beyond an INTEGER is refused by the driver.
 			amounts: [...]string{Verbatim: "%s", Signed: "CAST(%s AS BIGINT)", Unsigned: "CAST(%s AS NUMERIC)", Decimal: "%s"},

@@ -23,9 +23,9 @@ func (s Server) UniqueIndexes(table Ident, columns []Ident) (query Statement, ar
 	return s.Compile(fmt.Sprintf(s.uniqueIndexes, len(ours), strings.Join(ours, ", "))), args, true
 }
 
-// Rewriters returns a query that counts the triggers that may make an UPDATE of the table leave other values than the
-// statement itself can tell, as far as the session may see them. ok is false where a statement sees what it leaves, as far as
-// can be seen at all.
+// Rewriters returns a query that counts what may make an UPDATE of the table store other values than the statement itself
+// can tell: triggers, as far as the session may see them, and a sql_mode that is not strict. ok is false where the
+// statement tells, or nothing does.
 func (s Server) Rewriters(table Ident) (query Statement, args []any, ok bool) {
 	if s.rewriters == "" {
 		return Statement{}, nil, false
