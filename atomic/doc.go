@@ -59,8 +59,8 @@
 //   - An UPDATE that a trigger of PostgreSQL makes AFTER the statement.
 //   - A trigger that the account may not see (MySQL and MariaDB show it to those who have the right TRIGGER), one that was
 //     made after the first use, and one of a database that is attached to SQLite.
-//   - That an amount did not arrive in full: the value that comes back tells. Transfer, DecrementAll and a Coalescer don't
-//     look at it.
+//   - That an amount did not arrive in full: the value that comes back tells. Transfer and DecrementAll don't look at it.
+//     A Coalescer does where triggers are looked for, and makes its calls one by one then.
 //   - A trigger that changes the member of a Set.
 //
 // # Names
