@@ -132,3 +132,27 @@ func TestMissingRowSaysWhy(t *testing.T) {
 		require.ErrorContains(t, err, "the item's key was changed")
 	})
 }
+
+// TestAlteredColumn: a column gets another type while programs run that have prepared their statements. It is no attempt.
+func TestAlteredColumn(t *testing.T) {
+	type row struct {
+		ID      int64 `db:"id"`
+		Stock   int64 `db:"stock"`
+		Version int64 `db:"version"`
+	}
+	matrix.Run(t, matrix.Postgres(), func(t *testing.T, target matrix.Target) {
+		db := numbered(t, target)
+		items, err := optimistic.NewTable[row](db, "items", optimistic.MaxAttempts(1))
+		require.NoError(t, err)
+		for _, alter := range []string{"", "ALTER COLUMN stock TYPE numeric", "ADD COLUMN added int", "ALTER COLUMN version TYPE int"} {
+			if alter != "" {
+				exec(t, db, "ALTER TABLE items "+alter)
+			}
+			item, err := items.Modify(t.Context(), func(r *row) error { r.Stock++; return nil }, 1)
+			require.NoError(t, err, alter)
+			require.NoError(t, items.Update(t.Context(), item), alter)
+			_, err = items.Get(t.Context(), 1)
+			require.NoError(t, err, alter)
+		}
+	})
+}

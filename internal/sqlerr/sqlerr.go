@@ -41,6 +41,9 @@ const (
 	NoTable
 	// NoColumn: a table has no column of that name.
 	NoColumn
+	// StalePlan: the table was altered after the driver had prepared the statement, which did nothing. The driver prepares
+	// it anew. Only in a transaction is that of no use, which has failed with this.
+	StalePlan
 	// DivisionByZero: a number was divided by zero.
 	DivisionByZero
 	// NoTransaction: COMMIT or ROLLBACK found none.
@@ -198,9 +201,8 @@ func ofState(state string, v reflect.Value) Meaning {
 	case ended(v):
 		m |= Ambiguous
 	case state == "0A000" && textField(v, "Routine") == "RevalidateCachedQuery":
-		// The table was altered after the driver had prepared the statement, which it now prepares anew. The code stands
-		// for other things too, and the text may be translated.
-		m |= Retry
+		// The code stands for other things too, and the text may be translated.
+		m |= Retry | StalePlan
 	}
 	return m
 }
