@@ -33,7 +33,11 @@ type mergedSQL struct {
 
 func (m *merger[N]) statements(ctx context.Context) (*mergedSQL, error) {
 	c := &m.counter.column
-	return m.sql.Of(ctx, c.t, func(ctx context.Context, r txn.Runner, s dialect.Server) (*mergedSQL, error) {
+	return m.sql.Of(ctx, c.t, func(ctx context.Context, r txn.Runner, s dialect.Server, look dialect.Look) (*mergedSQL, error) {
+		err := c.checkLook(look)
+		if err != nil {
+			return nil, err
+		}
 		rewritten, err := c.rewritten(ctx, r, s)
 		if err != nil {
 			return nil, err

@@ -33,6 +33,8 @@ type setSQL struct {
 	addFails    bool
 	// present looks for a member in a way that sees what was in the way of an INSERT; unset where add does that.
 	present dialect.Statement
+	// noAdd and noRemove say why the set can't be changed so.
+	noAdd, noRemove error
 }
 
 // NewSet returns the Set of a table whose members are the values of the named columns:
@@ -116,6 +118,9 @@ func (s *Set) checkMember(ctx context.Context, member []any) error {
 }
 
 func remove(ctx context.Context, r txn.Runner, q *setSQL, member []any) (bool, error) {
+	if q.noRemove != nil {
+		return false, q.noRemove
+	}
 	_, removed, err := txn.ExecOne(ctx, r, q.remove.Text, q.remove.Args(member)...)
 	return removed, err
 }
@@ -123,6 +128,9 @@ func remove(ctx context.Context, r txn.Runner, q *setSQL, member []any) (bool, e
 // add inserts the member. Where neither is it inserted nor is it there, somebody may have removed it in between, or put it
 // in after the statement had begun: then it is tried again.
 func (s *Set) add(ctx context.Context, r txn.Runner, q *setSQL, member []any) (bool, error) {
+	if q.noAdd != nil {
+		return false, q.noAdd
+	}
 	for turn := 1; ; turn++ {
 		added, there, refused := s.tryAdd(ctx, r, q, member)
 		switch {
@@ -176,11 +184,16 @@ func (s *Set) tryAdd(ctx context.Context, r txn.Runner, q *setSQL, member []any)
 }
 
 func (s *Set) statements(ctx context.Context) (*setSQL, error) {
-	return s.sql.Of(ctx, s.t, func(ctx context.Context, r txn.Runner, server dialect.Server) (*setSQL, error) {
-		if err := s.checkIndex(ctx, r, server); err != nil {
-			return nil, err
+	return s.sql.Of(ctx, s.t, func(ctx context.Context, r txn.Runner, server dialect.Server, look dialect.Look) (*setSQL, error) {
+		noAdd, noRemove := s.t.CheckWritten(look, dialect.Insert), s.t.CheckWritten(look, dialect.Delete)
+		if noAdd == nil {
+			if err := s.checkIndex(ctx, r, server); err != nil {
+				return nil, err
+			}
 		}
-		return s.build(server), nil
+		q := s.build(server)
+		q.noAdd, q.noRemove = noAdd, noRemove
+		return q, nil
 	})
 }
 

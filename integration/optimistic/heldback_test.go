@@ -119,13 +119,13 @@ func TestMissingRowSaysWhy(t *testing.T) {
 		require.NoError(t, err)
 		err = items.Update(t.Context(), &row{Stock: 1})
 		require.ErrorIs(t, err, sql.ErrNoRows)
-		require.ErrorContains(t, err, "Insert it first")
+		require.ErrorContains(t, err, "the item has the zero key of a new struct")
 		item, err := items.Get(t.Context(), 1)
 		require.NoError(t, err)
 		item.ID = 9
 		err = items.Update(t.Context(), item)
 		require.ErrorIs(t, err, sql.ErrNoRows)
-		require.ErrorContains(t, err, "the item's key was changed")
+		require.ErrorContains(t, err, "the key of the item was changed")
 		item.ID, item.Version = 2, 6
 		err = items.Update(t.Context(), item)
 		require.ErrorIs(t, err, optimistic.ErrVersionConflict)

@@ -37,8 +37,6 @@ const (
 	NoArbiter
 	// NotReady: a Galera node that is not part of a cluster refuses to serve.
 	NotReady
-	// NoTable: there is no table of that name.
-	NoTable
 	// NoColumn: a table has no column of that name.
 	NoColumn
 	// StalePlan: the table was altered after the driver had prepared the statement, which did nothing. The driver prepares
@@ -71,7 +69,6 @@ var sqlStates = map[string]Meaning{
 	"57014": Canceled,
 	"25P02": Aborted,
 	"42P10": NoArbiter,
-	"42P01": NoTable,
 	"42703": NoColumn,
 }
 
@@ -94,7 +91,6 @@ var numbers = map[uint16]Meaning{
 	3024: Canceled, // MySQL max_execution_time
 	1969: Canceled, // MariaDB max_statement_time
 	1047: NotReady,
-	1146: NoTable,
 	1054: NoColumn,
 	1053: Ambiguous, // server shutdown in progress
 	1180: Ambiguous, // an engine or Galera failed in mid-COMMIT
@@ -176,8 +172,6 @@ const sqliteError = 1
 
 func ofText(text string) Meaning {
 	switch {
-	case strings.Contains(text, "no such table"):
-		return NoTable
 	case strings.Contains(text, "no such column"):
 		return NoColumn
 	case strings.Contains(text, "no transaction is active"):
