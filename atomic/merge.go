@@ -33,19 +33,14 @@ type mergedSQL struct {
 
 func (m *merger[N]) statements(ctx context.Context) (*mergedSQL, error) {
 	c := &m.counter.column
-	return m.sql.Of(ctx, c.t, func(ctx context.Context, r txn.Runner, s dialect.Server, look dialect.Look) (*mergedSQL, error) {
-		err := c.checkLook(look)
-		if err != nil {
-			return nil, err
-		}
-		rewritten, err := c.rewritten(ctx, r, s)
-		if err != nil {
+	return m.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server, look dialect.Look) (*mergedSQL, error) {
+		if err := c.checkLook(look); err != nil {
 			return nil, err
 		}
 		// Elsewhere there are no such columns, and no such parameters of the drivers.
 		q, err := c.merged(s, plan.ScaleOf[N](c.number == dialect.Signed, s.Unsigned64))
 		if err == nil {
-			q.apart = rewritten
+			q.apart = look.Rewrites
 		}
 		return q, err
 	})

@@ -11,29 +11,12 @@ import (
 
 // statements returns the guarded updates, and asks the server what it and the table are if that isn't known.
 func (c *column) statements(ctx context.Context) (*columnSQL, error) {
-	return c.sql.Of(ctx, c.t, func(ctx context.Context, r txn.Runner, s dialect.Server, look dialect.Look) (*columnSQL, error) {
+	return c.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server, look dialect.Look) (*columnSQL, error) {
 		if err := c.checkLook(look); err != nil {
 			return nil, err
 		}
-		rewritten, err := c.rewritten(ctx, r, s)
-		if err != nil {
-			return nil, err
-		}
-		return c.build(s, rewritten), nil
+		return c.build(s, look.Rewrites), nil
 	})
-}
-
-// rewritten reports whether a trigger or the sql_mode may change what an update writes, so that it has to be read back.
-func (c *column) rewritten(ctx context.Context, r txn.Runner, s dialect.Server) (bool, error) {
-	q, args, ok := s.Rewriters(c.t.Name)
-	if !ok {
-		return false, nil
-	}
-	var rewriters int
-	if err := r.Read(ctx, q.Text, q.Args(args), &rewriters); err != nil {
-		return false, fmt.Errorf("%s: looking for triggers: %w", c.t.Name, err)
-	}
-	return rewriters > 0, nil
 }
 
 // checkLook returns an error if the column can't be changed by guarded updates, or the version is no number, which some

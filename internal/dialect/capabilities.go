@@ -24,9 +24,6 @@ type Capabilities struct {
 	// verifyStored is the end of an UPDATE that makes it fail if a condition does not hold for the row as it is stored.
 	// Empty where there is none.
 	verifyStored string
-	// rewriters counts what may make an UPDATE of a table store other values than the statement can tell. Empty where
-	// nobody needs to know.
-	rewriters string
 	// uniqueIndexes counts the unique indexes on exactly some columns; empty if the server refuses an ON CONFLICT
 	// without its index by itself.
 	uniqueIndexes string

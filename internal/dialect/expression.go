@@ -33,7 +33,7 @@ func (s Server) NoOverflow(column, amount, sum string) string {
 
 // Verify returns the end of an UPDATE that makes it fail, so that nothing is written, if a condition does not hold for the
 // row with its new values: as a trigger BEFORE the UPDATE has left them, not one AFTER it. It is empty where the server has
-// nothing for that; see Rewriters.
+// nothing for that; see Look.Rewrites.
 func (s Server) Verify(condition string) string {
 	if s.verifyStored == "" {
 		return ""

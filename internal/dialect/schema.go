@@ -23,19 +23,6 @@ func (s Server) UniqueIndexes(table Ident, columns []Ident) (query Statement, ar
 	return s.Compile(fmt.Sprintf(s.uniqueIndexes, len(ours), strings.Join(ours, ", "))), args, true
 }
 
-// Rewriters returns a query that counts what may make an UPDATE of the table store other values than the statement itself
-// can tell: triggers, as far as the session may see them, and a sql_mode that is not strict. ok is false where the
-// statement tells, or nothing does.
-func (s Server) Rewriters(table Ident) (query Statement, args []any, ok bool) {
-	if s.rewriters == "" {
-		return Statement{}, nil, false
-	}
-	return s.Compile(s.rewriters + RewritersMark), []any{table.Last(), table.Qualifier()}, true
-}
-
-// RewritersMark ends the query of Rewriters, so that a fake server knows it.
-const RewritersMark = " /* nogap looks for triggers */"
-
 // SameTable returns a query for 1 if two names are of one table, else 0.
 func (s Server) SameTable(a, b Ident) (query Statement, args []any) {
 	return s.Compile(s.sameTable), []any{a.Qualifier(), a.Last(), b.Qualifier(), b.Last()}

@@ -19,12 +19,6 @@ var sqlite = language{
 
 			UpdateReturning: true, // since 3.35 (March 2021), the oldest that nogap supports
 			OnConflict:      true,
-			// A trigger AFTER the UPDATE may be a second one. It stands where its table does, or in temp.
-			rewriters: `
-SELECT count(*) FROM (
-	SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'
-	UNION ALL SELECT tbl_name, sql FROM sqlite_temp_master WHERE type = 'trigger')
-WHERE lower(tbl_name) = lower({1}) AND upper(sql) LIKE '%UPDATE%'`,
 			// The primary key of a rowid table, INTEGER PRIMARY KEY, has no index of its own. Without a schema the
 			// pragmas look in all of them.
 			uniqueIndexes: `
@@ -76,12 +70,15 @@ WHERE place IS NOT NULL`,
 }
 
 // sqliteLook looks for the name in temp, then in main, then in what is attached. A view is written by triggers INSTEAD OF
-// the commands, or not at all. Another connection may have something else attached, or under temp.
+// the commands, or not at all. A trigger AFTER an UPDATE may be a second one. Another connection may have something else attached, or under temp.
 const sqliteLook = `
 WITH found(schema, type) AS (
 	SELECT l.schema, l.type FROM pragma_table_list AS l
 	WHERE lower(l.name) = lower({2}) AND lower({schema}) IN ('', lower(l.schema)))
 SELECT CASE found.type WHEN 'view' THEN 7 ELSE 0 END, 0, '', {type}, {cut},
-	found.schema = 'main' AND (SELECT count(*) FROM found) = 1, ''
+	found.schema = 'main' AND (SELECT count(*) FROM found) = 1, '',
+	EXISTS (SELECT 1 FROM (SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'
+			UNION ALL SELECT tbl_name, sql FROM sqlite_temp_master WHERE type = 'trigger')
+		WHERE lower(tbl_name) = lower({2}) AND upper(sql) LIKE '%UPDATE%')
 FROM found
 ORDER BY found.schema = 'temp' DESC, found.schema = 'main' DESC LIMIT 1`
