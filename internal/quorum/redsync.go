@@ -14,20 +14,27 @@ import (
 
 // newRedsync returns a Mutex of redsync for one operation. Its Pools know the operation, and what their nodes have
 // said.
-func newRedsync(op *operation, grants []grant) *redsync.Mutex {
-	pools := make([]redis.Pool, len(grants))
-	conns := make([]conn, len(grants))
-	for i := range grants {
-		conns[i] = conn{operation: op, grant: &grants[i]}
+func newRedsync(op *operation) *redsync.Mutex {
+	pools := make([]redis.Pool, len(op.grants))
+	conns := make([]conn, len(op.grants))
+	for i := range op.grants {
+		conns[i] = conn{operation: op, grant: &op.grants[i]}
 		pools[i] = pool{&conns[i]}
 	}
-	return redsync.New(pools...).NewMutex(op.key,
-		redsync.WithValue(op.value),
-		redsync.WithGenValueFunc(func() (string, error) { return op.value, nil }),
-		redsync.WithExpiry(op.ttl),
-		redsync.WithTries(1),
-		redsync.WithTimeoutFactor(1), // the round has its own time
-	)
+	return redsync.New(pools...).NewMutex(op.key, options{op})
+}
+
+// options is a redsync.Option that stands for several, each of which would be allocated.
+type options struct{ op *operation }
+
+func (o options) Apply(m *redsync.Mutex) {
+	redsync.WithExpiry(o.op.ttl).Apply(m)
+	redsync.WithTimeoutFactor(1).Apply(m) // the round has its own time
+	if o.op.kind == acquiring {
+		redsync.WithGenValueFunc(func() (string, error) { return o.op.value, nil }).Apply(m)
+	} else {
+		redsync.WithValue(o.op.value).Apply(m)
+	}
 }
 
 // pool is redsync's Pool for one node in one operation.
