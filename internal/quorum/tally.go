@@ -21,6 +21,11 @@ type NodeFailure struct {
 	Refused bool
 }
 
+// Failure returns what the node answered instead of yes.
+func (n *Node) Failure(err error) NodeFailure {
+	return NodeFailure{Node: n.index, Addr: n.addr, Err: err, Refused: refusal(err)}
+}
+
 // Tally is what the nodes said to an operation that has failed.
 type Tally struct {
 	Total  int

@@ -54,9 +54,10 @@ func (p *place) join(ctx context.Context) (left time.Duration, ok bool) {
 		if err == nil {
 			return left, true
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || p.waiters.background.Closed() {
 			break
 		}
+		p.waiters.failed(ctx, n, p.waiters.keys.Name(p.key), err)
 	}
 	return 0, false
 }
