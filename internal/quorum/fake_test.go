@@ -18,6 +18,9 @@ type server struct {
 	lose   int                   // how many answers to lose
 	before func(cmd redis.Cmder) // runs before each command
 	sent   []string              // names of commands
+
+	pipelines [][]redis.Cmder
+	forgot    bool // the scripts
 }
 
 func newServer() *server { return &server{keys: make(map[string]string)} }
@@ -32,8 +35,23 @@ func (s *server) client(t *testing.T) *redis.Client {
 
 func (s *server) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (s *server) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+func (s *server) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(_ context.Context, cmds []redis.Cmder) error {
+		if s.before != nil {
+			s.before(cmds[0])
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.pipelines = append(s.pipelines, cmds)
+		for _, cmd := range cmds {
+			s.run(cmd)
+			if s.lose > 0 {
+				cmd.SetErr(errLostAnswer)
+			}
+		}
+		s.lose = max(0, s.lose-1)
+		return cmds[0].Err()
+	}
 }
 
 var errLostAnswer = errors.New("EOF")
@@ -71,6 +89,10 @@ func (s *server) run(cmd redis.Cmder) {
 		}
 		cmd.SetVal(value)
 	case interface{ SetVal(any) }: // EVALSHA
+		if s.forgot && args[0] == "evalsha" {
+			cmd.(redis.Cmder).SetErr(redis.ErrNoScript)
+			return
+		}
 		cmd.SetVal(s.script(args[2].(int), args[3:]))
 	default:
 		cmd.SetErr(fmt.Errorf("ERR unknown command %v", args))

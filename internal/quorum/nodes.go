@@ -25,6 +25,8 @@ type Nodes struct {
 	timeout time.Duration
 	process string
 	count   atomic.Uint64 // of the attempts
+
+	renewals *renewals
 }
 
 // Config says how the nodes are used.
@@ -41,6 +43,7 @@ func New(clients []redis.UniversalClient, c Config, bg *background.Group) (*Node
 		return nil, err
 	}
 	ns := &Nodes{ttl: c.TTL, timeout: c.Timeout, process: c.Process}
+	ns.renewals = newRenewals(ns, bg)
 	for i, client := range clients {
 		ns.nodes = append(ns.nodes, newNode(i, client, c.Timeout, bg))
 		switch client.(type) {

@@ -12,26 +12,23 @@ import (
 	"github.com/go-redsync/redsync/v4/redis"
 )
 
-// newRedsync returns a Mutex of redsync for one operation. Its Pools know the operation, and what their nodes have
-// said.
-func newRedsync(op *operation, grants []grant) *redsync.Mutex {
-	pools := make([]redis.Pool, len(grants))
-	conns := make([]conn, len(grants))
-	for i := range grants {
-		conns[i] = conn{operation: op, grant: &grants[i]}
-		pools[i] = pool{&conns[i]}
+// newRedsync returns a Mutex of redsync with one Conn for each node.
+func newRedsync(key, value string, ttl time.Duration, conns []redis.Conn) *redsync.Mutex {
+	pools := make([]redis.Pool, len(conns))
+	for i, c := range conns {
+		pools[i] = pool{c}
 	}
-	return redsync.New(pools...).NewMutex(op.key,
-		redsync.WithValue(op.value),
-		redsync.WithGenValueFunc(func() (string, error) { return op.value, nil }),
-		redsync.WithExpiry(op.ttl),
+	return redsync.New(pools...).NewMutex(key,
+		redsync.WithValue(value),
+		redsync.WithGenValueFunc(func() (string, error) { return value, nil }),
+		redsync.WithExpiry(ttl),
 		redsync.WithTries(1),
 		redsync.WithTimeoutFactor(1), // the round has its own time
 	)
 }
 
 // pool is redsync's Pool for one node in one operation.
-type pool struct{ conn *conn }
+type pool struct{ conn redis.Conn }
 
 // Get implements redis.Pool. The context is redsync's own; the round's counts.
 func (p pool) Get(context.Context) (redis.Conn, error) {
@@ -42,6 +39,7 @@ func (p pool) Get(context.Context) (redis.Conn, error) {
 // conn is redsync's Conn for one node in one operation. Key, value and TTL are those of the operation, from which
 // redsync has them.
 type conn struct {
+	unused
 	operation *operation
 	grant     *grant
 }
@@ -73,16 +71,24 @@ func (c *conn) Eval(script *redis.Script, _ ...any) (any, error) {
 		}
 		return int64(1), nil
 	}
+	return c.unused.Eval(script)
+}
+
+// unused is what redsync's Conn has, and the operations on locks have no use for.
+type unused struct{}
+
+func (unused) Get(string) (string, error)                        { return "", errUnused }
+func (unused) Set(string, string) (bool, error)                  { return false, errUnused }
+func (unused) SetNX(string, string, time.Duration) (bool, error) { return false, errUnused }
+func (unused) ScriptLoad(*redis.Script) error                    { return errUnused }
+func (unused) PTTL(string) (time.Duration, error)                { return 0, errUnused }
+
+func (unused) Eval(script *redis.Script, _ ...any) (any, error) {
 	return nil, fmt.Errorf("%w: script %s", errUnused, script.Hash)
 }
 
 // Close does nothing: the client has its own pool.
-func (c *conn) Close() error { return nil }
-
-func (c *conn) Get(string) (string, error)         { return "", errUnused }
-func (c *conn) Set(string, string) (bool, error)   { return false, errUnused }
-func (c *conn) ScriptLoad(*redis.Script) error     { return errUnused }
-func (c *conn) PTTL(string) (time.Duration, error) { return 0, errUnused }
+func (unused) Close() error { return nil }
 
 // redsyncScripts returns the hashes of the scripts with which redsync deletes and extends a key. redsync does not
 // export them, so a Mutex is asked to use each of them once, on a Conn that only looks.
@@ -102,7 +108,7 @@ func (p seenPool) Get(context.Context) (redis.Conn, error) { return p.recorder, 
 
 // scriptRecorder is a Conn that notes which script it is asked to run.
 type scriptRecorder struct {
-	conn
+	unused
 	hash string
 }
 
