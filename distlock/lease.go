@@ -88,7 +88,9 @@ func (l *Lease) unlock(ctx context.Context, ob *observation) error {
 	} else {
 		ob.attempt()
 		woke, failed := l.owned.release(ctx)
-		next.yield, err = woke && l.turn.Waiting() > 0, failed
+		if err = failed; woke {
+			next.yield = time.Now().Add(waitqueue.YieldWait)
+		}
 	}
 	l.pass(next)
 	l.locker.config.tell(ctx, Event{

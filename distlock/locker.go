@@ -90,7 +90,8 @@ func (l *Locker) Lock(ctx context.Context, name string) (lease *Lease, err error
 	return lease, err
 }
 
-// TryLock acquires the lock if it is free, and returns ErrNotAcquired otherwise. It takes no longer than NodeTimeout,
+// TryLock acquires the lock if it is free, and returns ErrNotAcquired otherwise. A lock that this process has just
+// released, while another process waited for it, is not free for 25 ms: it is the turn of that process. TryLock takes no longer than NodeTimeout,
 // or twice that when the attempt has to be cleaned up.
 func (l *Locker) TryLock(ctx context.Context, name string) (lease *Lease, err error) {
 	caller := ctx

@@ -12,6 +12,7 @@ import (
 
 var (
 	errHeldHere   = errors.New("held by another goroutine of this process")
+	errYielded    = errors.New("released a moment ago for another process, which has waited")
 	errWaitLimit  = errors.New("WaitLimit is over")
 	errBroken     = errors.New("too few nodes have been in order for a whole TTL")
 	errTooLate    = errors.New("granted too late to be of use")
@@ -63,6 +64,10 @@ func (r *request) try(ctx context.Context) (*Lease, error) {
 		return nil, r.notAcquired(nil, errHeldHere)
 	}
 	r.turn = turn
+	if r.locker.handovers.yields(r.name) {
+		r.turn.Done()
+		return nil, r.notAcquired(nil, errYielded)
+	}
 	r.locker.handovers.take(r.name).discard()
 	owned, failed := r.attempt(ctx)
 	if failed != nil {
@@ -108,7 +113,7 @@ func (r *request) wait(ctx context.Context) (*Lease, error) {
 		}
 		from.discard()
 	}
-	owned, err := r.contend(ctx, from.yield)
+	owned, err := r.contend(ctx, from.yields())
 	if err != nil {
 		return nil, err
 	}

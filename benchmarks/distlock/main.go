@@ -3,14 +3,14 @@
 //	go run -C benchmarks ./distlock
 //	go run -C benchmarks ./distlock -json -for 10s
 //
-// Four processes with 25 goroutines each want one name; the critical section is a sleep of 1 ms, or empty. And one
-// goroutine has a name for itself. Each on five independent nodes and on one; redislock and rueidislock know one only.
+// Four processes with 25 goroutines each want one name; the critical section is a sleep of 1 ms, or empty. Four processes
+// with one goroutine each want one name, for 20 ms at a time. And one goroutine has a name for itself. Each on five independent nodes and on one; redislock and rueidislock know one only.
 //
 // With -idle, one process holds many leases and does nothing with them, and meanwhile locks free names:
 //
 //	go run -C benchmarks ./distlock -idle 1x100000,5x20000 -for 20s
 //
-// The columns of the contest: locks per second; Jain's fairness index over the 100 goroutines; the longest that any of them waited; and
+// The columns of the contest: locks per second; Jain's fairness index over the goroutines; the longest that any of them waited; and
 // the locks per second divided by redsync's.
 package main
 
@@ -122,12 +122,13 @@ func run(given []string, d time.Duration) ([]result, error) {
 			}
 		}
 		for _, c := range []struct {
-			name    string
-			section time.Duration
-		}{{"contended, 1 ms", time.Millisecond}, {"contended, empty", 0}} {
+			name       string
+			goroutines int
+			section    time.Duration
+		}{{"contended, 1 ms", 25, time.Millisecond}, {"contended, empty", 25, 0}, {"worker loops, 20 ms", 1, 20 * time.Millisecond}} {
 			var group []result
 			for _, r := range able {
-				got, err := compete(r, addrs[:nodes], c.section, d)
+				got, err := compete(r, addrs[:nodes], c.goroutines, c.section, d)
 				if err != nil {
 					return nil, err
 				}
