@@ -15,7 +15,6 @@ var errUnlocked = errors.New("it was unlocked before")
 // forgotten is held until the process ends. Its methods may be called concurrently.
 type Lease struct {
 	locker   *Locker
-	name     string
 	owned    *ownership
 	turn     waitqueue.Turn
 	since    time.Time // when the caller got the lock
@@ -28,10 +27,8 @@ type Lease struct {
 
 // newLease returns the lease of a lock that this process owns, or nil if the lock can't be trusted any more. The
 // lease's context has the values of ctx; if detached is set it does not end with it.
-func (l *Locker) newLease(
-	ctx context.Context, name string, detached bool, turn waitqueue.Turn, owned *ownership,
-) *Lease {
-	lease := &Lease{locker: l, name: name, owned: owned, turn: turn, since: time.Now(), caller: ctx, detached: detached}
+func (l *Locker) newLease(ctx context.Context, detached bool, turn waitqueue.Turn, owned *ownership) *Lease {
+	lease := &Lease{locker: l, owned: owned, turn: turn, since: time.Now(), caller: ctx, detached: detached}
 	lease.ctx, lease.cancel = context.WithCancelCause((*leaseParent)(lease))
 	if !owned.assign(lease, lease.since) {
 		lease.cancel(ErrLost)
@@ -41,7 +38,7 @@ func (l *Locker) newLease(
 }
 
 // Name returns the name of the lock.
-func (l *Lease) Name() string { return l.name }
+func (l *Lease) Name() string { return l.owned.name }
 
 // Context returns a context that is cancelled with the cause ErrLost as soon as the lease can't be trusted any more,
 // and in any case before Until. Unlock cancels it too, with the cause context.Canceled. Work under the lock should use
@@ -73,7 +70,7 @@ func (l *Lease) Unlock(ctx context.Context) error {
 // unlock hands the lock over to the next caller of this process, or releases it in Redis.
 func (l *Lease) unlock(ctx context.Context, ob *observation) error {
 	if l.unlocked.Swap(true) {
-		failure := l.locker.config.newError("unlock", l.name, ErrLost, nil)
+		failure := l.locker.config.newError("unlock", l.Name(), ErrLost, nil)
 		failure.Cause = errUnlocked
 		return failure
 	}
@@ -94,7 +91,7 @@ func (l *Lease) unlock(ctx context.Context, ob *observation) error {
 	}
 	l.pass(next)
 	l.locker.config.tell(ctx, Event{
-		Kind: Released, Name: l.name, HandedOver: next.owned != nil, Duration: now.Sub(l.since), Err: err,
+		Kind: Released, Name: l.Name(), HandedOver: next.owned != nil, Duration: now.Sub(l.since), Err: err,
 	})
 	return err
 }
@@ -105,9 +102,9 @@ func (l *Lease) pass(next handover) {
 		l.turn.Done()
 		return
 	}
-	l.locker.handovers.leave(l.name, next)
+	l.locker.handovers.leave(l.Name(), next)
 	l.turn.Done()
-	l.locker.handovers.sweep(l.name)
+	l.locker.handovers.sweep(l.Name())
 }
 
 // valid reports whether the lease can be trusted at this moment.
@@ -116,13 +113,13 @@ func (l *Lease) valid() bool { return !l.unlocked.Load() && l.owned.serves(l) }
 // confirm asks the nodes whether they still have the lease, and extends it. It returns ErrLost if they don't.
 func (l *Lease) confirm(ctx context.Context) error {
 	if !l.valid() {
-		return l.locker.config.newError("extend", l.name, ErrLost, nil)
+		return l.locker.config.newError("extend", l.Name(), ErrLost, nil)
 	}
 	if err := l.owned.extend(ctx); err != nil {
 		return err
 	}
 	if !l.valid() {
-		return l.locker.config.newError("extend", l.name, ErrLost, nil)
+		return l.locker.config.newError("extend", l.Name(), ErrLost, nil)
 	}
 	return nil
 }

@@ -159,7 +159,7 @@ func (l *Locker) withLocks(ctx context.Context, names []string, fn func(context.
 			return failed
 		}
 		defer func() { err = join(err, lease.unlock(ctx, nil)) }()
-		held[lease.name] = lease
+		held[lease.Name()] = lease
 		all = lease.ctx
 	}
 	leases := make([]*Lease, len(names))

@@ -182,7 +182,7 @@ func (r *request) begin(ctx context.Context, owned *ownership) (*Lease, error) {
 }
 
 func (r *request) lease(owned *ownership) *Lease {
-	return r.locker.newLease(r.parent, r.name, r.detached, r.turn, owned)
+	return r.locker.newLease(r.parent, r.detached, r.turn, owned)
 }
 
 // giveUp ends the turn. The caller need not wait for the clean-up, but the next one in the process must.

@@ -3,8 +3,6 @@ package quorum
 import (
 	"context"
 	"time"
-
-	"github.com/go-redsync/redsync/v4/redis"
 )
 
 // Acquisition is a lock that a majority of the nodes has granted, under a value of its own. Release may be called once,
@@ -27,7 +25,7 @@ type mutex interface {
 func (a *Acquisition) acquire(ctx context.Context) (until time.Time, failed *Tally) {
 	op := a.begin(ctx, acquiring)
 	op.interruptedBy(ctx)
-	m := a.mutex(op)
+	m := op.mutex()
 	err := m.TryLockContext(op.ctx)
 	op.finish()
 	if err != nil {
@@ -40,7 +38,7 @@ func (a *Acquisition) acquire(ctx context.Context) (until time.Time, failed *Tal
 // key anew. until is how long the lock is held at least; failed is nil if a majority agreed.
 func (a *Acquisition) Extend(ctx context.Context) (until time.Time, failed *Tally) {
 	op := a.begin(ctx, extending)
-	m := a.mutex(op)
+	m := op.mutex()
 	ok, _ := m.ExtendContext(op.ctx)
 	op.finish()
 	if !ok {
@@ -62,7 +60,7 @@ func (a *Acquisition) Renew(ctx context.Context, ends time.Time, done func(until
 func (a *Acquisition) Release(ctx context.Context, wake Waker) (woke bool, failed *Tally) {
 	op := a.begin(ctx, releasing)
 	op.wake = wake
-	ok, _ := a.mutex(op).UnlockContext(op.ctx)
+	ok, _ := op.mutex().UnlockContext(op.ctx)
 	op.finish()
 	if !ok {
 		failed = op.tally()
@@ -71,21 +69,14 @@ func (a *Acquisition) Release(ctx context.Context, wake Waker) (woke bool, faile
 }
 
 func (a *Acquisition) begin(ctx context.Context, k kind) *operation {
-	return &operation{
-		round: newRound(ctx, len(a.grants), a.nodes.timeout),
-		kind:  k, key: a.key, value: a.value, ttl: a.nodes.ttl,
-	}
+	op := &operation{kind: k, key: a.key, value: a.value, ttl: a.nodes.ttl, grants: a.grants}
+	op.start(ctx, len(a.grants), a.nodes.timeout)
+	return op
 }
 
-func (a *Acquisition) mutex(op *operation) mutex {
-	if len(a.grants) == 1 {
-		return &single{operation: op, grant: &a.grants[0]}
+func (op *operation) mutex() mutex {
+	if len(op.grants) == 1 {
+		return single{op}
 	}
-	conns := make([]redis.Conn, len(a.grants))
-	own := make([]conn, len(a.grants))
-	for i := range a.grants {
-		own[i] = conn{operation: op, grant: &a.grants[i]}
-		conns[i] = &own[i]
-	}
-	return newRedsync(op.key, op.value, op.ttl, conns)
+	return newRedsync(op)
 }

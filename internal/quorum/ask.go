@@ -23,7 +23,7 @@ func ask[T any](r *round, n *Node, f func(ctx context.Context) (T, error)) (T, e
 		if n.inFlight.Load() >= maxLate {
 			return *new(T), errOverrun
 		}
-		enough = r.decided
+		enough = r.whenDecided()
 	}
 	type answer struct {
 		value T

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-redsync/redsync/v4"
 	"github.com/go-redsync/redsync/v4/redis"
 	goredis "github.com/redis/go-redis/v9"
 )
@@ -74,11 +75,11 @@ func (b *batch) mutex(i int) extender {
 	if len(b.pipelines) == 1 {
 		return &singleExtension{ttl: a.nodes.ttl, extend: func() (bool, error) { return b.pipelines[0].extend(i) }}
 	}
-	conns := make([]redis.Conn, len(b.pipelines))
+	pools := make([]redis.Pool, len(b.pipelines))
 	for n, p := range b.pipelines {
-		conns[n] = &extendingConn{pipeline: p, index: i}
+		pools[n] = extendingPool{&extendingConn{pipeline: p, index: i}}
 	}
-	return newRedsync(a.key, a.value, a.nodes.ttl, conns)
+	return redsync.New(pools...).NewMutex(a.key, redsync.WithValue(a.value), redsync.WithExpiry(a.nodes.ttl))
 }
 
 // tallyOf returns what the nodes said to the extension of one of the locks.
@@ -185,6 +186,12 @@ func (n *Node) extendIn(ctx context.Context, due []*renewal, which []int, answer
 	}
 	return unknown
 }
+
+// extendingPool is redsync's Pool for one node and the extension of one lock.
+type extendingPool struct{ conn *extendingConn }
+
+// Get implements redis.Pool.
+func (p extendingPool) Get(context.Context) (redis.Conn, error) { return p.conn, nil }
 
 // extendingConn is redsync's Conn for one node and the extension of one lock.
 type extendingConn struct {

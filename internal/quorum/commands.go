@@ -58,7 +58,7 @@ const (
 // that out. Otherwise, that the key is not ours may be the work of the first try, so it counts for nothing, and the
 // error is that of the first try.
 func (n *Node) release(ctx context.Context, key, value string) (status releaseStatus, next string, err error) {
-	status, next, err = n.releaseVia(ctx, once{n.client}, key, value)
+	status, next, err = n.releaseVia(ctx, n.once, key, value)
 	if err == nil || ctx.Err() != nil {
 		return status, next, err
 	}

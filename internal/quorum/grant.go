@@ -31,7 +31,7 @@ func (g *grant) acquire(op *operation) (bool, error) {
 	g.mu.Lock()
 	g.state = asking
 	g.mu.Unlock()
-	yes, err := ask(op.round, g.node, func(ctx context.Context) (bool, error) {
+	yes, err := ask(&op.round, g.node, func(ctx context.Context) (bool, error) {
 		yes, err := g.node.set(ctx, op.key, op.value, op.ttl)
 		if g.answer(yes, err) {
 			g.node.deleteLater(op.key, op.value)
@@ -100,7 +100,7 @@ func (g *grant) release(op *operation) (releaseStatus, error) {
 		op.vote(g.node, err)
 		return 0, err
 	}
-	status, err := ask(op.round, g.node, func(ctx context.Context) (releaseStatus, error) {
+	status, err := ask(&op.round, g.node, func(ctx context.Context) (releaseStatus, error) {
 		status, next, err := g.node.release(ctx, op.key, op.value)
 		if !answered(err) {
 			g.node.deleteLater(op.key, op.value)
@@ -124,7 +124,7 @@ func (g *grant) release(op *operation) (releaseStatus, error) {
 
 // wakeDecided wakes a process when the release is decided: before, it would find the lock held.
 func (g *grant) wakeDecided(ctx context.Context, op *operation, process string) {
-	<-op.decided
+	<-op.whenDecided()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.node.timeout)
 	defer cancel()
 	op.wake(ctx, g.node, op.key, process)
@@ -132,7 +132,7 @@ func (g *grant) wakeDecided(ctx context.Context, op *operation, process string) 
 
 // extend gives the key a new TTL.
 func (g *grant) extend(op *operation) (bool, error) {
-	yes, err := ask(op.round, g.node, func(ctx context.Context) (bool, error) {
+	yes, err := ask(&op.round, g.node, func(ctx context.Context) (bool, error) {
 		return g.node.extend(ctx, op.key, op.value, op.ttl)
 	})
 	vote := err

@@ -23,6 +23,7 @@ type Node struct {
 	addr       string
 	given      redis.UniversalClient // as the caller gave it
 	client     redis.UniversalClient // for commands
+	once       redis.Scripter        // for scripts that must be sent a single time
 	prompt     bool                  // the client keeps to the timeout
 	timeout    time.Duration
 	background *background.Group
@@ -52,6 +53,7 @@ func newNode(index int, client redis.UniversalClient, timeout time.Duration, bg 
 			n.client = own
 		}
 	}
+	n.once = once{n.client}
 	return n
 }
 

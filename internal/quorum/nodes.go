@@ -137,5 +137,6 @@ func (ns *Nodes) Acquire(ctx context.Context, key string) (a *Acquisition, until
 // nextValue returns a value that tells one attempt's key from every other's: the random name of this process and a
 // count.
 func (ns *Nodes) nextValue() string {
-	return ns.process + "-" + strconv.FormatUint(ns.count.Add(1), 36)
+	value := append(make([]byte, 0, 64), ns.process...)
+	return string(strconv.AppendUint(append(value, '-'), ns.count.Add(1), 36))
 }

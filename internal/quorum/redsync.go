@@ -12,23 +12,33 @@ import (
 	"github.com/go-redsync/redsync/v4/redis"
 )
 
-// newRedsync returns a Mutex of redsync with one Conn for each node.
-func newRedsync(key, value string, ttl time.Duration, conns []redis.Conn) *redsync.Mutex {
-	pools := make([]redis.Pool, len(conns))
-	for i, c := range conns {
-		pools[i] = pool{c}
+// newRedsync returns a Mutex of redsync for one operation. Its Pools know the operation, and what their nodes have
+// said.
+func newRedsync(op *operation) *redsync.Mutex {
+	pools := make([]redis.Pool, len(op.grants))
+	conns := make([]conn, len(op.grants))
+	for i := range op.grants {
+		conns[i] = conn{operation: op, grant: &op.grants[i]}
+		pools[i] = pool{&conns[i]}
 	}
-	return redsync.New(pools...).NewMutex(key,
-		redsync.WithValue(value),
-		redsync.WithGenValueFunc(func() (string, error) { return value, nil }),
-		redsync.WithExpiry(ttl),
-		redsync.WithTries(1),
-		redsync.WithTimeoutFactor(1), // the round has its own time
-	)
+	return redsync.New(pools...).NewMutex(op.key, options{op})
+}
+
+// options is a redsync.Option that stands for several, each of which would be allocated.
+type options struct{ op *operation }
+
+func (o options) Apply(m *redsync.Mutex) {
+	redsync.WithExpiry(o.op.ttl).Apply(m)
+	redsync.WithTimeoutFactor(1).Apply(m) // the round has its own time
+	if o.op.kind == acquiring {
+		redsync.WithGenValueFunc(func() (string, error) { return o.op.value, nil }).Apply(m)
+	} else {
+		redsync.WithValue(o.op.value).Apply(m)
+	}
 }
 
 // pool is redsync's Pool for one node in one operation.
-type pool struct{ conn redis.Conn }
+type pool struct{ conn *conn }
 
 // Get implements redis.Pool. The context is redsync's own; the round's counts.
 func (p pool) Get(context.Context) (redis.Conn, error) {

@@ -10,7 +10,6 @@ import (
 // Done, or GiveUp.
 type Turn struct {
 	waiters *Waiters
-	name    string
 	local   *keyqueue.Turn[string]
 	place   *place // among the processes; nil until the caller has to wait for another one
 }
@@ -18,21 +17,21 @@ type Turn struct {
 // Wait waits for the turn. It returns an error if ctx ends, or the background is closed. waited reports whether other
 // callers of this process were ahead.
 func (ws *Waiters) Wait(ctx context.Context, name string) (t Turn, waited bool, err error) {
-	if t, ok := ws.Try(name); ok {
-		return t, false, nil
-	}
 	local, err := ws.local.WaitOr(ctx, ws.background.Closing().Done(), name)
-	return Turn{waiters: ws, name: name, local: local}, true, err
+	if err != nil {
+		return Turn{}, true, err
+	}
+	return Turn{waiters: ws, local: local}, !local.Immediate(), nil
 }
 
 // Try returns the turn if no caller of this process has it.
 func (ws *Waiters) Try(name string) (t Turn, ok bool) {
 	local, ok := ws.local.Try(name)
-	return Turn{waiters: ws, name: name, local: local}, ok
+	return Turn{waiters: ws, local: local}, ok
 }
 
 // Waiting returns how many callers of this process wait for the turn.
-func (t *Turn) Waiting() int { return t.waiters.local.Waiting(t.name) }
+func (t *Turn) Waiting() int { return t.local.Behind() }
 
 // Yield lets another process go first: the one that was woken when this one released the lock. It returns when a try is
 // due.
@@ -47,7 +46,7 @@ func (t *Turn) WaitForRelease(ctx context.Context, held bool) {
 
 func (t *Turn) takePlace() *place {
 	if t.place == nil {
-		t.place = newPlace(t.waiters, t.waiters.prefix+t.name)
+		t.place = newPlace(t.waiters, t.waiters.prefix+t.local.Key())
 	}
 	return t.place
 }
