@@ -50,7 +50,9 @@ func New(clients []redis.UniversalClient, opts ...Option) (*Locker, error) {
 		bg.Close()
 		return nil, fmt.Errorf("distlock: %w", err)
 	}
-	waiters := waitqueue.New(nodes.All(), waitqueue.Config{Process: process, Prefix: c.prefix, Backoff: c.backoff}, bg)
+	waiters := waitqueue.New(nodes.All(), waitqueue.Config{
+		Process: process, Prefix: c.prefix, Backoff: c.backoff, Hopeless: nodes.Hopeless,
+	}, bg)
 	return &Locker{
 		config: c, nodes: nodes, waiters: waiters, background: bg,
 		handovers: &handovers{waiters: waiters, background: bg, byName: make(map[string]handover)},
@@ -69,9 +71,12 @@ func (l *Locker) Close() error {
 // Lock waits for the lock and returns its lease. Callers of one process are served in the order of their calls. A
 // process that waits is woken when the lock is released.
 //
-// ErrNotAcquired is returned when ctx ends (then wrapped together with ctx's error), when WaitLimit is over, or when for
-// a whole TTL no majority of the nodes worked. The *Error says what each node answered. Nothing is left behind then: on
-// nodes that hang, clean-up goes on in the background.
+// ErrNotAcquired is returned when ctx ends (then wrapped together with ctx's error), when WaitLimit is over, when for a
+// whole TTL no majority of the nodes worked, or at once when so many nodes fail for a reason that no waiting removes
+// (NOAUTH, WRONGPASS, NOPERM, WRONGTYPE) that the others are no majority. That no majority works is a fact of the
+// Locker: all callers who wait return together, whatever name they wait for, and a caller who comes then returns after
+// its first attempt. The *Error says what each node answered. Nothing is left behind then: on nodes that hang, clean-up
+// goes on in the background.
 //
 // A lock can't be acquired twice. If ctx comes from a lease of the same name and Locker that has not been unlocked,
 // ErrNotAcquired is returned at once, since the call would wait for itself. A goroutine that holds a lock and calls Lock

@@ -53,6 +53,7 @@ func (ns *Nodes) extendAll(due []*renewal) {
 	}
 	wg.Wait()
 	b.end()
+	ns.outage.note(b.tally())
 }
 
 // extend extends one of the locks.

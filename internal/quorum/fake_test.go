@@ -76,7 +76,7 @@ func (s *server) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 func (s *server) run(cmd redis.Cmder) {
 	args := cmd.Args()
 	switch cmd := cmd.(type) {
-	case *redis.BoolCmd: // SET key value EX seconds NX
+	case interface{ SetVal(bool) }: // SET key value EX seconds NX
 		key, value := args[1].(string), args[2].(string)
 		if _, held := s.keys[key]; !held {
 			s.keys[key] = value

@@ -27,6 +27,7 @@ type Nodes struct {
 	count   atomic.Uint64 // of the attempts
 
 	renewals *renewals
+	outage   *outage
 }
 
 // Config says how the nodes are used.
@@ -43,7 +44,7 @@ func New(clients []redis.UniversalClient, c Config, bg *background.Group) (*Node
 		return nil, err
 	}
 	ns := &Nodes{ttl: c.TTL, timeout: c.Timeout, process: c.Process}
-	ns.renewals = newRenewals(ns, bg)
+	ns.renewals, ns.outage = newRenewals(ns, bg), newOutage(c.TTL, bg.Closing())
 	for i, client := range clients {
 		ns.nodes = append(ns.nodes, newNode(i, client, c.Timeout, bg))
 		switch client.(type) {
@@ -128,7 +129,8 @@ func (ns *Nodes) Acquire(ctx context.Context, key string) (a *Acquisition, until
 	for i, n := range ns.nodes {
 		a.grants[i].node = n
 	}
-	if until, failed = a.acquire(ctx); failed != nil {
+	until, failed = a.acquire(ctx)
+	if ns.outage.note(failed); failed != nil {
 		return nil, time.Time{}, failed
 	}
 	return a, until, nil

@@ -1,6 +1,10 @@
 package quorum
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+)
 
 var (
 	errHeld        = errors.New("held by somebody else")
@@ -41,6 +45,30 @@ func (t *Tally) Refused() int {
 // Answered reports whether a majority of the nodes is in order, whether they agreed or refused.
 func (t *Tally) Answered() bool {
 	return t.Total-len(t.Failed)+t.Refused() >= majority(t.Total)
+}
+
+// Interrupted reports whether the caller did not wait for the answer of a node.
+func (t *Tally) Interrupted() bool {
+	for _, f := range t.Failed {
+		if errors.Is(f.Err, errInterrupted) {
+			return true
+		}
+	}
+	return false
+}
+
+// Incurable reports whether so many nodes failed for reasons that no waiting removes that the others are no majority.
+func (t *Tally) Incurable() bool {
+	incurable := 0
+	for _, f := range t.Failed {
+		for _, prefix := range []string{"NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE"} {
+			if redis.HasErrorPrefix(f.Err, prefix) {
+				incurable++
+				break
+			}
+		}
+	}
+	return incurable > t.Total-majority(t.Total)
 }
 
 // Agreed reports whether a majority of the nodes said yes.

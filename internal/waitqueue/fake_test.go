@@ -105,6 +105,7 @@ func newQueue(t *testing.T, s *server) *Waiters {
 	require.NoError(t, err)
 	q := New(nodes.All(), Config{
 		Process: "me", Prefix: "lock:", Backoff: func(int) time.Duration { return time.Minute },
+		Hopeless: nodes.Hopeless,
 	}, bg)
 	for _, sub := range q.subscriptions {
 		sub.once.Do(func() { close(sub.ready) })

@@ -117,7 +117,7 @@ func (p *place) waitForRelease(ctx context.Context, held bool) {
 	p.wait(ctx, pause)
 }
 
-// wait waits for a hint, for d, or for the end of ctx.
+// wait waits for a hint, for d, for the end of ctx, or until waiting is hopeless.
 func (p *place) wait(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -126,7 +126,7 @@ func (p *place) wait(ctx context.Context, d time.Duration) {
 		p.hinted = true
 	case <-timer.C:
 	case <-ctx.Done():
-	case <-p.waiters.background.Closing().Done():
+	case <-p.waiters.hopeless():
 	}
 }
 

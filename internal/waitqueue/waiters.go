@@ -17,6 +17,7 @@ type Waiters struct {
 	process    string
 	prefix     string
 	backoff    backoff.Policy
+	hopeless   func() <-chan struct{}
 	background *background.Group
 
 	local         keyqueue.Queue[string] // the callers of this process, by name
@@ -31,12 +32,15 @@ type Config struct {
 	Process string         // its name, which no other process has
 	Prefix  string         // of the names of locks, to make their keys
 	Backoff backoff.Policy // how long to wait where nobody will wake the process
+	// Hopeless returns a channel that is closed when nobody needs to wait any more, also because the background is
+	// closed.
+	Hopeless func() <-chan struct{}
 }
 
 // New returns the Waiters of a process.
 func New(nodes []*quorum.Node, c Config, bg *background.Group) *Waiters {
 	ws := &Waiters{
-		nodes: nodes, process: c.Process, prefix: c.Prefix, backoff: c.Backoff, background: bg,
+		nodes: nodes, process: c.Process, prefix: c.Prefix, backoff: c.Backoff, hopeless: c.Hopeless, background: bg,
 		hints: make(map[string]chan struct{}),
 	}
 	for _, n := range nodes {
