@@ -145,7 +145,7 @@ func (o *ownership) extended(ctx context.Context, start, until time.Time, failed
 	return err
 }
 
-// lose tells the holder that the lock is lost. The ownership is locked.
+// lose tells the holder that the lock is lost, and lets the next caller of this process try. The ownership is locked.
 func (o *ownership) lose(why error) {
 	if o.state != live {
 		return
@@ -154,6 +154,7 @@ func (o *ownership) lose(why error) {
 	o.timer.Stop()
 	if o.lease != nil {
 		o.lease.cancel(ErrLost)
+		o.lease.turn.Done() // other callers of this process need not wait for a holder that hangs
 	}
 	if why == nil {
 		failure := o.config.newError("extend", o.name, ErrLost, nil)
@@ -182,12 +183,14 @@ func (o *ownership) assign(lease *Lease, now time.Time) bool {
 	return true
 }
 
-// unassign takes the lock from its lease. It reports whether another lease may have it.
-func (o *ownership) unassign(now time.Time) bool {
+// unassign takes the lock from its lease. more reports whether another lease may have it, and turn whether its caller
+// still has the turn: a loss has ended it.
+func (o *ownership) unassign(now time.Time) (more, turn bool) {
 	o.lock()
 	defer o.unlock()
 	o.lease = nil
-	return o.state == live && o.left(now) > 0 && now.Sub(o.since) < o.config.handOver
+	more = o.state == live && o.left(now) > 0 && now.Sub(o.since) < o.config.handOver
+	return more, o.state != lost
 }
 
 // serves reports whether the lock is the lease's and can be trusted at this moment.
