@@ -49,7 +49,7 @@ func (f *fakeRedis) run(cmd redis.Cmder) error {
 	defer f.mu.Unlock()
 	args := cmd.Args()
 	switch cmd := cmd.(type) {
-	case *redis.BoolCmd: // SET key value EX seconds NX
+	case interface{ SetVal(bool) }: // SET key value EX seconds NX
 		key, value := args[1].(string), args[2].(string)
 		if _, held := f.keys[key]; !held {
 			f.keys[key] = value

@@ -62,7 +62,7 @@ func (l *Lease) Context() context.Context { return l.ctx }
 func (l *Lease) Until() time.Time { return l.owned.heldUntil() }
 
 // Unlock releases the lock and lets the next caller in. It does so even if ctx has ended: only the values of ctx are
-// used. It takes no longer than NodeTimeout.
+// used. It takes no longer than NodeTimeout. A lease that is lost lets the next caller of its process try at that moment.
 //
 // ErrLost is returned when the lease had been lost, or was unlocked before. The work may then have overlapped with that
 // of another holder. Unlock never touches a lock that somebody else has acquired since. Any other error says that too
@@ -95,12 +95,15 @@ func (l *Lease) unlock(ctx context.Context, ob *observation) error {
 		next handover
 		err  error
 	)
-	if l.owned.unassign(now) && l.turn.Waiting() > 0 && !l.locker.background.Closed() {
+	more, turn := l.owned.unassign(now)
+	if more && l.turn.Waiting() > 0 && !l.locker.background.Closed() {
 		next.owned = l.owned
 	} else {
 		ob.attempt()
 		woke, failed := l.owned.release(ctx)
-		next.yield, err = woke && l.turn.Waiting() > 0, failed
+		if err = failed; woke && turn {
+			next.yield = time.Now().Add(waitqueue.YieldWait)
+		}
 	}
 	l.pass(next)
 	l.locker.config.tell(ctx, Event{

@@ -58,7 +58,7 @@ func New(clients []redis.UniversalClient, opts ...Option) (*Locker, error) {
 		return nil, fmt.Errorf("distlock: %w", err)
 	}
 	waiters := waitqueue.New(nodes.All(), waitqueue.Config{
-		Process: process, Keys: keys, Backoff: c.backoff, Failed: c.notQueued,
+		Process: process, Keys: keys, Backoff: c.backoff, Failed: c.notQueued, Hopeless: nodes.Hopeless,
 	}, bg)
 	return &Locker{
 		config: c, nodes: nodes, waiters: waiters, background: bg,
@@ -78,9 +78,12 @@ func (l *Locker) Close() error {
 // Lock waits for the lock and returns its lease. Callers of one process are served in the order of their calls. A
 // process that waits is woken when the lock is released.
 //
-// ErrNotAcquired is returned when ctx ends (then wrapped together with ctx's error), when WaitLimit is over, or when for
-// a whole TTL no majority of the nodes worked. The *Error says what each node answered. Nothing is left behind then: on
-// nodes that hang, clean-up goes on in the background.
+// ErrNotAcquired is returned when ctx ends (then wrapped together with ctx's error), when WaitLimit is over, when for a
+// whole TTL no majority of the nodes worked, or at once when so many nodes fail for a reason that no waiting removes
+// (NOAUTH, WRONGPASS, NOPERM, WRONGTYPE) that the others are no majority. That no majority works is a fact of the
+// Locker: all callers who wait return together, whatever name they wait for, and a caller who comes then returns after
+// its first attempt. The *Error says what each node answered. Nothing is left behind then: on nodes that hang, clean-up
+// goes on in the background.
 //
 // A lock can't be acquired twice. If ctx comes from a lease of the same name and Locker that has not been unlocked,
 // ErrNotAcquired is returned at once, since the call would wait for itself. A goroutine that holds a lock and calls Lock
@@ -100,7 +103,8 @@ func (l *Locker) Lock(ctx context.Context, name string) (lease *Lease, err error
 	return lease, err
 }
 
-// TryLock acquires the lock if it is free, and returns ErrNotAcquired otherwise. It takes no longer than NodeTimeout,
+// TryLock acquires the lock if it is free, and returns ErrNotAcquired otherwise. A lock that this process has just
+// released, while another process waited for it, is not free for 25 ms: it is the turn of that process. TryLock takes no longer than NodeTimeout,
 // or twice that when the attempt has to be cleaned up.
 func (l *Locker) TryLock(ctx context.Context, name string) (lease *Lease, err error) {
 	caller := ctx

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/nogap-go/nogap"
@@ -72,8 +73,15 @@ func newConfig(nodes int, opts []Option) (*config, error) {
 // margin is how long before the end of a lease its holder is told to stop.
 func (c *config) margin() time.Duration { return max(c.ttl/100, 2*time.Millisecond) }
 
+// renewalPause returns how long after one extension the next one is due. It is at random, so that what was acquired
+// together is not extended together for ever.
+func (c *config) renewalPause() time.Duration { return c.ttl/3 - rand.N(c.ttl/12) }
+
+// retryPause returns how long after an extension that has failed the next one is due.
+func (c *config) retryPause() time.Duration { return c.ttl/10 - rand.N(c.ttl/40) }
+
 // TTL sets how long a lock outlives a holder that dies: 8 seconds by default, and 10 ms at least. While the holder
-// lives, the lock is extended at every third of the TTL, so the TTL need not be as long as the work.
+// lives, the lock is extended before a third of the TTL is over, so the TTL need not be as long as the work.
 func TTL(d time.Duration) Option {
 	return lockerOption{Name: "TTL", Set: func(c *config) error {
 		if err := option.Positive("TTL", d); err != nil {

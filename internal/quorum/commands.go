@@ -26,9 +26,24 @@ var (
 	inspectScript = redis.NewScript(inspectSource)
 )
 
-// set sets the lock's key if nobody has it. go-redis repeats a command whose answer it has missed, so a refusal may be
-// due to the first try: then the key has our own value.
+// set sets the lock's key if nobody has it. go-redis by itself repeats a command whose answer it has missed, and one that
+// the server could not run for the time being, so that it would tell neither: the first time it is not to.
 func (n *Node) set(ctx context.Context, key, value string, ttl time.Duration) (bool, error) {
+	cmd := onceBoolCmd{redis.NewBoolCmd(ctx, "set", key, value, "px", ttl.Milliseconds(), "nx")}
+	first := n.client.Process(ctx, cmd)
+	if answered(first) || ctx.Err() != nil {
+		return cmd.Val(), first
+	}
+	ok, err := n.setAgain(ctx, key, value, ttl)
+	if err != nil && ctx.Err() != nil {
+		err = first // the client tells no more than that the time is over
+	}
+	return ok, err
+}
+
+// setAgain sets the key after a try of which the answer is missing. A refusal may be due to that try: then the key has
+// our own value.
+func (n *Node) setAgain(ctx context.Context, key, value string, ttl time.Duration) (bool, error) {
 	ok, err := n.client.SetNX(ctx, key, value, ttl).Result()
 	if ok || err != nil {
 		return err == nil, err

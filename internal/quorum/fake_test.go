@@ -19,6 +19,9 @@ type server struct {
 	lose   int                   // how many answers to lose
 	before func(cmd redis.Cmder) // runs before each command
 	sent   []string              // names of commands
+
+	pipelines [][]redis.Cmder
+	forgot    bool // the scripts
 }
 
 func newServer() *server { return &server{keys: make(map[string]string)} }
@@ -35,12 +38,22 @@ func (s *server) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (s *server) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(_ context.Context, cmds []redis.Cmder) error {
+		if s.before != nil {
+			s.before(cmds[0])
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		for _, cmd := range cmds { // the look at the server
-			s.run(cmd)
+		if cmds[0].Name() != "info" { // which begins the look at the server
+			s.pipelines = append(s.pipelines, cmds)
 		}
-		return nil
+		for _, cmd := range cmds {
+			s.run(cmd)
+			if s.lose > 0 {
+				cmd.SetErr(errLostAnswer)
+			}
+		}
+		s.lose = max(0, s.lose-1)
+		return cmds[0].Err()
 	}
 }
 
@@ -66,7 +79,7 @@ func (s *server) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 func (s *server) run(cmd redis.Cmder) {
 	args := cmd.Args()
 	switch cmd := cmd.(type) {
-	case *redis.BoolCmd: // SET key value EX seconds NX
+	case interface{ SetVal(bool) }: // SET key value EX seconds NX
 		key, value := args[1].(string), args[2].(string)
 		if _, held := s.keys[key]; !held {
 			s.keys[key] = value
@@ -82,7 +95,11 @@ func (s *server) run(cmd redis.Cmder) {
 			cmd.SetErr(redis.Nil)
 		}
 		cmd.SetVal(value)
-	case interface{ SetVal(any) }: // EVAL, EVALSHA
+	case interface{ SetVal(any) }: // EVALSHA
+		if s.forgot && args[0] == "evalsha" {
+			cmd.(redis.Cmder).SetErr(redis.ErrNoScript)
+			return
+		}
 		cmd.SetVal(s.script(args[2].(int), args[3:]))
 	case *redis.IntCmd: // PUBLISH
 	case *redis.StringSliceCmd: // LRANGE

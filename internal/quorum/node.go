@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -34,7 +35,9 @@ type Node struct {
 	// late is set while the node's last answer came too late or not at all. A late node is still asked, but its answer
 	// is waited for only as long as it can make a difference.
 	late     atomic.Bool
-	inFlight atomic.Int32
+	inFlight atomic.Int32 // commands on goroutines of their own
+	inPerson atomic.Int32 // commands on those of their callers
+	probe    probe
 }
 
 // maxLate bounds the commands in flight to a node that is late, and with them the goroutines and connections that hang
@@ -88,12 +91,38 @@ func (n *Node) Late() bool { return n.late.Load() }
 // Timeout returns how long the node may take to answer.
 func (n *Node) Timeout() time.Duration { return n.timeout }
 
-// timeoutError says that a node did not answer in time. It does not wrap the context's error, which would look as if
-// the caller's context had ended.
-type timeoutError struct{ after time.Duration }
+// server returns the client of the one server that has a key, or nil if it is not known.
+func (n *Node) server(ctx context.Context, key string) *redis.Client {
+	switch c := n.given.(type) {
+	case *redis.Client:
+		return c
+	case *redis.ClusterClient:
+		ctx, cancel := context.WithTimeout(ctx, n.timeout)
+		defer cancel()
+		if server, err := c.MasterForKey(ctx, key); err == nil {
+			return server
+		}
+	case *redis.Ring:
+		if server, err := c.GetShardClientForKey(key); err == nil {
+			return server
+		}
+	}
+	return nil
+}
 
-func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %v", e.after) }
-func (e timeoutError) Timeout() bool { return true }
+// pipeline returns a pipeline for keys that are on the same server as this one. That of a Ring goes to its shard: once a
+// Ring is closed, its own pipeline panics on a goroutine where nobody can recover.
+func (n *Node) pipeline(ctx context.Context, key string) (redis.Pipeliner, error) {
+	ring, ok := n.given.(*redis.Ring)
+	if !ok {
+		return n.client.Pipeline(), nil
+	}
+	shard, err := ring.GetShardClientForKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return shard.Pipeline(), nil
+}
 
 // judge notes whether the node answered in time, and returns the error to report. ctx is that of the round.
 func (n *Node) judge(ctx context.Context, err error) error {
@@ -105,7 +134,12 @@ func (n *Node) judge(ctx context.Context, err error) error {
 	}
 	if ctx.Err() != nil {
 		n.late.Store(true)
-		return timeoutError{n.timeout}
+		return n.unanswered(err)
+	}
+	if errors.Is(err, redis.ErrPoolTimeout) {
+		if why := n.connectionsInUse(); why != nil {
+			return fmt.Errorf("%w: %w", err, why)
+		}
 	}
 	return err
 }

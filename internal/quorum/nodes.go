@@ -24,6 +24,9 @@ type Nodes struct {
 	process string
 	label   string
 	count   atomic.Uint64 // of the attempts
+
+	renewals *renewals
+	outage   *outage
 }
 
 // Config says how the nodes are used.
@@ -42,6 +45,7 @@ func New(clients []redis.UniversalClient, c Config, bg *background.Group) (*Node
 		return nil, err
 	}
 	ns := &Nodes{keys: c.Keys, ttl: c.TTL, timeout: c.Timeout, process: c.Process, label: c.Label}
+	ns.renewals, ns.outage = newRenewals(ns, bg), newOutage(c.TTL, bg.Closing())
 	known := new(identities)
 	for i, client := range clients {
 		n := newNode(i, client, c, bg)
@@ -95,7 +99,8 @@ func (ns *Nodes) Acquire(ctx context.Context, name string) (a *Acquisition, unti
 	for i, n := range ns.nodes {
 		a.grants[i].node = n
 	}
-	if until, failed = a.acquire(ctx); failed != nil {
+	until, failed = a.acquire(ctx)
+	if ns.outage.note(failed); failed != nil {
 		return nil, time.Time{}, failed
 	}
 	return a, until, nil

@@ -48,6 +48,36 @@ func (t *Tally) Answered() bool {
 	return t.Total-len(t.Failed)+t.Refused() >= majority(t.Total)
 }
 
+// Interrupted reports whether the caller did not wait for the answer of a node.
+func (t *Tally) Interrupted() bool {
+	for _, f := range t.Failed {
+		if errors.Is(f.Err, errInterrupted) {
+			return true
+		}
+	}
+	return false
+}
+
+// Incurable reports whether so many nodes failed for reasons that no waiting removes that the others are no majority.
+func (t *Tally) Incurable() bool {
+	count := 0
+	for _, f := range t.Failed {
+		if incurable(f.Err) {
+			count++
+		}
+	}
+	return count > t.Total-majority(t.Total)
+}
+
+func incurable(err error) bool {
+	switch errorCode(err) {
+	case "NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE":
+		return true
+	}
+	var o *Objection
+	return errors.As(err, &o) && !o.mayPass
+}
+
 // Agreed reports whether a majority of the nodes said yes.
 func (t *Tally) Agreed() bool { return t.Total-len(t.Failed) >= majority(t.Total) }
 

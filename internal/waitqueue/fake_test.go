@@ -109,7 +109,8 @@ func newQueue(t *testing.T, s *server) *Waiters {
 	require.NoError(t, err)
 	q := New(nodes.All(), Config{
 		Process: "me", Keys: keys, Backoff: func(int) time.Duration { return time.Minute },
-		Failed: func(context.Context, *quorum.Node, string, error) {},
+		Failed:   func(context.Context, *quorum.Node, string, error) {},
+		Hopeless: nodes.Hopeless,
 	}, bg)
 	for _, sub := range q.subscriptions {
 		sub.once.Do(func() { sub.set(true, nil) })

@@ -17,6 +17,7 @@ type Waiters struct {
 	keys       quorum.Keys
 	backoff    backoff.Policy
 	failed     func(ctx context.Context, n *quorum.Node, name string, err error)
+	hopeless   func() <-chan struct{}
 	background *background.Group
 
 	local         keyqueue.Queue[string] // the callers of this process, by name
@@ -33,12 +34,15 @@ type Config struct {
 	Backoff backoff.Policy // how long to wait where nobody will wake the process
 	// Failed is called when a caller could not take its place in the queue of a lock, or subscribe to be woken.
 	Failed func(ctx context.Context, n *quorum.Node, name string, err error)
+	// Hopeless returns a channel that is closed when nobody needs to wait any more, also because the background is
+	// closed.
+	Hopeless func() <-chan struct{}
 }
 
 // New returns the Waiters of a process.
 func New(nodes []*quorum.Node, c Config, bg *background.Group) *Waiters {
 	ws := &Waiters{
-		nodes: nodes, process: c.Process, keys: c.Keys, backoff: c.Backoff, failed: c.Failed, background: bg,
+		nodes: nodes, process: c.Process, keys: c.Keys, backoff: c.Backoff, failed: c.Failed, hopeless: c.Hopeless, background: bg,
 		hints: make(map[string]chan struct{}),
 	}
 	for _, n := range nodes {

@@ -185,13 +185,13 @@ func TestYield(t *testing.T) {
 		turn := newTurn(t, q)
 		start := time.Now()
 		turn.Yield(t.Context())
-		require.Equal(t, yieldWait, time.Since(start), "the process that was woken is gone")
+		require.Equal(t, YieldWait, time.Since(start), "the process that was woken is gone")
 
 		s.set(func() { s.ttl = time.Hour }) // it has the lock
-		time.AfterFunc(yieldWait+time.Millisecond, func() { q.deliver(q.nodes[0], "lock:k") })
+		time.AfterFunc(YieldWait+time.Millisecond, func() { q.deliver(q.nodes[0], "lock:k") })
 		start = time.Now()
 		turn.Yield(t.Context())
-		require.Equal(t, yieldWait+time.Millisecond, time.Since(start))
+		require.Equal(t, YieldWait+time.Millisecond, time.Since(start))
 		turn.Acquired()
 		turn.Done()
 	})
