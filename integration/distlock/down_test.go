@@ -97,7 +97,6 @@ func TestCauses(t *testing.T) {
 		"NOAUTH":     {spoil: config("requirepass", "secret"), want: "NOAUTH", hopeless: true},
 		"WRONGPASS":  {spoil: config("requirepass", "secret"), password: "other", want: "WRONGPASS", hopeless: true},
 		"NOPERM":     {spoil: do("ACL", "SETUSER", "default", "-set"), want: "NOPERM", hopeless: true},
-		"WRONGTYPE":  {spoil: do("LPUSH", "lock:a", "x"), want: "WRONGTYPE", hopeless: true},
 		"OOM":        {spoil: config("maxmemory", "1"), want: "OOM"},
 		"READONLY":   {spoil: do("REPLICAOF", "127.0.0.1", "1"), want: "READONLY"},
 		"NOREPLICAS": {spoil: config("min-replicas-to-write", "1"), want: "NOREPLICAS"},

@@ -136,6 +136,25 @@ func (ns *Nodes) Acquire(ctx context.Context, key string) (a *Acquisition, until
 	return a, until, nil
 }
 
+// Examine returns why the nodes don't grant a key which is none that a holder sets: it is of another type, or has no TTL.
+// Nodes of which it finds out neither are not among the failed ones.
+func (ns *Nodes) Examine(ctx context.Context, key string) *Tally {
+	r := newRound(ctx, len(ns.nodes), ns.timeout)
+	defer r.end()
+	r.interruptedBy(ctx)
+	var wg sync.WaitGroup
+	for _, n := range ns.nodes {
+		wg.Go(func() {
+			reason, err := ask(r, n, func(ctx context.Context) (error, error) { return n.examine(ctx, key) })
+			if err == nil {
+				r.vote(n, reason)
+			}
+		})
+	}
+	wg.Wait()
+	return r.tally()
+}
+
 // nextValue returns a value that tells one attempt's key from every other's: the random name of this process and a
 // count.
 func (ns *Nodes) nextValue() string {

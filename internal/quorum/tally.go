@@ -2,12 +2,15 @@ package quorum
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
 
 var (
 	errHeld        = errors.New("held by somebody else")
+	errEndless     = fmt.Errorf("%w, in a key without a TTL: it never ends by itself", errHeld)
 	errGone        = errors.New("not there any more")
 	errUnanswered  = errors.New("no answer yet")
 	errInterrupted = errors.New("not waited for")
@@ -45,6 +48,23 @@ func (t *Tally) Refused() int {
 // Answered reports whether a majority of the nodes is in order, whether they agreed or refused.
 func (t *Tally) Answered() bool {
 	return t.Total-len(t.Failed)+t.Refused() >= majority(t.Total)
+}
+
+// Explain returns the tally with the reasons that an examination has found for the nodes which say only that somebody
+// else has the lock.
+func (t *Tally) Explain(examined *Tally) *Tally {
+	if t == nil || examined == nil {
+		return t
+	}
+	explained := &Tally{Total: t.Total, Failed: slices.Clone(t.Failed)}
+	for i, f := range t.Failed {
+		for _, e := range examined.Failed {
+			if e.Node == f.Node && f.Err == errHeld {
+				explained.Failed[i] = e
+			}
+		}
+	}
+	return explained
 }
 
 // Interrupted reports whether the caller did not wait for the answer of a node.
