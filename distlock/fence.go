@@ -100,7 +100,7 @@ func (f *Fence) Schema(d nogap.Dialect) string {
 // lease are refused afterwards. A name of more than 1000 bytes gets no token. On PostgreSQL a name must be valid
 // UTF-8 without NUL.
 func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
-	if lease == nil {
+	if lease == nil || lease.locker == nil {
 		return Token{}, errors.New("distlock: Mint: the lease is nil")
 	}
 	if n := len(lease.Name()); n > maxName {

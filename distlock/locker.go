@@ -36,22 +36,29 @@ type Locker struct {
 // are sent by the client's WithTimeout, which in go-redis has the same connections but no hooks. Other kinds of clients
 // keep their hooks. A hook of a *redis.Client must heed the context that it gets: NodeTimeout can't interrupt it.
 //
-// New returns an error if there is no client, if one is nil, if their number is even (one client fewer would survive as
-// many failures), if an option is invalid or given twice, or if two clients are seen to lead to one server. To see
-// that, New asks each server for its run_id, for NodeTimeout at most; a server that does not answer is not an error.
+// New asks no server. It returns an error if there is no client, if one is nil or given twice, if their number is even
+// (one client fewer would survive as many failures), or if an option is invalid or given twice.
+//
+// Before the first lock on a node, the Locker looks once whether the node can keep locks. A node that is a replica, that
+// leads to the same server as another node, or that refuses to the user what locks need (see "Rights" in the package
+// documentation) grants no lock. The *Error of a lock that was not acquired says so. Such a node is looked at again after
+// a second. What a server does not tell for lack of rights, such as its role, is taken as fine.
 func New(clients []redis.UniversalClient, opts ...Option) (*Locker, error) {
 	c, err := newConfig(len(clients), opts)
 	if err != nil {
 		return nil, err
 	}
 	process, bg := rand.Text(), background.New()
-	nodes, err := quorum.New(clients, quorum.Config{TTL: c.ttl, Timeout: c.nodeTimeout, Process: process}, bg)
+	keys := quorum.Keys{Prefix: c.prefix}
+	nodes, err := quorum.New(clients, quorum.Config{
+		Keys: keys, TTL: c.ttl, Timeout: c.nodeTimeout, Process: process, Label: c.label,
+	}, bg)
 	if err != nil {
 		bg.Close()
 		return nil, fmt.Errorf("distlock: %w", err)
 	}
 	waiters := waitqueue.New(nodes.All(), waitqueue.Config{
-		Process: process, Prefix: c.prefix, Backoff: c.backoff, Hopeless: nodes.Hopeless,
+		Process: process, Keys: keys, Backoff: c.backoff, Failed: c.notQueued, Hopeless: nodes.Hopeless,
 	}, bg)
 	return &Locker{
 		config: c, nodes: nodes, waiters: waiters, background: bg,
@@ -84,7 +91,8 @@ func (l *Locker) Close() error {
 //
 // A name is any text but the empty one. On a Redis Cluster or a Ring, a name with a closing brace needs a hash tag,
 // which is the first pair of braces with text in between, counted from the first opening brace: {shop}:orders has one,
-// {}x and a} have none. A name without one gets an error.
+// {}x and a} have none. A name without one gets an error. So does every name if the Prefix opens a brace and does not
+// close it.
 func (l *Locker) Lock(ctx context.Context, name string) (lease *Lease, err error) {
 	caller := ctx
 	err = l.config.observed(ctx, "distlock.Lock", func(ctx context.Context, ob *observation) (err error) {

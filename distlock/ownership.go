@@ -16,6 +16,7 @@ var (
 
 	errTooFew      = errors.New("too few nodes have answered")
 	errNotExtended = errors.New("it was not extended in time")
+	errMaxHold     = errors.New("MaxHold is over")
 )
 
 // ownership is a lock that this process has in Redis. It serves one lease after the other while the goroutines of the
@@ -143,6 +144,18 @@ func (o *ownership) extended(ctx context.Context, start, until time.Time, failed
 	}
 	o.tell(ctx, Event{Kind: Extended, Name: o.name, Duration: time.Since(start), Err: err})
 	return err
+}
+
+// overrun ends the lock because the lease has it for too long. The nodes keep it until its TTL is over, so that the
+// holder has time to stop.
+func (o *ownership) overrun(lease *Lease) {
+	o.lock()
+	defer o.unlock()
+	if o.lease == lease {
+		failure := o.config.newError("extend", o.name, ErrLost, nil)
+		failure.Cause = errMaxHold
+		o.lose(failure)
+	}
 }
 
 // lose tells the holder that the lock is lost, and lets the next caller of this process try. The ownership is locked.

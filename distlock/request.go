@@ -3,7 +3,6 @@ package distlock
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nogap-go/nogap/internal/quorum"
@@ -84,11 +83,8 @@ func (r *request) try(ctx context.Context) (*Lease, error) {
 
 // check looks at what the caller brings.
 func (r *request) check(ctx context.Context) error {
-	if r.name == "" {
-		return errors.New("distlock: the name of the lock is empty")
-	}
-	if r.locker.nodes.Slotted() && !quorum.SameSlot(r.locker.config.prefix+r.name) {
-		return fmt.Errorf("distlock: the name %q has a closing brace but no {hash tag}, which a Redis Cluster needs", r.name)
+	if err := checkName(r.locker.nodes, r.name); err != nil {
+		return err
 	}
 	if err := r.ended(ctx); err != nil {
 		return r.notAcquired(nil, err)
@@ -150,7 +146,7 @@ func (r *request) contend(ctx context.Context, yield bool) (*ownership, error) {
 		}
 		r.waited = true
 		if strange := r.turn.WaitForRelease(ctx, failed.Held()); strange {
-			examined = r.locker.nodes.Examine(ctx, r.locker.config.prefix+r.name)
+			examined = r.locker.nodes.Examine(ctx, r.name)
 			if failed = failed.Explain(examined); failed.Incurable() {
 				return nil, r.giveUp(failed, errIncurable)
 			}
@@ -178,7 +174,7 @@ func (r *request) hopeless(ctx context.Context, failed *quorum.Tally) error {
 // attempt tries once to get the lock from the nodes.
 func (r *request) attempt(ctx context.Context) (*ownership, *quorum.Tally) {
 	r.observation.attempt()
-	a, until, failed := r.locker.nodes.Acquire(ctx, r.locker.config.prefix+r.name)
+	a, until, failed := r.locker.nodes.Acquire(ctx, r.name)
 	if failed != nil {
 		return nil, failed
 	}

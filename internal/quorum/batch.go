@@ -94,7 +94,7 @@ func (b *batch) tallyOf(i int) *Tally {
 		case err == nil:
 			continue
 		}
-		t.Failed = append(t.Failed, p.node.failure(err))
+		t.Failed = append(t.Failed, p.node.Failure(err))
 	}
 	return t
 }

@@ -15,6 +15,7 @@ type server struct {
 	mu     sync.Mutex
 	keys   map[string]string
 	queue  []string              // the processes that wait for any lock
+	info   string                // its answer to INFO
 	lose   int                   // how many answers to lose
 	before func(cmd redis.Cmder) // runs before each command
 	sent   []string              // names of commands
@@ -82,29 +83,44 @@ func (s *server) run(cmd redis.Cmder) {
 			s.keys[key] = value
 			cmd.SetVal(true)
 		}
-	case *redis.StringCmd: // GET key
-		value, held := s.keys[args[1].(string)]
+	case *redis.StringCmd:
+		if cmd.Name() == "info" {
+			cmd.SetVal(s.info)
+			break
+		}
+		value, held := s.keys[args[1].(string)] // GET key
 		if !held {
 			cmd.SetErr(redis.Nil)
 		}
 		cmd.SetVal(value)
-	case interface{ SetVal(any) }: // EVALSHA
+	case interface{ SetVal(any) }: // EVAL, EVALSHA
 		if s.forgot && args[0] == "evalsha" {
 			cmd.(redis.Cmder).SetErr(redis.ErrNoScript)
 			return
 		}
 		cmd.SetVal(s.script(args[2].(int), args[3:]))
+	case *redis.IntCmd: // PUBLISH
+	case *redis.StringSliceCmd: // LRANGE
+		cmd.SetVal(s.queue)
 	default:
 		cmd.SetErr(fmt.Errorf("ERR unknown command %v", args))
 	}
 }
 
-// script runs one of the scripts of the package: that of the release has three keys, that of the extension a TTL.
+// script runs one of the scripts of the package: that of the release has three keys, that of the extension a TTL. One
+// without arguments reads the lock, or looks at the server.
 func (s *server) script(keys int, args []any) any {
-	lock, value := args[0].(string), args[keys].(string)
+	lock := args[0].(string)
 	holder, held := s.keys[lock]
+	if len(args) == keys {
+		if held {
+			return []any{holder, int64(8000)}
+		}
+		return []any{}
+	}
+	value := args[keys].(string)
 	if !held || holder != value {
-		if keys == 3 && !held {
+		if !held && (keys == 3 || len(args) == 2) {
 			return int64(-1)
 		}
 		return int64(0)

@@ -25,9 +25,12 @@ type Node struct {
 	client     redis.UniversalClient // for commands
 	once       redis.Scripter        // for scripts that must be sent a single time
 	prompt     bool                  // the client keeps to the timeout
+	slotted    bool                  // the client chooses the server by the key
 	timeout    time.Duration
+	keys       Keys
 	background *background.Group
 	pending    pendingDeletes
+	looking    looking
 
 	// late is set while the node's last answer came too late or not at all. A late node is still asked, but its answer
 	// is waited for only as long as it can make a difference.
@@ -41,14 +44,20 @@ type Node struct {
 // there.
 const maxLate = 32
 
-func newNode(index int, client redis.UniversalClient, timeout time.Duration, bg *background.Group) *Node {
-	n := &Node{index: index, addr: address(client), given: client, client: client, timeout: timeout, background: bg}
-	if c, ok := client.(*redis.Client); ok {
+func newNode(index int, client redis.UniversalClient, c Config, bg *background.Group) *Node {
+	n := &Node{
+		index: index, addr: address(client), given: client, client: client, timeout: c.Timeout, keys: c.Keys, background: bg,
+		looking: newLooking(),
+	}
+	switch c := client.(type) {
+	case *redis.ClusterClient, *redis.Ring:
+		n.slotted = true
+	case *redis.Client:
 		n.prompt = true
 		// The deadline of the round's context is all that a client needs which heeds it. One without a timeout of its
 		// own, which shows as a negative one, sets no deadline whatever the context says.
 		if o := c.Options(); !o.ContextTimeoutEnabled || o.ReadTimeout < 0 || o.WriteTimeout < 0 {
-			own := c.WithTimeout(timeout)              // with the same pool of connections, but without hooks
+			own := c.WithTimeout(n.timeout)            // with the same pool of connections, but without hooks
 			own.Options().ContextTimeoutEnabled = true // or each read has the whole time
 			n.client = own
 		}
@@ -70,8 +79,8 @@ func address(client redis.UniversalClient) string {
 // Client returns the client to send commands with, in Ask, or with a context that has a deadline.
 func (n *Node) Client() redis.UniversalClient { return n.client }
 
-// Given returns the client as the caller gave it, to subscribe with: a subscription has no end.
-func (n *Node) Given() redis.UniversalClient { return n.given }
+// Keys returns the names of the keys.
+func (n *Node) Keys() Keys { return n.keys }
 
 // Index returns the node's place among the nodes, from 0.
 func (n *Node) Index() int { return n.index }
@@ -81,11 +90,6 @@ func (n *Node) Late() bool { return n.late.Load() }
 
 // Timeout returns how long the node may take to answer.
 func (n *Node) Timeout() time.Duration { return n.timeout }
-
-// failure returns what the node answered instead of yes.
-func (n *Node) failure(err error) NodeFailure {
-	return NodeFailure{Node: n.index, Addr: n.addr, Err: err, Refused: refusal(err)}
-}
 
 // server returns the client of the one server that has a key, or nil if it is not known.
 func (n *Node) server(ctx context.Context, key string) *redis.Client {
@@ -138,13 +142,4 @@ func (n *Node) judge(ctx context.Context, err error) error {
 		}
 	}
 	return err
-}
-
-// answered reports whether err comes from the server, or is no error.
-func answered(err error) bool {
-	if err == nil {
-		return true
-	}
-	var reply redis.Error
-	return errors.As(err, &reply)
 }

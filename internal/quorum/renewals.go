@@ -75,7 +75,7 @@ func newRenewals(ns *Nodes, bg *background.Group) *renewals {
 func (rs *renewals) add(r *renewal) {
 	key := ""
 	var servers []*redis.Client
-	if rs.nodes.slotted { // else all go to the same servers
+	if rs.nodes.slotted() { // else all go to the same servers
 		servers = rs.nodes.servers(r.ctx, r.a.key)
 		key = fmt.Sprint(servers)
 	}

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/redis/go-redis/v9"
 )
 
 var (
@@ -26,6 +24,11 @@ type NodeFailure struct {
 	Err  error
 	// Refused is set if the node is in order and refused: another holder has the lock there, or none has.
 	Refused bool
+}
+
+// Failure returns what the node answered instead of yes.
+func (n *Node) Failure(err error) NodeFailure {
+	return NodeFailure{Node: n.index, Addr: n.addr, Err: err, Refused: refusal(err)}
 }
 
 // Tally is what the nodes said to an operation that has failed.
@@ -79,16 +82,13 @@ func (t *Tally) Interrupted() bool {
 
 // Incurable reports whether so many nodes failed for reasons that no waiting removes that the others are no majority.
 func (t *Tally) Incurable() bool {
-	incurable := 0
+	count := 0
 	for _, f := range t.Failed {
-		for _, prefix := range []string{"NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE"} {
-			if redis.HasErrorPrefix(f.Err, prefix) {
-				incurable++
-				break
-			}
+		if incurable(f.Err) {
+			count++
 		}
 	}
-	return incurable > t.Total-majority(t.Total)
+	return count > t.Total-majority(t.Total)
 }
 
 // Agreed reports whether a majority of the nodes said yes.

@@ -60,9 +60,10 @@ func (p *place) join(ctx context.Context) (left time.Duration, ok bool) {
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
 			return endless, true // as good as a key that never ends
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || p.waiters.background.Closed() {
 			break
 		}
+		p.waiters.failed(ctx, n, p.waiters.keys.Name(p.key), err)
 	}
 	return 0, false
 }

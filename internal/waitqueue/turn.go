@@ -47,7 +47,7 @@ func (t *Turn) WaitForRelease(ctx context.Context, held bool) (strange bool) {
 
 func (t *Turn) takePlace() *place {
 	if t.place == nil {
-		t.place = newPlace(t.waiters, t.waiters.prefix+t.local.Key())
+		t.place = newPlace(t.waiters, t.waiters.keys.Lock(t.local.Key()))
 	}
 	return t.place
 }
