@@ -120,7 +120,7 @@ func (rs *renewals) gathered(l *lane) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	l.gathering = false
-	for len(l.due) > 0 && l.batches < l.room() {
+	for room := l.room(); len(l.due) > 0 && l.batches < room; { // found once: no batch has taken its connection yet
 		rs.start(l)
 	}
 }
