@@ -35,7 +35,7 @@ func incurable(err error) bool {
 		return true
 	}
 	var objection *Objection
-	return errors.As(err, &objection)
+	return errors.As(err, &objection) && !objection.mayPass
 }
 
 // errorCode returns the first word of a server's error, or "". Before version 7 a script's error has that of the command

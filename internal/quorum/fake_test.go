@@ -43,7 +43,9 @@ func (s *server) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPip
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.pipelines = append(s.pipelines, cmds)
+		if cmds[0].Name() != "info" { // which begins the look at the server
+			s.pipelines = append(s.pipelines, cmds)
+		}
 		for _, cmd := range cmds {
 			s.run(cmd)
 			if s.lose > 0 {

@@ -21,8 +21,11 @@ var lookScript = redis.NewScript(lookSource)
 // lookAgain is how long a node is not asked again after a look has found something wrong.
 const lookAgain = time.Second
 
-// Objection says why a node can't keep locks. To wait does not help.
-type Objection struct{ Err error }
+// Objection says why a node can't keep locks.
+type Objection struct {
+	Err     error
+	mayPass bool // as a replica may become a master
+}
 
 func (o *Objection) Error() string { return o.Err.Error() }
 
@@ -98,6 +101,9 @@ func (n *Node) lookAt(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if len(ids) == 0 {
+			return errors.New("no shard of the Ring is up")
+		}
 	default:
 		id, err := n.lookAtServer(ctx, c)
 		if err != nil {
@@ -134,7 +140,7 @@ func (n *Node) lookAtServer(ctx context.Context, c redis.UniversalClient) (id st
 	}
 	for _, cmd := range []redis.Cmder{eval, evalSHA, publish} {
 		if err := cmd.Err(); err != nil {
-			return "", &Objection{fmt.Errorf("%w: %s: %w", errRights, strings.ToUpper(cmd.Name()), err)}
+			return "", &Objection{Err: fmt.Errorf("%w: %s: %w", errRights, strings.ToUpper(cmd.Name()), err)}
 		}
 	}
 	return id, refusedToScripts(eval)
@@ -148,7 +154,7 @@ func replica(info string) error {
 	if infoField(info, "role") != "slave" {
 		return nil
 	}
-	return &Objection{fmt.Errorf("it is a replica of %s:%s, which need not know a lock that is kept here",
+	return &Objection{mayPass: true, Err: fmt.Errorf("it is a replica of %s:%s, which need not know a lock that is kept here",
 		infoField(info, "master_host"), infoField(info, "master_port"))}
 }
 
@@ -177,7 +183,7 @@ func refusedToScripts(look *redis.Cmd) error {
 	if why == nil {
 		return nil
 	}
-	return &Objection{fmt.Errorf("%w: %s in scripts: %w", errRights, strings.Join(commands, ", "), why)}
+	return &Objection{Err: fmt.Errorf("%w: %s in scripts: %w", errRights, strings.Join(commands, ", "), why)}
 }
 
 // infoField returns a field of a server's answer to INFO.
@@ -209,7 +215,7 @@ func (is *identities) claim(n *Node, names []string) error {
 			continue
 		}
 		if first, known := is.byName[name]; known && first != n {
-			return &Objection{fmt.Errorf("it leads to the same server as node %d (%s), %s: nodes must be independent",
+			return &Objection{Err: fmt.Errorf("it leads to the same server as node %d (%s), %s: nodes must be independent",
 				first.index, first.addr, name)}
 		}
 	}
