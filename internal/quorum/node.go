@@ -132,7 +132,8 @@ func (n *Node) judge(ctx context.Context, err error) error {
 		}
 		return err
 	}
-	if ctx.Err() != nil {
+	// The connection's deadline, which is the context's, may be noticed first.
+	if deadline, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(deadline) {
 		n.late.Store(true)
 		return n.unanswered(err)
 	}
