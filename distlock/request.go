@@ -123,7 +123,7 @@ func (r *request) wait(ctx context.Context) (*Lease, error) {
 
 // contend contends with other processes for the lock. If yield is set it lets the one that was just woken go first.
 func (r *request) contend(ctx context.Context, yield bool) (*ownership, error) {
-	var failed *quorum.Tally
+	var failed, examined *quorum.Tally
 	if yield {
 		r.waited = true
 		r.turn.Yield(ctx)
@@ -139,13 +139,19 @@ func (r *request) contend(ctx context.Context, yield bool) (*ownership, error) {
 			return owned, nil
 		}
 		if failed == nil || !now.Interrupted() {
-			failed = now
+			failed = now.Explain(examined)
 		}
 		if reason := r.hopeless(ctx, failed); reason != nil {
 			return nil, r.giveUp(failed, reason)
 		}
 		r.waited = true
-		r.turn.WaitForRelease(ctx, failed.Held())
+		if strange := r.turn.WaitForRelease(ctx, failed.Held()); strange {
+			examined = r.locker.nodes.Examine(ctx, r.name)
+			if failed = failed.Explain(examined); failed.Incurable() {
+				return nil, r.giveUp(failed, errIncurable)
+			}
+			r.turn.WaitForRelease(ctx, failed.Held())
+		}
 		if broken := r.locker.nodes.Broken(); broken != nil {
 			return nil, r.giveUp(broken, errBroken)
 		}

@@ -55,6 +55,24 @@ func (n *Node) setAgain(ctx context.Context, key, value string, ttl time.Duratio
 	return err == nil && holder == value, err
 }
 
+// examine returns why a key can't be the lock of a holder, or nil.
+func (n *Node) examine(ctx context.Context, key string) (reason, err error) {
+	err = n.client.Get(ctx, key).Err()
+	switch {
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return err, nil
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	left, err := n.client.PTTL(ctx, key).Result()
+	if left == -1 {
+		reason = errEndless
+	}
+	return reason, err
+}
+
 // extend gives the key a new TTL if it still has the value. It reports whether it has.
 func (n *Node) extend(ctx context.Context, key, value string, ttl time.Duration) (bool, error) {
 	status, err := extendScript.Run(ctx, n.client, []string{key}, value, ttl.Milliseconds()).Int64()

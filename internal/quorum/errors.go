@@ -28,6 +28,16 @@ func passing(err error) bool {
 	return answered(err) && err != nil && strings.Contains(err.Error(), "ERR max number of clients reached")
 }
 
+// incurable reports whether err has a reason that no waiting removes.
+func incurable(err error) bool {
+	switch errorCode(err) {
+	case "NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE":
+		return true
+	}
+	var objection *Objection
+	return errors.As(err, &objection) && !objection.mayPass
+}
+
 // errorCode returns the first word of a server's error, or "". Before version 7 a script's error has that of the command
 // in its text: ERR Error running script (call to f_1): @user_script: 7: -READONLY You can't write against a replica.
 func errorCode(err error) string {

@@ -99,7 +99,7 @@ func (s *server) run(cmd redis.Cmder) {
 			cmd.SetErr(redis.Nil)
 		}
 		cmd.SetVal(value)
-	case interface{ SetVal(any) }: // EVALSHA
+	case interface{ SetVal(any) }: // EVAL, EVALSHA
 		if s.forgot && args[0] == "evalsha" {
 			cmd.(redis.Cmder).SetErr(redis.ErrNoScript)
 			return

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -83,12 +85,12 @@ func (ns *Nodes) All() []*Node { return ns.nodes }
 // Suits reports whether a lock may have the name. Where a client chooses the server by the key, all keys of the lock must
 // be in one slot.
 func (ns *Nodes) Suits(name string) bool {
-	for _, n := range ns.nodes {
-		if n.slotted {
-			return ns.keys.SameSlot(ns.keys.Lock(name))
-		}
-	}
-	return true
+	return !ns.slotted() || ns.keys.SameSlot(ns.keys.Lock(name))
+}
+
+// slotted reports whether a client chooses the server by the key.
+func (ns *Nodes) slotted() bool {
+	return slices.ContainsFunc(ns.nodes, func(n *Node) bool { return n.slotted })
 }
 
 // Acquire tries once to set the lock's key on a majority of the nodes, and returns as well when ctx ends. until is how long
@@ -104,6 +106,26 @@ func (ns *Nodes) Acquire(ctx context.Context, name string) (a *Acquisition, unti
 		return nil, time.Time{}, failed
 	}
 	return a, until, nil
+}
+
+// Examine returns why the nodes don't grant a lock whose key is none that a holder sets: it is of another type, or has no TTL.
+// Nodes of which it finds out neither are not among the failed ones.
+func (ns *Nodes) Examine(ctx context.Context, name string) *Tally {
+	key := ns.keys.Lock(name)
+	r := newRound(ctx, len(ns.nodes), ns.timeout)
+	defer r.end()
+	r.interruptedBy(ctx)
+	var wg sync.WaitGroup
+	for _, n := range ns.nodes {
+		wg.Go(func() {
+			reason, err := ask(r, n, func(ctx context.Context) (error, error) { return n.examine(ctx, key) })
+			if err == nil {
+				r.vote(n, reason)
+			}
+		})
+	}
+	wg.Wait()
+	return r.tally()
 }
 
 // nextValue returns a value that tells one attempt's key from every other's: the random name of this process, a count,

@@ -3,7 +3,7 @@ package quorum
 import (
 	"container/heap"
 	"context"
-	"strings"
+	"fmt"
 	"sync"
 	"time"
 
@@ -37,7 +37,7 @@ type renewals struct {
 // of the others.
 type lane struct {
 	key       string
-	clients   []*redis.Client // by node, as far as they are known
+	servers   []*redis.Client // by node, as far as they are known
 	due       dueRenewals
 	gathering bool // a timer runs that starts the next batch
 	batches   int  // under way
@@ -73,32 +73,33 @@ func newRenewals(ns *Nodes, bg *background.Group) *renewals {
 
 // add has an extension made soon.
 func (rs *renewals) add(r *renewal) {
-	key, clients := rs.way(r)
+	key := ""
+	var servers []*redis.Client
+	if rs.nodes.slotted() { // else all go to the same servers
+		servers = rs.nodes.servers(r.ctx, r.a.key)
+		key = fmt.Sprint(servers)
+	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	l := rs.lanes[key]
 	if l == nil {
-		l = &lane{key: key, clients: clients}
+		if servers == nil {
+			servers = rs.nodes.servers(r.ctx, r.a.key)
+		}
+		l = &lane{key: key, servers: servers}
 		rs.lanes[key] = l
 	}
 	heap.Push(&l.due, r)
 	rs.schedule(l)
 }
 
-// way returns the servers that an extension goes to, as far as they are known, and a name for them. The name is empty if
-// all extensions go the same way.
-func (rs *renewals) way(r *renewal) (name string, clients []*redis.Client) {
-	clients = make([]*redis.Client, len(rs.nodes.nodes))
-	var b strings.Builder
-	for i, n := range rs.nodes.nodes {
-		c := n.server(r.ctx, r.a.key)
-		clients[i] = c
-		if c != nil && n.slotted {
-			b.WriteString(c.Options().Addr)
-			b.WriteByte(' ')
-		}
+// servers returns the client of the one server that has a key, for each node, as far as it is known.
+func (ns *Nodes) servers(ctx context.Context, key string) []*redis.Client {
+	servers := make([]*redis.Client, len(ns.nodes))
+	for i, n := range ns.nodes {
+		servers[i] = n.server(ctx, key)
 	}
-	return b.String(), clients
+	return servers
 }
 
 // schedule sees to it that a batch starts soon if any renewal is due. It is locked.
@@ -147,7 +148,7 @@ func (rs *renewals) start(l *lane) {
 // opened there, and those that are under way already. One may always be: it waits for a connection like everybody else.
 func (l *lane) room() int {
 	room := maxBatches
-	for _, c := range l.clients {
+	for _, c := range l.servers {
 		if c != nil {
 			room = min(room, l.batches+freeConnections(c))
 		}

@@ -54,6 +54,7 @@ func TestRenewalsShareCommands(t *testing.T) {
 		locks := acquire(t, ns, 1000)
 		for _, s := range servers {
 			s.before = func(redis.Cmder) { time.Sleep(10 * time.Millisecond) }
+			s.pipelines = nil // the looks at the server
 		}
 		start := time.Now()
 		for i, r := range renew(t.Context(), locks) {

@@ -1,9 +1,14 @@
 package quorum
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
 
 var (
 	errHeld        = errors.New("held by somebody else")
+	errEndless     = fmt.Errorf("%w, in a key without a TTL: it never ends by itself", errHeld)
 	errGone        = errors.New("not there any more")
 	errUnanswered  = errors.New("no answer yet")
 	errInterrupted = errors.New("not waited for")
@@ -48,6 +53,23 @@ func (t *Tally) Answered() bool {
 	return t.Total-len(t.Failed)+t.Refused() >= majority(t.Total)
 }
 
+// Explain returns the tally with the reasons that an examination has found for the nodes which say only that somebody
+// else has the lock.
+func (t *Tally) Explain(examined *Tally) *Tally {
+	if t == nil || examined == nil {
+		return t
+	}
+	explained := &Tally{Total: t.Total, Failed: slices.Clone(t.Failed)}
+	for i, f := range t.Failed {
+		for _, e := range examined.Failed {
+			if e.Node == f.Node && f.Err == errHeld {
+				explained.Failed[i] = e
+			}
+		}
+	}
+	return explained
+}
+
 // Interrupted reports whether the caller did not wait for the answer of a node.
 func (t *Tally) Interrupted() bool {
 	for _, f := range t.Failed {
@@ -67,15 +89,6 @@ func (t *Tally) Incurable() bool {
 		}
 	}
 	return count > t.Total-majority(t.Total)
-}
-
-func incurable(err error) bool {
-	switch errorCode(err) {
-	case "NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE":
-		return true
-	}
-	var o *Objection
-	return errors.As(err, &o) && !o.mayPass
 }
 
 // Agreed reports whether a majority of the nodes said yes.

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/nogap-go/nogap/internal/quorum"
 )
 
@@ -29,6 +31,7 @@ type place struct {
 	tries   int             // failed attempts since somebody was known to hold the lock
 	queued  atomic.Bool     // in the queue, unless somebody took us out
 	left    atomic.Bool     // the caller is gone, or about to go
+	strange bool            // the key is none that a holder sets, and the caller knows
 }
 
 func newPlace(ws *Waiters, key string) *place {
@@ -53,6 +56,9 @@ func (p *place) join(ctx context.Context) (left time.Duration, ok bool) {
 		p.node = n // perhaps, if there was an error
 		if err == nil {
 			return left, true
+		}
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return endless, true // as good as a key that never ends
 		}
 		if ctx.Err() != nil || p.waiters.background.Closed() {
 			break
@@ -101,11 +107,15 @@ func (p *place) yield(ctx context.Context) {
 	}
 }
 
-// waitForRelease waits until a try is due. held says that another process is known to hold the lock.
-func (p *place) waitForRelease(ctx context.Context, held bool) {
+// waitForRelease waits until a try is due. held says that another process is known to hold the lock. It returns at once,
+// the first time, and reports true if the key is none that a holder sets.
+func (p *place) waitForRelease(ctx context.Context, held bool) (strange bool) {
 	left, ok := p.join(ctx)
 	var pause time.Duration
 	switch {
+	case ok && left == endless && !p.strange:
+		p.strange = true
+		return true
 	case ok && left < 0 && p.tries == 0:
 		p.tries++ // released just before we were in the queue: nobody will wake us
 	case ok && left >= 0 && held:
@@ -116,6 +126,7 @@ func (p *place) waitForRelease(ctx context.Context, held bool) {
 		pause = p.waiters.backoff(p.tries)
 	}
 	p.wait(ctx, pause)
+	return false
 }
 
 // wait waits for a hint, for d, for the end of ctx, or until waiting is hopeless.
@@ -176,7 +187,7 @@ func (p *place) resign(ctx context.Context, n *quorum.Node, hinted bool) error {
 // lives, in case the holder has died.
 func pollWait(left time.Duration) time.Duration {
 	d := maxWait - rand.N(maxWait/4)
-	if left >= 0 {
+	if left >= 0 && left < d {
 		d = min(d, left+time.Millisecond)
 	}
 	return d

@@ -3,6 +3,7 @@ package waitqueue
 import (
 	"context"
 	_ "embed"
+	"math"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -13,6 +14,9 @@ import (
 // queueTTL is how long a queue lives that nobody refreshes. A live waiter does so every maxWait.
 const queueTTL = 10 * maxWait
 
+// endless is what a key without a TTL has left.
+const endless = time.Duration(math.MaxInt64)
+
 var (
 	//go:embed lua/join.lua
 	joinSource string
@@ -20,7 +24,8 @@ var (
 )
 
 // push puts a process into the lock's queue: at the end, or at the head if it is to be first. If it is there already,
-// it keeps its place. push returns how long the lock has left on this node, or a negative time if nobody holds it here.
+// it keeps its place. push returns how long the lock has left on this node, endless if its key has no TTL, or a negative
+// time if nobody holds it here.
 func push(ctx context.Context, n *quorum.Node, key, process string, first bool) (time.Duration, error) {
 	end := "RPUSH"
 	if first {
@@ -28,6 +33,9 @@ func push(ctx context.Context, n *quorum.Node, key, process string, first bool) 
 	}
 	keys := []string{key, n.Keys().Queue(key)}
 	ms, err := joinScript.Run(ctx, n.Client(), keys, process, queueTTL.Milliseconds(), end).Int64()
+	if ms == -1 {
+		return endless, err
+	}
 	return time.Duration(ms) * time.Millisecond, err
 }
 

@@ -39,9 +39,10 @@ func (t *Turn) Yield(ctx context.Context) { t.takePlace().yield(ctx) }
 
 // WaitForRelease waits until a try is due, after one that has failed: until the process is woken, for as long as the
 // lock can still be held, or for the time of the backoff, for the end of ctx, or until waiting is hopeless. held says that another process is
-// known to hold the lock.
-func (t *Turn) WaitForRelease(ctx context.Context, held bool) {
-	t.takePlace().waitForRelease(ctx, held)
+// known to hold the lock. It does not wait, once, and reports true if the lock's key is none that a holder sets: it has
+// no TTL, or is of another type.
+func (t *Turn) WaitForRelease(ctx context.Context, held bool) (strange bool) {
+	return t.takePlace().waitForRelease(ctx, held)
 }
 
 func (t *Turn) takePlace() *place {
