@@ -88,8 +88,29 @@
 // holders overlap, and both have minted, the one with the earlier token is refused. Writes without Guard, and effects
 // outside of that database, are not covered: for them the guarantees without the fence hold.
 //
+// # Operators
+//
+// Inspect says who holds a lock, if its Locker has a [Label], how long it is still held, and how many processes wait.
+// Break ends it. [MaxHold] ends a lease by itself, so that a goroutine that hangs does not keep a lock for ever. In both
+// cases the holder gets [ErrLost], and may work on until it notices: only a fence stops its writes.
+//
+// # Rights
+//
+// All keys and channels begin with the [Prefix]. Redis 6.0.6 or later is needed, or Valkey. This user can do all that a
+// Locker does:
+//
+//	ACL SETUSER locks on >password resetkeys ~lock:* resetchannels &lock:* -@all +hello +ping +client
+//		+set +get +del +pexpire +pttl +rpush +lpush +lpop +lpos +lrem +lrange +eval +evalsha +publish +subscribe
+//
+// On a Redis Cluster it also needs +spublish +ssubscribe +cluster|slots +asking. With +info, which is not needed, the
+// Locker finds nodes that are replicas, or the same server twice. If the user lacks a right, the first lock on the node
+// fails and says which. The right to subscribe shows when a caller waits; see [NotQueued].
+//
+// Which servers to use, and what each topology keeps and loses, is said in
+// https://github.com/nogap-go/nogap/blob/main/docs/topology.md.
+//
 // # Errors
 //
-// An [*Error] says which nodes failed or refused, and why. errors.Is finds [ErrNotAcquired], [ErrLost] and the error of
-// the caller's context in it.
+// An [*Error] says which nodes failed or refused, and why. errors.Is finds [ErrNotAcquired], [ErrLost], [ErrNotHeld]
+// and the error of the caller's context in it.
 package distlock

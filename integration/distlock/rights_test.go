@@ -88,6 +88,29 @@ func TestRightsThatAreEnough(t *testing.T) {
 	}
 }
 
+// On a Cluster the user needs a few commands more, on each server.
+func TestRightsThatAreEnoughOnACluster(t *testing.T) {
+	t.Parallel()
+	nodes := addrs(servers.StartRedisCluster(t, 3))
+	const prefix = "TestRightsThatAreEnoughOnACluster:"
+	for _, addr := range nodes {
+		user(t, addr, "~"+prefix+"*", "&"+prefix+"*", enough, "+spublish +ssubscribe +cluster|slots +asking")
+	}
+	newLocker := func() *distlock.Locker {
+		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: nodes, Username: t.Name(), Password: "secret"})
+		t.Cleanup(func() { client.Close() })
+		return lockerOf(t, []redis.UniversalClient{client}, distlock.Prefix(prefix),
+			distlock.OnEvent(func(_ context.Context, e distlock.Event) {
+				if e.Err != nil {
+					t.Error(e.Err)
+				}
+			}))
+	}
+	processes := []*distlock.Locker{newLocker(), newLocker(), newLocker()}
+	handOverInOrder(t, processes, nodes, "a")
+	require.ErrorIs(t, processes[0].Break(t.Context(), "a"), distlock.ErrNotHeld)
+}
+
 // What a user lacks is found out before the first lock, which would else be taken and not be released, or be slow.
 func TestRightsThatAreMissing(t *testing.T) {
 	t.Parallel()

@@ -12,13 +12,15 @@ import (
 
 // server is a Redis server in the place of a client's connections: a go-redis hook that answers the commands of locks.
 type server struct {
-	mu     sync.Mutex
-	keys   map[string]string
-	queue  []string              // the processes that wait for any lock
-	info   string                // its answer to INFO
-	lose   int                   // how many answers to lose
-	before func(cmd redis.Cmder) // runs before each command
-	sent   []string              // names of commands
+	mu      sync.Mutex
+	keys    map[string]string
+	queue   []string              // the processes that wait for any lock
+	info    string                // its answer to INFO
+	looks   int                   // how often it was looked at
+	refused []any                 // what it refuses to scripts
+	lose    int                   // how many answers to lose
+	before  func(cmd redis.Cmder) // runs before each command
+	sent    []string              // names of commands
 
 	pipelines [][]redis.Cmder
 	forgot    bool // the scripts
@@ -43,7 +45,9 @@ func (s *server) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPip
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if cmds[0].Name() != "info" { // which begins the look at the server
+		if cmds[0].Name() == "info" { // which begins the look at the server
+			s.looks++
+		} else {
 			s.pipelines = append(s.pipelines, cmds)
 		}
 		for _, cmd := range cmds {
@@ -118,7 +122,7 @@ func (s *server) script(keys int, args []any) any {
 		if held {
 			return []any{holder, int64(8000)}
 		}
-		return []any{}
+		return append([]any{}, s.refused...)
 	}
 	value := args[keys].(string)
 	if !held || holder != value {
