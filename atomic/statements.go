@@ -15,7 +15,7 @@ func (c *column) statements(ctx context.Context) (*columnSQL, error) {
 		if err := c.checkLook(look); err != nil {
 			return nil, err
 		}
-		return c.build(s), nil
+		return c.build(s, look.Rewrites), nil
 	})
 }
 
@@ -36,7 +36,7 @@ func (c *column) checkLook(look dialect.Look) error {
 	return nil
 }
 
-func (c *column) build(s dialect.Server) *columnSQL {
+func (c *column) build(s dialect.Server, rewritten bool) *columnSQL {
 	var (
 		col    = s.Quote(c.name)
 		first  = s.Amount(c.number, len(c.t.Key)+1)
@@ -49,6 +49,9 @@ func (c *column) build(s dialect.Server) *columnSQL {
 	if exact := s.NoOverflow(col, first, sum); exact != "" {
 		fits += " AND " + exact
 	}
+	if rewritten {
+		how = readBack
+	}
 	q := &columnSQL{locksRefused: s.LatestRead != ""}
 	// c >= n, and not c - n >= 0, which is an error where the column is UNSIGNED.
 	q.updates[decrementOne] = c.guard(s, col+" - 1", held+" >= 1", how, ErrInsufficient)
@@ -56,6 +59,9 @@ func (c *column) build(s dialect.Server) *columnSQL {
 	q.updates[increment] = c.guard(s, sum, fits, how, ErrLimit)
 	q.updates[incrementUpTo] = c.guard(s, sum, fits+" AND "+sum+" <= "+second, how, ErrLimit)
 	q.updates[compareAndSet] = c.guardSwap(s, second, held+" = "+first)
+	if rewritten {
+		q.updates[compareAndSet].verify = c.verify(s, second, held+" = "+first)
+	}
 	return q
 }
 
@@ -90,10 +96,28 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 		// https://dev.mysql.com/doc/refman/8.4/en/information-functions.html#function_last-insert-id
 		// What the function returns is not stored: it is unsigned, and rounded where the column is a DECIMAL.
 		value = "CASE WHEN LAST_INSERT_ID(" + value + ") = 0 THEN " + value + " ELSE " + value + " END"
+	case unneeded:
+		tail = s.Verify(c.stored(s, value, condition))
 	}
 	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + c.countUp(s) +
 		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + tail)
 	return u
+}
+
+// stored is the condition that the column holds a value that was to replace the one under a condition. A decimal may have
+// been rounded.
+func (c *column) stored(s dialect.Server, value, condition string) string {
+	stored := s.Quote(c.name) + " " + s.NullSafeEquals + " " + value
+	if c.number == dialect.Decimal {
+		stored += " OR NOT (" + condition + ")"
+	}
+	return stored
+}
+
+// verify selects 1 if the row holds what a compare-and-set has written.
+func (c *column) verify(s dialect.Server, to, condition string) dialect.Statement {
+	return s.Compile("SELECT CASE WHEN " + c.stored(s, to, condition) + " THEN 1 ELSE 0 END FROM " + s.Quote(c.t.Name) +
+		" WHERE " + s.Equals(c.t.Key, 1))
 }
 
 // countUp is the assignment that counts the version up, behind that of the value.

@@ -27,8 +27,10 @@ func TestVersionStatements(t *testing.T) {
 	for d, want := range map[nogap.Dialect][]string{
 		nogap.Postgres: {
 			`UPDATE "items" SET "stock" = "stock" - CAST($2 AS BIGINT), "version" = COALESCE("version", 0) + 1 WHERE "id" = $1 AND "stock" >= CAST($2 AS BIGINT) RETURNING "stock"`,
-			`UPDATE "items" SET "stock" = CAST($3 AS BIGINT), "version" = COALESCE("version", 0) + 1 WHERE "id" = $1 AND "stock" = CAST($2 AS BIGINT)`,
-			`UPDATE "items" SET "status" = $3, "version" = COALESCE("version", 0) + 1 WHERE "id" = $1 AND "status" = $2`,
+			`UPDATE "items" SET "stock" = CAST($3 AS BIGINT), "version" = COALESCE("version", 0) + 1 WHERE "id" = $1 AND "stock" = CAST($2 AS BIGINT)` +
+				` RETURNING 1 / CASE WHEN "stock" IS NOT DISTINCT FROM CAST($3 AS BIGINT) THEN 1 ELSE 0 END`,
+			`UPDATE "items" SET "status" = $3, "version" = COALESCE("version", 0) + 1 WHERE "id" = $1 AND "status" = $2` +
+				` RETURNING 1 / CASE WHEN "status" IS NOT DISTINCT FROM $3 THEN 1 ELSE 0 END`,
 		},
 		nogap.MySQL: {
 			"UPDATE `items` SET `stock` = CASE WHEN LAST_INSERT_ID(`stock` - ?) = 0 THEN `stock` - ? ELSE `stock` - ? END, `version` = COALESCE(`version`, 0) + 1 WHERE `id` = ? AND `stock` >= ? AND `stock` <= 9223372036854775807",

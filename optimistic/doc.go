@@ -106,6 +106,10 @@
 // may set a timestamp on PostgreSQL. Any other version that a trigger sets, and any on SQLite, makes the next Update of
 // the same struct a conflict; Modify reads the row again and is not affected.
 //
+// A trigger that puts the old version back, or the whole old row, makes every write an error on PostgreSQL, and nothing is
+// written. MySQL, MariaDB and SQLite show that only if no column changes at all: otherwise every writer would win. What else
+// a trigger changes is not seen: Get returns it.
+//
 // A row that is deleted and inserted again with the same number has the same version: where that happens, use a token. On
 // MySQL and MariaDB the sql_mode must be strict, as it is by default: otherwise a number that does not fit its column is
 // cut to the highest one, and the version does not change any more.

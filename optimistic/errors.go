@@ -48,7 +48,7 @@ func (e *ConflictError) Error() string {
 	case e.Table != "":
 		text += fmt.Sprintf(": the row no longer has version %v (attempt %d)", displayed(e.Version), e.Attempts)
 		if e.given {
-			text += ": somebody else wrote it, or this item was written earlier in a transaction: read it again"
+			text += ": somebody else wrote it, or the item's key was changed, or it was written earlier in a transaction: read it again"
 		}
 		return text
 	}

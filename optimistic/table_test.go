@@ -21,9 +21,10 @@ import (
 )
 
 const (
-	loadItem   = `SELECT "id", "stock", "version" FROM "items" WHERE "id" = $1`
-	peekItem   = `SELECT "version" FROM "items" WHERE "id" = $1`
-	swapItem   = `UPDATE "items" SET "stock" = $1, "version" = $2 WHERE "id" = $3 AND "version" = $4`
+	loadItem = `SELECT "id", "stock", "version" FROM "items" WHERE "id" = $1`
+	peekItem = `SELECT "version" FROM "items" WHERE "id" = $1`
+	swapItem = `UPDATE "items" SET "stock" = $1, "version" = $2 WHERE "id" = $3 AND "version" = $4` +
+		` RETURNING 1 / CASE WHEN NOT ("version" IS NOT DISTINCT FROM $4) THEN 1 ELSE 0 END`
 	removeItem = `DELETE FROM "items" WHERE "id" = $1 AND "version" = $2`
 )
 
@@ -238,10 +239,11 @@ func TestSQLOfEachDialect(t *testing.T) {
 		Version sql.NullInt64 `db:"rev"`
 	}
 	for d, want := range map[nogap.Dialect]string{
-		nogap.Postgres: `UPDATE "shop"."items" SET "stock" = $1, "rev" = $2 WHERE "tenant" = $3 AND "sku" = $4 AND "rev" IS NOT DISTINCT FROM $5`,
-		nogap.MySQL:    "UPDATE `shop`.`items` SET `stock` = ?, `rev` = ? WHERE `tenant` = ? AND `sku` = ? AND `rev` <=> ?",
-		nogap.MariaDB:  "UPDATE `shop`.`items` SET `stock` = ?, `rev` = ? WHERE `tenant` = ? AND `sku` = ? AND `rev` <=> ?",
-		nogap.SQLite:   "UPDATE `shop`.`items` SET `stock` = ?1, `rev` = ?2 WHERE `tenant` = ?3 AND `sku` = ?4 AND `rev` IS ?5",
+		nogap.Postgres: `UPDATE "shop"."items" SET "stock" = $1, "rev" = $2 WHERE "tenant" = $3 AND "sku" = $4 AND "rev" IS NOT DISTINCT FROM $5` +
+			` RETURNING 1 / CASE WHEN NOT ("rev" IS NOT DISTINCT FROM $5) THEN 1 ELSE 0 END`,
+		nogap.MySQL:   "UPDATE `shop`.`items` SET `stock` = ?, `rev` = ? WHERE `tenant` = ? AND `sku` = ? AND `rev` <=> ?",
+		nogap.MariaDB: "UPDATE `shop`.`items` SET `stock` = ?, `rev` = ? WHERE `tenant` = ? AND `sku` = ? AND `rev` <=> ?",
+		nogap.SQLite:  "UPDATE `shop`.`items` SET `stock` = ?1, `rev` = ?2 WHERE `tenant` = ?3 AND `sku` = ?4 AND `rev` IS ?5",
 	} {
 		t.Run(d.String(), func(t *testing.T) {
 			s := fakedb.Recorded(answers(fakedb.Reply{RowsAffected: 1}))

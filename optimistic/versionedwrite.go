@@ -39,7 +39,7 @@ var errStale = errors.New("no row has this key and this version")
 // newWrite takes the condition from an item. Its errors say which row they are about.
 func (t *versionedTable) newWrite(item reflect.Value) (*versionedWrite, error) {
 	m := &t.columns
-	w := &versionedWrite{table: t, read: cloneValue(m.version.get(item)), readOnly: m.readOnlyValues(item)}
+	w := &versionedWrite{table: t, read: cloneValue(m.version.Get(item)), readOnly: m.readOnlyValues(item)}
 	written := len(m.data)
 	if t.kind != xminVersion {
 		written++ // the next version
@@ -47,7 +47,7 @@ func (t *versionedTable) newWrite(item reflect.Value) (*versionedWrite, error) {
 	w.args = make([]any, written+len(m.key)+1)
 	w.condition = w.args[written:]
 	for i, c := range m.key {
-		w.condition[i] = cloneValue(c.get(item))
+		w.condition[i] = cloneValue(c.Get(item))
 	}
 	if err := t.CheckKey(w.key()); err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (t *versionedTable) newWrite(item reflect.Value) (*versionedWrite, error) {
 		return w, nil
 	}
 	w.expect(w.read)
-	if w.next, err = t.kind.next(m.version.typ, version); err != nil {
+	if w.next, err = t.kind.next(m.version.Type, version); err != nil {
 		return nil, t.at(w.key(), fmt.Errorf("version %v: %w", displayed(w.read), err))
 	}
 	w.args[written-1] = w.next.Interface()
@@ -80,12 +80,12 @@ func (w *versionedWrite) expect(version any) { w.condition[len(w.condition)-1] =
 func (w *versionedWrite) setColumns(item reflect.Value) error {
 	m := &w.table.columns
 	for i, c := range m.key {
-		if is := c.get(item); !equalFields(is, w.condition[i]) {
-			return fmt.Errorf("the callback changed the key column %q from %v to %v", c.name, displayed(w.condition[i]), displayed(is))
+		if is := c.Get(item); !equalFields(is, w.condition[i]) {
+			return fmt.Errorf("the callback changed the key column %q from %v to %v", c.Name, displayed(w.condition[i]), displayed(is))
 		}
 	}
 	for i, c := range m.data {
-		w.args[i] = c.get(item)
+		w.args[i] = c.Get(item)
 	}
 	return m.checkReadOnly(item, w.readOnly)
 }
@@ -127,7 +127,7 @@ func (w *versionedWrite) updateOnce(ctx context.Context, r txn.Runner) error {
 	if !w.sql.updateReturns {
 		return w.execute(ctx, r, q, w.args)
 	}
-	stored := reflect.New(w.table.columns.version.typ)
+	stored := reflect.New(w.table.columns.version.Type)
 	err := r.QueryRow(ctx, q.Text, q.Args(w.args), stored.Interface())
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -152,8 +152,11 @@ func (w *versionedWrite) delete(ctx context.Context, r txn.Runner) error {
 
 func (w *versionedWrite) execute(ctx context.Context, r txn.Runner, q *dialect.Statement, values []any) error {
 	_, wrote, err := txn.ExecOne(ctx, r, q.Text, q.Args(values)...)
-	if err == nil && !wrote {
+	switch {
+	case err == nil && !wrote:
 		return errStale
+	case dialect.Unverified(err):
+		return fmt.Errorf("a trigger of the server puts the old version back, or a value does not fit its column: %w", err)
 	}
 	return err
 }
@@ -174,7 +177,7 @@ func (w *versionedWrite) respell(ctx context.Context, r txn.Runner, err error) b
 	if err != errStale || q.Text == "" {
 		return false
 	}
-	there, text := reflect.New(w.table.columns.version.typ), ""
+	there, text := reflect.New(w.table.columns.version.Type), ""
 	if r.Read(ctx, q.Text, q.Args(w.key()), there.Interface(), &text) != nil || !w.wasRead(there.Elem()) {
 		return false
 	}
@@ -215,7 +218,7 @@ func (w *versionedWrite) noRow(err error) error {
 
 // currentVersion reads the version that the row has now.
 func (w *versionedWrite) currentVersion(ctx context.Context, r dialect.Reader, q dialect.Statement) (reflect.Value, error) {
-	there := reflect.New(w.table.columns.version.typ)
+	there := reflect.New(w.table.columns.version.Type)
 	err := r.Read(ctx, q.Text, q.Args(w.key()), there.Interface())
 	return there.Elem(), err
 }
@@ -240,5 +243,5 @@ func (w *versionedWrite) restoreVersion(item reflect.Value) {
 }
 
 func (w *versionedWrite) setVersion(item, version reflect.Value) {
-	reflectx.FieldByIndexes(item, w.table.columns.version.index).Set(version)
+	reflectx.FieldByIndexes(item, w.table.columns.version.Index).Set(version)
 }

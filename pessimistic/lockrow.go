@@ -39,7 +39,7 @@ func LockRow[T any](ctx context.Context, tx nogap.Tx, row Row, opts ...Option) (
 	if err != nil {
 		return nil, fail(err)
 	}
-	n := names{row.Table, row.KeyColumns, row.Columns}
+	n := names{row.Table, row.KeyColumns, row.Columns, rowTypeOf[T](mapperOf(tx))}
 	t, selects, err := n.ofTx(ctx, tx)
 	if err != nil {
 		return nil, fail(err)
@@ -74,7 +74,7 @@ func lockRow[T any](
 	}
 	op.Attempt(1)
 	s := &session{config: c, server: server, waited: &waited{op: op}, tx: tx}
-	item, err := lockOne[T](ctx, s, t, selects.one(server, t, clause), l)
+	item, err := lockOne[T](ctx, s, t, selects, selects.one(server, t, clause), l)
 	if undone := s.settings.undo(ctx, tx); err == nil {
 		err = undone
 	}

@@ -19,6 +19,11 @@ type Capabilities struct {
 	// OnConflict: INSERT … ON CONFLICT … RETURNING works. Where it does not, a duplicate is an error of INSERT, and
 	// ON DUPLICATE KEY UPDATE works.
 	OnConflict bool
+	// WritingCTE: WITH … AS (INSERT … RETURNING …) SELECT works.
+	WritingCTE bool
+	// verifyStored is the end of an UPDATE that makes it fail if a condition does not hold for the row as it is stored.
+	// Empty where there is none.
+	verifyStored string
 	// uniqueIndexes counts the unique indexes on exactly some columns; empty if the server refuses an ON CONFLICT
 	// without its index by itself.
 	uniqueIndexes string

@@ -47,6 +47,11 @@ type Look struct {
 	Type string
 	// CutsTimes: the driver sends two times that differ by a microsecond as one.
 	CutsTimes bool
+	// Rewrites: an UPDATE may store another value than the statement itself can tell, because of a trigger or of a sql_mode
+	// that is not strict.
+	Rewrites bool
+	// Early: triggers could not be looked for; see Question. A look over a connection of the pool finds them.
+	Early bool
 	// Lasts: other sessions would be told the same. It is false for a temporary table, and for a name of several tables
 	// that differ.
 	Lasts bool
@@ -96,7 +101,7 @@ func (s Server) lookAt(ctx context.Context, r Reader, table Ident, question Ques
 	q, args := s.lookQuery(table, question)
 	text, bound := q.WithLiterals().Bind(args)
 	l.Listed = true
-	err = r.Read(ctx, text, bound, &l.Diverted, &l.Unlockable, &l.Engine, &l.Type, &l.CutsTimes, &l.Lasts, &view)
+	err = r.Read(ctx, text, bound, &l.Diverted, &l.Unlockable, &l.Engine, &l.Type, &l.CutsTimes, &l.Lasts, &view, &l.Rewrites)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Look{}, "", nil

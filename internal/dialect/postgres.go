@@ -33,6 +33,8 @@ var postgres = language{
 
 			UpdateReturning: true,
 			OnConflict:      true,
+			WritingCTE:      true,
+			verifyStored:    " RETURNING 1 / CASE WHEN %s THEN 1 ELSE 0 END",
 
 			// Without the cast an amount takes the column's type, and one beyond an INTEGER is refused by the driver.
 			amounts: [...]string{Verbatim: "%s", Signed: "CAST(%s AS BIGINT)", Unsigned: "CAST(%s AS NUMERIC)", Decimal: "%s"},
@@ -123,8 +125,8 @@ WITH RECURSIVE named(oid, temporary, type) AS (
 	LEFT JOIN computed ON computed.root = n.oid
 )
 SELECT t.diverted, t.unlockable, '', t.type, {cut}, CASE WHEN t.temporary OR EXISTS (SELECT 1 FROM told AS o
-	WHERE o.temporary OR o.type <> t.type OR o.diverted <> t.diverted OR o.unlockable <> t.unlockable) THEN 0 ELSE 1 END, ''
+	WHERE o.temporary OR o.type <> t.type OR o.diverted <> t.diverted OR o.unlockable <> t.unlockable) THEN 0 ELSE 1 END, '', 0
 FROM told AS t WHERE t.oid = ` + postgresOID("{schema}", "{2}")
 
 // cockroachLook asks for less: CockroachDB has no rules and no triggers on views.
-var cockroachLook = "SELECT 0, 0, '', {type}, {cut}, 1, '' FROM pg_class AS c WHERE c.oid = " + postgresOID("{schema}", "{2}")
+var cockroachLook = "SELECT 0, 0, '', {type}, {cut}, 1, '', 0 FROM pg_class AS c WHERE c.oid = " + postgresOID("{schema}", "{2}")

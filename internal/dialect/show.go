@@ -25,9 +25,12 @@ func (s Server) show(ctx context.Context, r Reader, table Ident, q Question) (l 
 	case view != "" && q.Version != nil: // whose type is in the catalog alone
 		return s.lookAt(ctx, r, table, q)
 	}
-	l = Look{Listed: true, Lasts: !strings.HasPrefix(text, "CREATE TEMPORARY ")}
+	l = Look{Listed: true, Early: true, Lasts: !strings.HasPrefix(text, "CREATE TEMPORARY ")}
 	l.Type = typeIn(text, q.Version)
 	l.Engine, err = s.engineIn(ctx, r, text)
+	if err == nil {
+		err = r.Read(ctx, "SELECT @@sql_mode NOT LIKE '%STRICT_%'"+LookMark, nil, &l.Rewrites)
+	}
 	if err == nil && q.Times {
 		err = r.Read(ctx, "SELECT ? = ?"+LookMark, twoTimes, &l.CutsTimes)
 	}

@@ -20,11 +20,11 @@ func TestEarlyLook(t *testing.T) {
 		text string
 		want dialect.Look
 	}{
-		"InnoDB":    {"CREATE TABLE `items` (\n" + body + "InnoDB DEFAULT CHARSET=utf8mb4", dialect.Look{Listed: true, Type: "datetime(6)", Lasts: true}},
-		"temporary": {"CREATE TEMPORARY TABLE `items` (\n" + body + "InnoDB", dialect.Look{Listed: true, Type: "datetime(6)"}},
-		"MyISAM":    {"CREATE TABLE `items` (\n" + body + "MyISAM", dialect.Look{Listed: true, Type: "datetime(6)", Engine: "MyISAM", Lasts: true}},
-		"unquoted":  {strings.ReplaceAll("CREATE TABLE items (\n"+body+"InnoDB", "`", ""), dialect.Look{Listed: true, Type: "datetime(6)", Lasts: true}},
-		"cut":       {"CREATE TABLE `items` (\n" + body + "InnoDB /* cut */", dialect.Look{Listed: true, Type: "datetime(6)", CutsTimes: true, Lasts: true}},
+		"InnoDB":    {"CREATE TABLE `items` (\n" + body + "InnoDB DEFAULT CHARSET=utf8mb4", dialect.Look{Listed: true, Early: true, Type: "datetime(6)", Lasts: true}},
+		"temporary": {"CREATE TEMPORARY TABLE `items` (\n" + body + "InnoDB", dialect.Look{Listed: true, Early: true, Type: "datetime(6)"}},
+		"MyISAM":    {"CREATE TABLE `items` (\n" + body + "MyISAM", dialect.Look{Listed: true, Early: true, Type: "datetime(6)", Engine: "MyISAM", Lasts: true}},
+		"unquoted":  {strings.ReplaceAll("CREATE TABLE items (\n"+body+"InnoDB", "`", ""), dialect.Look{Listed: true, Early: true, Type: "datetime(6)", Lasts: true}},
+		"cut":       {"CREATE TABLE `items` (\n" + body + "InnoDB /* cut */", dialect.Look{Listed: true, Early: true, Type: "datetime(6)", CutsTimes: true, Lasts: true}},
 	} {
 		server := fakedb.New(func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Reply{}, nil })
 		server.Looks = func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
@@ -33,6 +33,8 @@ func TestEarlyLook(t *testing.T) {
 				return fakedb.Row("items", tt.text), nil
 			case strings.HasPrefix(c.Query, "SELECT COUNT(*) FROM information_schema.ENGINES WHERE ENGINE = 'MyISAM'"):
 				return fakedb.Row(int64(1)), nil
+			case strings.HasPrefix(c.Query, "SELECT @@sql_mode"):
+				return fakedb.Row(int64(0)), nil
 			}
 			require.Equal(t, "SELECT ? = ?"+dialect.LookMark, c.Query)
 			return fakedb.Row(strings.Contains(tt.text, "cut")), nil

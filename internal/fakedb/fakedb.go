@@ -102,10 +102,13 @@ func Looked(c Call, columnType string) Reply {
 	if strings.HasPrefix(c.Query, "SELECT @@autocommit") {
 		return Row(int64(1), "NO_CHAIN")
 	}
+	if strings.HasPrefix(c.Query, "SELECT @@sql_mode") {
+		return Row(int64(0))
+	}
 	if strings.HasPrefix(c.Query, "SHOW CREATE TABLE") {
 		return Row("table", "CREATE TABLE t (\n  version "+columnType+"\n) ENGINE=InnoDB")
 	}
-	return Row(int64(0), int64(0), "", columnType, int64(0), int64(1), "")
+	return Row(int64(0), int64(0), "", columnType, int64(0), int64(1), "", int64(0))
 }
 
 // Recorded returns a handler that keeps what it is asked before it passes it on to h; Log returns it.

@@ -10,7 +10,10 @@ import (
 
 // SQL is what a user package says to one table, in the SQL of its server: an S, which is built once the server is known.
 // The zero SQL has nothing built yet. It must not be copied; Tables that are bound to transactions share it.
-type SQL[S any] struct{ built atomic.Pointer[S] }
+type SQL[S any] struct {
+	built atomic.Pointer[S]
+	early atomic.Bool // built is from a look that came first in a transaction; the pool's first call looks again
+}
 
 // Build makes an S for a server, and for what it says of the table. It may ask more, over r.
 type Build[S any] func(ctx context.Context, r txn.Runner, s dialect.Server, look dialect.Look) (*S, error)
@@ -22,45 +25,47 @@ type Build[S any] func(ctx context.Context, r txn.Runner, s dialect.Server, look
 // at the same time may each build; all get the same S.
 func (q *SQL[S]) Of(ctx context.Context, t *Table, build Build[S]) (*S, error) {
 	built := q.built.Load()
-	if built != nil && !t.foreign && (t.inTx || t.known.session.Commits()) {
+	if built != nil && !t.foreign && (t.inTx || t.known.session.Commits() && !q.early.Load()) {
 		return built, t.txErr
 	}
-	keep := false
+	var look dialect.Look
 	err := t.Statement(ctx, nil, func(r txn.Runner) error {
 		server, err := t.Server(ctx, r)
 		if err == nil && !t.inTx {
 			err = t.known.session.Check(ctx, r, server)
 		}
-		if err != nil || built != nil && !t.foreign {
+		if err != nil || built != nil && !t.foreign && !q.early.Load() {
 			return err
 		}
-		built, keep, err = q.build(ctx, t, r, server, build)
+		built, look, err = q.build(ctx, t, r, server, build)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if keep && !t.foreign {
-		q.built.CompareAndSwap(nil, built)
-		return q.built.Load(), nil
+	if !look.Lasts || t.foreign {
+		return built, nil
 	}
-	return built, nil
+	if q.built.CompareAndSwap(nil, built) {
+		q.early.Store(look.Early)
+	} else if !look.Early && q.early.CompareAndSwap(true, false) {
+		q.built.Store(built)
+	}
+	return q.built.Load(), nil
 }
 
-// build builds an S. keep says that it is that of other sessions, too.
-func (q *SQL[S]) build(ctx context.Context, t *Table, r txn.Runner, s dialect.Server, build Build[S]) (built *S, keep bool, err error) {
+// build builds an S, and returns the look at the table.
+func (q *SQL[S]) build(ctx context.Context, t *Table, r txn.Runner, s dialect.Server, build Build[S]) (built *S, look dialect.Look, err error) {
 	if lock := s.WriteLock(dialect.Ident{}); t.inTx && lock != "" {
 		// The look reads, and a transaction that has read does not wait for the write lock any more. If the lock can't be
 		// had, the statement to come says so.
 		_, _ = r.Exec(ctx, lock)
 	}
-	look, err := t.look(ctx, r, s, t.inTx)
-	if err == nil {
+	if look, err = t.look(ctx, r, s, t.inTx); err == nil {
 		err = t.checkWriting(ctx, r, s)
 	}
-	if err != nil {
-		return nil, false, err
+	if err == nil {
+		built, err = build(ctx, r, s, look)
 	}
-	built, err = build(ctx, r, s, look)
-	return built, look.Lasts, err
+	return built, look, err
 }
