@@ -18,11 +18,14 @@ type SQL[S any] struct{ built atomic.Pointer[S] }
 // the same time may each build; all get the same S.
 func (q *SQL[S]) Of(ctx context.Context, t *Table, build func(ctx context.Context, r txn.Runner, s dialect.Server) (*S, error)) (*S, error) {
 	if s := q.built.Load(); s != nil && !t.foreign {
-		return s, t.txErr
+		return s, t.checkTx(ctx)
 	}
 	var built *S
 	err := t.Statement(ctx, nil, func(r txn.Runner) error {
 		server, err := t.Server(ctx, r)
+		if err == nil {
+			err = t.checkAborts(ctx, server)
+		}
 		if err == nil {
 			err = t.checkWriting(ctx, r, server)
 		}
