@@ -58,7 +58,7 @@ func CheckAborts(ctx context.Context, db *sql.DB, s dialect.Server) error {
 	if !s.MayBeGalera || l.keepsAborts() {
 		return nil
 	}
-	return With(ctx, db, func(c *Conn) error { return l.checkAborts(ctx, c) })
+	return With(ctx, db, func(c *Conn) error { return l.checkAborts(ctx, c, s) })
 }
 
 // CheckAbortsIn is CheckAborts for a transaction of the caller's, in which it asks. db is that of tx, or nil if it is not
@@ -68,7 +68,7 @@ func CheckAbortsIn(ctx context.Context, db *sql.DB, tx nogap.Tx, s dialect.Serve
 	if !s.MayBeGalera || l.keepsAborts() {
 		return nil
 	}
-	return l.checkAborts(ctx, In(tx))
+	return l.checkAborts(ctx, In(tx), s)
 }
 
 // IsGalera reports whether the server of tx, a transaction of db, is a node of a Galera cluster.
@@ -85,12 +85,12 @@ var errLosesAborts = errors.New("the server is a node of a Galera cluster, where
 // keepsAborts reports whether it is known that no abort is lost.
 func (l *link) keepsAborts() bool { return l.galera.is(false) || l.prepares.is(false) }
 
-func (l *link) checkAborts(ctx context.Context, r Runner) error {
+func (l *link) checkAborts(ctx context.Context, r Runner, s dialect.Server) error {
 	galera, err := l.isGalera(ctx, r)
 	if err != nil || !galera {
 		return err
 	}
-	prepares, err := l.driverPrepares(ctx, r)
+	prepares, err := l.driverPrepares(ctx, r, s)
 	if err == nil && prepares {
 		err = errLosesAborts
 	}
@@ -111,12 +111,20 @@ func (l *link) isGalera(ctx context.Context, r Runner) (bool, error) {
 	})
 }
 
-// driverPrepares reports whether the driver has the server prepare each statement that has arguments.
-func (l *link) driverPrepares(ctx context.Context, r Runner) (bool, error) {
+// DriverPrepares reports whether the driver has the server prepare each statement that has arguments, each time anew, in
+// two round trips. tx is a transaction of db, or db is nil if that is not known.
+func DriverPrepares(ctx context.Context, db *sql.DB, tx nogap.Tx, s dialect.Server) (bool, error) {
+	if s.TakesArgument == "" {
+		return false, nil
+	}
+	return linkOf(db).driverPrepares(ctx, In(tx), s)
+}
+
+func (l *link) driverPrepares(ctx context.Context, r Runner, s dialect.Server) (bool, error) {
 	return l.prepares.find(func() (bool, error) {
 		var p probe
-		// To prepare this one loses no abort.
-		err := r.ReadSession(ctx, "DO ?", []any{&p})
+		// Galera loses no abort in the PREPARE of this one.
+		err := r.ReadSession(ctx, s.TakesArgument, []any{&p})
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return false, fmt.Errorf("finding out whether the driver prepares statements: %w", err)
 		}
