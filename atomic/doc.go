@@ -47,6 +47,15 @@
 // changes that with every write. Another *sql.DB, another process and SQL of your own are not seen: they must count the
 // version up as well.
 //
+// # The first look
+//
+// At its first use on a *sql.DB each value of this package asks the server once what its table is. Every method then
+// returns an error for an engine without transactions (MySQL, MariaDB), and for a session that does not commit by itself
+// (autocommit=0, completion_type), unless WithTx is used. So do the methods whose statement a trigger INSTEAD OF it or a
+// DO INSTEAD rule would replace (UPDATE for Counter, State and Coalescer; INSERT for Set.Add; DELETE for Set.Remove), and
+// a State of times whose driver cuts the microseconds. What becomes of the schema later is not seen. The module's page
+// docs/what-is-checked.md has the details.
+//
 // # Names
 //
 // Tables, which may be qualified by a schema, and columns are quoted, so they are taken as the server stores them:

@@ -32,7 +32,10 @@ type mergedSQL struct {
 
 func (m *merger[N]) statements(ctx context.Context) (*mergedSQL, error) {
 	c := &m.counter.column
-	return m.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server) (*mergedSQL, error) {
+	return m.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server, look dialect.Look) (*mergedSQL, error) {
+		if err := c.checkLook(look); err != nil {
+			return nil, err
+		}
 		// Elsewhere there are no such columns, and no such parameters of the drivers.
 		return c.merged(s, plan.ScaleOf[N](c.number == dialect.Signed, s.Unsigned64))
 	})

@@ -30,6 +30,8 @@ type setSQL struct {
 	add, remove dialect.Statement
 	// present looks for a member in a way that sees what made an INSERT fail; unset where no INSERT fails.
 	present dialect.Statement
+	// noAdd and noRemove say why the set can't be changed so.
+	noAdd, noRemove error
 }
 
 // NewSet returns the Set of a table whose members are the values of the named columns:
@@ -112,11 +114,17 @@ func (s *Set) checkMember(ctx context.Context, member []any) error {
 }
 
 func remove(ctx context.Context, r txn.Runner, q *setSQL, member []any) (bool, error) {
+	if q.noRemove != nil {
+		return false, q.noRemove
+	}
 	_, removed, err := txn.ExecOne(ctx, r, q.remove.Text, q.remove.Args(member)...)
 	return removed, err
 }
 
 func (s *Set) add(ctx context.Context, r txn.Runner, q *setSQL, member []any) (bool, error) {
+	if q.noAdd != nil {
+		return false, q.noAdd
+	}
 	if q.present.Text == "" {
 		// A row comes back only if it was inserted; the number of affected rows is not to be trusted on CockroachDB.
 		var one int
@@ -147,11 +155,16 @@ func (s *Set) add(ctx context.Context, r txn.Runner, q *setSQL, member []any) (b
 }
 
 func (s *Set) statements(ctx context.Context) (*setSQL, error) {
-	return s.sql.Of(ctx, s.t, func(ctx context.Context, r txn.Runner, server dialect.Server) (*setSQL, error) {
-		if err := s.checkIndex(ctx, r, server); err != nil {
-			return nil, err
+	return s.sql.Of(ctx, s.t, func(ctx context.Context, r txn.Runner, server dialect.Server, look dialect.Look) (*setSQL, error) {
+		noAdd, noRemove := s.t.CheckWritten(look, dialect.Insert), s.t.CheckWritten(look, dialect.Delete)
+		if noAdd == nil {
+			if err := s.checkIndex(ctx, r, server); err != nil {
+				return nil, err
+			}
 		}
-		return s.build(server), nil
+		q := s.build(server)
+		q.noAdd, q.noRemove = noAdd, noRemove
+		return q, nil
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
@@ -26,6 +27,7 @@ func NewState[S comparable](db *sql.DB, table, column string, opts ...Option) (*
 	if err != nil {
 		return nil, fail(err)
 	}
+	_, c.t.Times = any(*new(S)).(time.Time)
 	return &State[S]{c}, nil
 }
 

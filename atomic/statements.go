@@ -2,8 +2,6 @@ package atomic
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -11,32 +9,29 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// statements returns the guarded updates, and asks the server what it is if that isn't known.
+// statements returns the guarded updates, and asks the server what it and the table are if that isn't known.
 func (c *column) statements(ctx context.Context) (*columnSQL, error) {
-	return c.sql.Of(ctx, c.t, func(ctx context.Context, r txn.Runner, s dialect.Server) (*columnSQL, error) {
-		if err := c.checkInteger(ctx, r, s); err != nil {
+	return c.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server, look dialect.Look) (*columnSQL, error) {
+		if err := c.checkLook(look); err != nil {
 			return nil, err
 		}
 		return c.build(s), nil
 	})
 }
 
-// checkInteger returns an error if the version is no number. Some servers would count it up as if it were.
-func (c *column) checkInteger(ctx context.Context, r txn.Runner, s dialect.Server) error {
-	if c.version == nil {
-		return nil
+// checkLook returns an error if the column can't be changed by guarded updates, or the version is no number, which some
+// servers would count up as if it were.
+func (c *column) checkLook(look dialect.Look) error {
+	if err := c.t.CheckWritten(look, dialect.Update); err != nil {
+		return err
 	}
-	q, args := s.ColumnType(c.t.Name, *c.version)
-	var columnType string
-	err := r.Read(ctx, q.Text, q.Args(args), &columnType)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil // no such table or column: the statement says so
-	case err != nil:
-		return fmt.Errorf("%s: finding out the type of the version column %q: %w", c.t.Name, c.version, err)
-	case !dialect.IsNumber(columnType):
+	case look.CutsTimes:
+		return fmt.Errorf("%s.%s: the driver cuts the microseconds of times (timeTruncate, for example), so that two of them are "+
+			"one: change its settings", c.t.Name, c.name)
+	case look.Type != "" && !dialect.IsNumber(look.Type):
 		return fmt.Errorf("%s: the version column %q is %s: only an integer can be counted up; optimistic.ReadOnly(%q) is "+
-			"the other way out", c.t.Name, c.version, columnType, c.name)
+			"the other way out", c.t.Name, c.version, look.Type, c.name)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/table"
 )
 
 const prefix = "optimistic: "
@@ -84,7 +85,7 @@ func (e *placedError) Unwrap() error { return e.err }
 
 // isPlaced reports whether an error says which row it is about.
 func isPlaced(err error) bool {
-	return errors.As(err, new(*placedError)) || errors.As(err, new(*ConflictError))
+	return errors.As(err, new(*placedError)) || errors.As(err, new(*ConflictError)) || errors.As(err, new(*table.Obstacle))
 }
 
 // fail gives an error the package's name, which a *ConflictError has already.

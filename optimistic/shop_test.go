@@ -97,8 +97,6 @@ func (s *shop) serve(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 func (s *shop) answer(query string, args []driver.NamedValue) (reply fakedb.Reply, wrote bool) {
 	arg := func(i int) int64 { return args[i].Value.(int64) }
 	switch {
-	case strings.HasPrefix(query, "SELECT format_type"): // of the version
-		return fakedb.Row("bigint"), false
 	case strings.HasPrefix(query, "UPDATE items SET stock = stock - "): // an atomic.Counter's Decrement
 		row := s.rows[arg(0)]
 		if row == nil || row.Stock < arg(1) {

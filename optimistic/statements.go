@@ -23,8 +23,9 @@ type statements struct {
 	// update writes a row that still has the version; updateReturns says that it returns the new one.
 	update        dialect.Statement
 	updateReturns bool
-	// delete deletes a row that still has the version.
-	delete dialect.Statement
+	// delete deletes a row that still has the version. noDelete says why it can't.
+	delete   dialect.Statement
+	noDelete error
 }
 
 func newStatements(s dialect.Server, table dialect.Ident, m mapping, k versionKind) (*statements, error) {

@@ -1,6 +1,7 @@
 package optimistic_test
 
 import (
+	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -268,7 +269,10 @@ func TestTimestampsGrow(t *testing.T) {
 		Version time.Time `db:"version"`
 	}
 	fast := time.Now().Add(time.Hour).Truncate(time.Microsecond)
-	s := fakedb.Recorded(answers(fakedb.Reply{RowsAffected: 1, Columns: []string{"t"}, Rows: [][]driver.Value{{"datetime(6)"}}}))
+	s := fakedb.Recorded(answers(fakedb.Reply{RowsAffected: 1}))
+	s.Looks = func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		return fakedb.Looked(c, "datetime(6)"), nil
+	}
 	items, err := optimistic.NewTable[row](s.DB(), "items", optimistic.WithDialect(nogap.MySQL))
 	require.NoError(t, err)
 	item := &row{1, fast}
@@ -362,5 +366,22 @@ func TestLockTimeout(t *testing.T) {
 			require.NotErrorIs(t, err, nogap.ErrRetriesExhausted)
 			require.Equal(t, 1, tries)
 		})
+	}
+}
+
+// Why there is no row with the key of an item is for the caller to find out: the error says what it may be.
+func TestNoRowSaysWhy(t *testing.T) {
+	items := openItems(t, newShop())
+	for _, write := range []func(*Item) error{
+		func(it *Item) error { return items.Update(t.Context(), it) },
+		func(it *Item) error { return items.Delete(t.Context(), it) },
+	} {
+		err := write(&Item{})
+		require.ErrorIs(t, err, sql.ErrNoRows)
+		require.ErrorContains(t, err, "items at [0]: ")
+		require.ErrorContains(t, err, "the item has the zero key of a new struct")
+		err = write(&Item{ID: 43, Version: 7})
+		require.ErrorIs(t, err, sql.ErrNoRows)
+		require.ErrorContains(t, err, "it was deleted, or the key of the item was changed after it was read")
 	}
 }

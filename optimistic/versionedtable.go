@@ -40,6 +40,9 @@ func bind(db *sql.DB, name string, row reflect.Type, opts []Option) (*versionedT
 	if t.kind, err = kindOf(t.columns.version); err != nil {
 		return nil, t.failed(err)
 	}
+	if t.kind == timestampVersion {
+		t.Version, t.Times = &t.columns.version.name, true
+	}
 	if t.kind == xminVersion && len(t.columns.data) == 0 {
 		return nil, t.failed(fmt.Errorf("%v has no column to write", row))
 	}
@@ -56,17 +59,24 @@ func (t *versionedTable) in(tx nogap.Tx) *versionedTable {
 // statements returns the table's SQL, which is built when the first call knows the server.
 func (t *versionedTable) statements(ctx context.Context) (*statements, error) {
 	s, err := t.sql.Of(ctx, t.Table, t.build)
-	if err != nil {
-		return nil, t.failed(err)
+	if err != nil && !errors.As(err, new(*table.Obstacle)) { // which names the table
+		err = t.failed(err)
 	}
-	return s, nil
+	return s, err
 }
 
-func (t *versionedTable) build(ctx context.Context, r txn.Runner, s dialect.Server) (*statements, error) {
-	if err := checkVersion(ctx, r, s, t.Name, t.columns.version, t.kind); err != nil {
+func (t *versionedTable) build(_ context.Context, _ txn.Runner, s dialect.Server, look dialect.Look) (*statements, error) {
+	if err := t.CheckWritten(look, dialect.Update); err != nil {
 		return nil, err
 	}
-	return newStatements(s, t.Name, t.columns, t.kind)
+	if err := checkVersion(s, look, t.columns.version.name, t.kind); err != nil {
+		return nil, err
+	}
+	q, err := newStatements(s, t.Name, t.columns, t.kind)
+	if err == nil {
+		q.noDelete = t.CheckWritten(look, dialect.Delete)
+	}
+	return q, err
 }
 
 // load reads the row with a key into item.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/jmoiron/sqlx/reflectx"
 
@@ -139,6 +140,9 @@ func (w *versionedWrite) updateOnce(ctx context.Context, r txn.Runner) error {
 
 // delete deletes the row. It returns errStale if the row does not have the version any more.
 func (w *versionedWrite) delete(ctx context.Context, r txn.Runner) error {
+	if w.sql.noDelete != nil {
+		return w.sql.noDelete
+	}
 	err := w.execute(ctx, r, &w.sql.delete, w.condition)
 	if w.respell(ctx, r, err) {
 		err = w.execute(ctx, r, &w.sql.delete, w.condition)
@@ -186,7 +190,7 @@ func (w *versionedWrite) explain(ctx context.Context, r txn.Runner, n int) error
 	case err == nil && w.sql.latestLocks:
 		w.table.Wrote(ctx, w.key()) // not written, but locked like a row that is
 	case errors.Is(err, sql.ErrNoRows):
-		return err
+		return w.noRow(err)
 	case err != nil:
 		return fmt.Errorf("%w; whether the row is still there could not be read: %w", w.conflict(n), err)
 	}
@@ -195,6 +199,18 @@ func (w *versionedWrite) explain(ctx context.Context, r txn.Runner, n int) error
 			displayed(w.read))
 	}
 	return w.conflict(n)
+}
+
+// noRow says why there may be no row with the key of the caller's item.
+func (w *versionedWrite) noRow(err error) error {
+	isZero := func(v any) bool { return v == nil || reflect.ValueOf(v).IsZero() }
+	switch {
+	case !w.given:
+		return err
+	case !slices.ContainsFunc(w.key(), func(v any) bool { return !isZero(v) }):
+		return fmt.Errorf("%w: the item has the zero key of a new struct, and only a row that is there can be written", err)
+	}
+	return fmt.Errorf("%w: it was deleted, or the key of the item was changed after it was read", err)
 }
 
 // currentVersion reads the version that the row has now.

@@ -81,7 +81,7 @@ func Claim[T any](ctx context.Context, db *sql.DB, queue Queue, fn func(ctx cont
 		}
 		query := selects.from(s.server, t) + queue.end(clause)
 		var jobs []*T
-		s.what = &lock{table: t.Name.String()} // which rows it will be nobody knows
+		s.table, s.what = t, &lock{table: t.Name.String()} // which rows it will be nobody knows
 		s.acquire = func(ctx context.Context, inServer *session) (err error) {
 			jobs, err = claimRows[T](ctx, inServer, s.what, t, query, queue.Args)
 			return err

@@ -8,6 +8,7 @@ import (
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/table"
+	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // names are those of a table and of its columns that a call gives.
@@ -40,6 +41,16 @@ func (n names) in(db *sql.DB) (*table.Table, *selects, error) {
 // unbound returns the table with these names in a database that is not known.
 func (n names) unbound() (*table.Table, *selects, error) {
 	return n.parse(func(o table.Options) (*table.Table, error) { return table.Unbound(n.table, o) })
+}
+
+// known returns the table with these names that remembers what tx's database has said of it: t if that is not known.
+func (n names) known(tx nogap.Tx, t *table.Table) *table.Table {
+	if db := txn.DBOf(tx); db != nil {
+		if known, _, err := n.in(db); err == nil {
+			return known
+		}
+	}
+	return t
 }
 
 func (n names) parse(bind func(table.Options) (*table.Table, error)) (*table.Table, *selects, error) {

@@ -40,7 +40,7 @@ func withRows[T any](
 		}
 		query := selects.one(s.server, t, clause)
 		var items []*T
-		s.what, s.locks = locks[0], locks
+		s.table, s.what, s.locks = t, locks[0], locks
 		s.acquire = func(ctx context.Context, inServer *session) (err error) {
 			items, err = lockAll[T](ctx, inServer, t, query, locks, at)
 			return err

@@ -30,7 +30,9 @@ func TestGaleraAndADriverThatPrepares(t *testing.T) {
 	ctx, items := t.Context(), bind(t, db)
 	var q table.SQL[dialect.Server]
 	of := func(bound *table.Table) error {
-		_, err := q.Of(ctx, bound, func(_ context.Context, _ txn.Runner, s dialect.Server) (*dialect.Server, error) { return &s, nil })
+		_, err := q.Of(ctx, bound, func(_ context.Context, _ txn.Runner, s dialect.Server, _ dialect.Look) (*dialect.Server, error) {
+			return &s, nil
+		})
 		return err
 	}
 	tx, err := db.Begin()
