@@ -22,6 +22,7 @@ import (
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/optimistic"
 	"github.com/nogap-go/nogap/pessimistic"
+	"github.com/nogap-go/nogap/transaction"
 )
 
 var storm = flag.Duration("storm", time.Second, "how long TestTransfersOnCluster makes transfers")
@@ -115,6 +116,12 @@ var takes = []struct {
 	{"atomic.Transfer", true, func(ctx context.Context, w *world) error { return w.stock.Transfer(ctx, 1, pen, cup) }},
 	{"atomic.WithTx", true, func(ctx context.Context, w *world) error {
 		return w.inTx(ctx, func(tx *sql.Tx) error {
+			_, err := w.stock.WithTx(tx).Decrement(ctx, 1, "pen")
+			return err
+		})
+	}},
+	{"transaction.Run", true, func(ctx context.Context, w *world) error {
+		return transaction.Run(ctx, w.db, func(ctx context.Context, tx *sqlx.Tx) error {
 			_, err := w.stock.WithTx(tx).Decrement(ctx, 1, "pen")
 			return err
 		})
