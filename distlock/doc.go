@@ -20,8 +20,10 @@
 // implements it: a lock is held while a majority of the nodes has its key, under a random value and with a TTL. With
 // one node that is SET NX. In addition:
 //
-//   - A watchdog extends the lease at every third of the TTL until Unlock, and never after. So the TTL says how long a
-//     holder that died may block others, and not how long the work may take.
+//   - A watchdog extends the lease before a third of the TTL is over, again and again until Unlock, and never after. So
+//     the TTL says how long a holder that died may block others, and not how long the work may take. The extensions of
+//     many leases share commands, those of the leases that end first before the others. Few commands are under way at a
+//     time, so a process may hold many thousands of leases.
 //   - The context of the lease is cancelled when the lease is lost, before the time of the lease is over.
 //   - Each node has NodeTimeout to answer, whatever the timeouts and retries of its client are. A node that does not
 //     answer is waited for once, and not again while a majority answers.

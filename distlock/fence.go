@@ -102,19 +102,19 @@ func (f *Fence) Schema(d nogap.Dialect) string {
 // lease are refused afterwards. A name of more than 1000 bytes gets no token. On PostgreSQL a name must be valid
 // UTF-8 without NUL.
 func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
-	if lease == nil {
+	if lease == nil || lease.locker == nil {
 		return Token{}, errors.New("distlock: Mint: the lease is nil")
 	}
-	if n := len(lease.name); n > maxName {
-		return Token{}, fmt.Errorf("distlock: Mint: the name %.20q… has %d bytes, more than %d", lease.name, n, maxName)
+	if n := len(lease.Name()); n > maxName {
+		return Token{}, fmt.Errorf("distlock: Mint: the name %.20q… has %d bytes, more than %d", lease.Name(), n, maxName)
 	}
-	token := Token{Name: lease.name}
+	token := Token{Name: lease.Name()}
 	err := f.t.Operation(ctx, "distlock.Mint", func(ctx context.Context, op *observe.Op) (err error) {
 		if err := lease.confirm(ctx); err != nil {
 			return err
 		}
-		if token.Number, err = f.next(ctx, op, lease.name); err != nil {
-			return fmt.Errorf("distlock: mint a token of %q: %w", lease.name, err)
+		if token.Number, err = f.next(ctx, op, lease.Name()); err != nil {
+			return fmt.Errorf("distlock: mint a token of %q: %w", lease.Name(), err)
 		}
 		// Only now is it known that nobody else had acquired the lock when the number was taken.
 		return lease.confirm(ctx)

@@ -48,7 +48,7 @@ func (l *Locker) holds(ctx context.Context, name string) bool {
 		if lease == nil {
 			return false
 		}
-		if lease.locker == l && lease.name == name && !lease.unlocked.Load() {
+		if lease.locker == l && lease.Name() == name && !lease.unlocked.Load() {
 			return true
 		}
 		ctx = lease.caller

@@ -42,17 +42,6 @@ func (t *TurnOf[K, V]) Await(done <-chan struct{}) Fate {
 	return t.fate
 }
 
-// Immediate reports whether nobody held the key when the turn's caller came.
-func (t *TurnOf[K, V]) Immediate() bool { return t.ready == nil }
-
-// Behind returns how many callers wait behind the holder of the turn's key.
-func (t *TurnOf[K, V]) Behind() int {
-	q := t.line.queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return t.line.waiting
-}
-
 // Collect takes the first callers of Join that wait behind the holder out of the line, up to most of them, in their
 // order. It leaves out those whom wanted rejects, and goes no further than to a caller of Wait. Who was collected can't
 // leave any more, and must be answered. Collect returns ErrClosed if the queue has been closed. It is for the holder of

@@ -246,6 +246,23 @@ func (t *TurnOf[K, V]) leave() bool {
 	return false
 }
 
+// Immediate reports whether nobody held the key when the turn's caller came.
+func (t *TurnOf[K, V]) Immediate() bool { return t.ready == nil }
+
+// Key returns the key. It is for the holder of the turn, before Done.
+func (t *TurnOf[K, V]) Key() K { return t.line.key }
+
+// Behind returns how many callers wait behind the turn, while it is that of the holder. It is 0 after Done.
+func (t *TurnOf[K, V]) Behind() int {
+	q := t.line.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t.done {
+		return 0 // the line may be another key's by now
+	}
+	return t.line.waiting
+}
+
 // Done ends the turn and lets the next caller in. Calls after the first have no effect. It may be called from any
 // goroutine.
 func (t *TurnOf[K, V]) Done() {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Acquisition is a lock that a majority of the nodes has granted, under a value of its own. Extend may be called once
-// at a time, and Release once, also while an Extend is under way: the Extend then finds no key with our value.
+// Acquisition is a lock that a majority of the nodes has granted, under a value of its own. Release may be called once,
+// also while an extension is under way: that one then finds no key with our value.
 type Acquisition struct {
 	nodes      *Nodes
 	key, value string
@@ -25,7 +25,7 @@ type mutex interface {
 func (a *Acquisition) acquire(ctx context.Context) (until time.Time, failed *Tally) {
 	op := a.begin(ctx, acquiring)
 	op.interruptedBy(ctx)
-	m := a.mutex(op)
+	m := op.mutex()
 	err := m.TryLockContext(op.ctx)
 	op.finish()
 	if err != nil {
@@ -38,7 +38,7 @@ func (a *Acquisition) acquire(ctx context.Context) (until time.Time, failed *Tal
 // key anew. until is how long the lock is held at least; failed is nil if a majority agreed.
 func (a *Acquisition) Extend(ctx context.Context) (until time.Time, failed *Tally) {
 	op := a.begin(ctx, extending)
-	m := a.mutex(op)
+	m := op.mutex()
 	ok, _ := m.ExtendContext(op.ctx)
 	op.finish()
 	if !ok {
@@ -47,13 +47,20 @@ func (a *Acquisition) Extend(ctx context.Context) (until time.Time, failed *Tall
 	return m.Until(), nil
 }
 
+// Renew is Extend that does not wait: the lock is extended soon, in one command with others that are due. ends is when the
+// lock would end without it: those that end first are extended first. done is called with what Extend would have
+// returned. If ctx has values, the commands are not promised to get them.
+func (a *Acquisition) Renew(ctx context.Context, ends time.Time, done func(until time.Time, failed *Tally)) {
+	a.nodes.renewals.add(&renewal{a: a, ctx: ctx, ends: ends, done: done})
+}
+
 // Release deletes the lock where it is still ours, even if ctx has ended. What a node that does not answer may still
 // have is deleted in the background. It calls wake for each node that took a waiting process off the lock's queue, also
 // after it has returned; woke reports whether one did until now. failed is nil if a majority has confirmed it.
 func (a *Acquisition) Release(ctx context.Context, wake Waker) (woke bool, failed *Tally) {
 	op := a.begin(ctx, releasing)
 	op.wake = wake
-	ok, _ := a.mutex(op).UnlockContext(op.ctx)
+	ok, _ := op.mutex().UnlockContext(op.ctx)
 	op.finish()
 	if !ok {
 		failed = op.tally()
@@ -62,15 +69,14 @@ func (a *Acquisition) Release(ctx context.Context, wake Waker) (woke bool, faile
 }
 
 func (a *Acquisition) begin(ctx context.Context, k kind) *operation {
-	return &operation{
-		round: newRound(ctx, len(a.grants), a.nodes.timeout),
-		kind:  k, key: a.key, value: a.value, ttl: a.nodes.ttl,
-	}
+	op := &operation{kind: k, key: a.key, value: a.value, ttl: a.nodes.ttl, grants: a.grants}
+	op.start(ctx, len(a.grants), a.nodes.timeout)
+	return op
 }
 
-func (a *Acquisition) mutex(op *operation) mutex {
-	if len(a.grants) == 1 {
-		return &single{operation: op, grant: &a.grants[0]}
+func (op *operation) mutex() mutex {
+	if len(op.grants) == 1 {
+		return single{op}
 	}
-	return newRedsync(op, a.grants)
+	return newRedsync(op)
 }

@@ -146,7 +146,7 @@ func TestRoundDecides(t *testing.T) {
 				r.vote(&Node{index: i, addr: "host"}, vote)
 			}
 			select {
-			case <-r.decided:
+			case <-r.whenDecided():
 				require.True(t, tt.decided)
 			default:
 				require.False(t, tt.decided)

@@ -31,7 +31,11 @@ func (g *grant) acquire(op *operation) (bool, error) {
 	g.mu.Lock()
 	g.state = asking
 	g.mu.Unlock()
-	yes, err := ask(op.round, g.node, func(ctx context.Context) (bool, error) {
+	yes, err := ask(&op.round, g.node, func(ctx context.Context) (bool, error) {
+		if err := g.node.look(ctx); err != nil {
+			g.answer(false, nil) // it was not asked
+			return false, err
+		}
 		yes, err := g.node.set(ctx, op.key, op.value, op.ttl)
 		if g.answer(yes, err) {
 			g.node.deleteLater(op.key, op.value)
@@ -85,8 +89,8 @@ func (g *grant) delete(op *operation) {
 		return
 	}
 	ask(op.cleanUp(g.node.timeout), g.node, func(ctx context.Context) (struct{}, error) {
-		err := g.node.delete(ctx, op.key, op.value)
-		if !answered(err) {
+		_, err := g.node.delete(ctx, op.key, op.value)
+		if !settled(err) {
 			g.node.deleteLater(op.key, op.value)
 		}
 		return struct{}{}, err
@@ -100,9 +104,9 @@ func (g *grant) release(op *operation) (releaseStatus, error) {
 		op.vote(g.node, err)
 		return 0, err
 	}
-	status, err := ask(op.round, g.node, func(ctx context.Context) (releaseStatus, error) {
+	status, err := ask(&op.round, g.node, func(ctx context.Context) (releaseStatus, error) {
 		status, next, err := g.node.release(ctx, op.key, op.value)
-		if !answered(err) {
+		if !settled(err) {
 			g.node.deleteLater(op.key, op.value)
 		}
 		if next != "" {
@@ -124,7 +128,7 @@ func (g *grant) release(op *operation) (releaseStatus, error) {
 
 // wakeDecided wakes a process when the release is decided: before, it would find the lock held.
 func (g *grant) wakeDecided(ctx context.Context, op *operation, process string) {
-	<-op.decided
+	<-op.whenDecided()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.node.timeout)
 	defer cancel()
 	op.wake(ctx, g.node, op.key, process)
@@ -132,7 +136,7 @@ func (g *grant) wakeDecided(ctx context.Context, op *operation, process string) 
 
 // extend gives the key a new TTL.
 func (g *grant) extend(op *operation) (bool, error) {
-	yes, err := ask(op.round, g.node, func(ctx context.Context) (bool, error) {
+	yes, err := ask(&op.round, g.node, func(ctx context.Context) (bool, error) {
 		return g.node.extend(ctx, op.key, op.value, op.ttl)
 	})
 	vote := err

@@ -15,6 +15,11 @@ type onceCmd struct{ *redis.Cmd }
 
 func (onceCmd) NoRetry() bool { return true }
 
+// onceBoolCmd is another one.
+type onceBoolCmd struct{ *redis.BoolCmd }
+
+func (onceBoolCmd) NoRetry() bool { return true }
+
 func (c once) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
 	return c.send(ctx, "eval", script, keys, args)
 }
@@ -24,7 +29,7 @@ func (c once) EvalSha(ctx context.Context, sha1 string, keys []string, args ...a
 }
 
 func (c once) send(ctx context.Context, name, script string, keys []string, args []any) *redis.Cmd {
-	all := []any{name, script, len(keys)}
+	all := append(make([]any, 0, 3+len(keys)+len(args)), name, script, len(keys))
 	for _, key := range keys {
 		all = append(all, key)
 	}

@@ -19,13 +19,16 @@ const (
 // operation is one step in the life of an acquisition, done on all nodes in one round: the key is set, extended or
 // deleted. An extension may still be under way when the release begins.
 type operation struct {
-	*round
+	round
 	kind       kind
 	key, value string
 	ttl        time.Duration
+	grants     []grant
 
 	wake Waker       // of a release
 	woke atomic.Bool // a node named a waiting process to wake
+
+	until time.Time // how long a single holds the lock at least
 
 	cleanUpOnce  sync.Once
 	cleanUpRound *round

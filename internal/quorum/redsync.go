@@ -14,20 +14,27 @@ import (
 
 // newRedsync returns a Mutex of redsync for one operation. Its Pools know the operation, and what their nodes have
 // said.
-func newRedsync(op *operation, grants []grant) *redsync.Mutex {
-	pools := make([]redis.Pool, len(grants))
-	conns := make([]conn, len(grants))
-	for i := range grants {
-		conns[i] = conn{operation: op, grant: &grants[i]}
+func newRedsync(op *operation) *redsync.Mutex {
+	pools := make([]redis.Pool, len(op.grants))
+	conns := make([]conn, len(op.grants))
+	for i := range op.grants {
+		conns[i] = conn{operation: op, grant: &op.grants[i]}
 		pools[i] = pool{&conns[i]}
 	}
-	return redsync.New(pools...).NewMutex(op.key,
-		redsync.WithValue(op.value),
-		redsync.WithGenValueFunc(func() (string, error) { return op.value, nil }),
-		redsync.WithExpiry(op.ttl),
-		redsync.WithTries(1),
-		redsync.WithTimeoutFactor(1), // the round has its own time
-	)
+	return redsync.New(pools...).NewMutex(op.key, options{op})
+}
+
+// options is a redsync.Option that stands for several, each of which would be allocated.
+type options struct{ op *operation }
+
+func (o options) Apply(m *redsync.Mutex) {
+	redsync.WithExpiry(o.op.ttl).Apply(m)
+	redsync.WithTimeoutFactor(1).Apply(m) // the round has its own time
+	if o.op.kind == acquiring {
+		redsync.WithGenValueFunc(func() (string, error) { return o.op.value, nil }).Apply(m)
+	} else {
+		redsync.WithValue(o.op.value).Apply(m)
+	}
 }
 
 // pool is redsync's Pool for one node in one operation.
@@ -42,6 +49,7 @@ func (p pool) Get(context.Context) (redis.Conn, error) {
 // conn is redsync's Conn for one node in one operation. Key, value and TTL are those of the operation, from which
 // redsync has them.
 type conn struct {
+	unused
 	operation *operation
 	grant     *grant
 }
@@ -73,16 +81,24 @@ func (c *conn) Eval(script *redis.Script, _ ...any) (any, error) {
 		}
 		return int64(1), nil
 	}
+	return c.unused.Eval(script)
+}
+
+// unused is what redsync's Conn has, and the operations on locks have no use for.
+type unused struct{}
+
+func (unused) Get(string) (string, error)                        { return "", errUnused }
+func (unused) Set(string, string) (bool, error)                  { return false, errUnused }
+func (unused) SetNX(string, string, time.Duration) (bool, error) { return false, errUnused }
+func (unused) ScriptLoad(*redis.Script) error                    { return errUnused }
+func (unused) PTTL(string) (time.Duration, error)                { return 0, errUnused }
+
+func (unused) Eval(script *redis.Script, _ ...any) (any, error) {
 	return nil, fmt.Errorf("%w: script %s", errUnused, script.Hash)
 }
 
 // Close does nothing: the client has its own pool.
-func (c *conn) Close() error { return nil }
-
-func (c *conn) Get(string) (string, error)         { return "", errUnused }
-func (c *conn) Set(string, string) (bool, error)   { return false, errUnused }
-func (c *conn) ScriptLoad(*redis.Script) error     { return errUnused }
-func (c *conn) PTTL(string) (time.Duration, error) { return 0, errUnused }
+func (unused) Close() error { return nil }
 
 // redsyncScripts returns the hashes of the scripts with which redsync deletes and extends a key. redsync does not
 // export them, so a Mutex is asked to use each of them once, on a Conn that only looks.
@@ -102,7 +118,7 @@ func (p seenPool) Get(context.Context) (redis.Conn, error) { return p.recorder, 
 
 // scriptRecorder is a Conn that notes which script it is asked to run.
 type scriptRecorder struct {
-	conn
+	unused
 	hash string
 }
 

@@ -19,22 +19,30 @@ type round struct {
 	// timeout is over.
 	interrupt <-chan struct{}
 	hasty     bool
-	// decided is closed when enough nodes have said yes, or so many have not that it can't be enough any more.
-	decided chan struct{}
 
-	mu     sync.Mutex
-	yes    int
-	closed bool
-	failed []NodeFailure // the nodes that did not say yes
-	total  int
+	mu      sync.Mutex
+	yes     int
+	failed  []NodeFailure // the nodes that did not say yes
+	total   int
+	settled bool          // as decided says
+	decided chan struct{} // nil until somebody waits for it
 }
 
 // newRound starts a round with as many nodes. The caller must end it.
 func newRound(ctx context.Context, total int, timeout time.Duration) *round {
-	r := &round{total: total, decided: make(chan struct{})}
-	r.refs.Store(1)
-	r.ctx, r.cancel = context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	r := new(round)
+	r.start(ctx, total, timeout)
 	return r
+}
+
+// start starts a zero round.
+func (r *round) start(ctx context.Context, total int, timeout time.Duration) {
+	r.total = total
+	r.refs.Store(1)
+	if ctx.Done() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	r.ctx, r.cancel = context.WithTimeout(ctx, timeout)
 }
 
 // retain keeps the round's context from ending before drop is called.
@@ -68,26 +76,40 @@ func (r *round) vote(n *Node, err error) {
 	if err == nil {
 		r.yes++
 	} else {
-		r.failed = append(r.failed, NodeFailure{Node: n.index, Addr: n.addr, Err: err, Refused: refusal(err)})
+		r.failed = append(r.failed, n.Failure(err))
 	}
 	if quorum := majority(r.total); r.yes >= quorum || len(r.failed) > r.total-quorum {
-		r.close()
+		r.settle()
 	}
+}
+
+// whenDecided returns a channel that is closed when enough nodes have said yes, or so many have not that it can't be
+// enough any more.
+func (r *round) whenDecided() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.decided == nil {
+		r.decided = make(chan struct{})
+		if r.settled {
+			close(r.decided)
+		}
+	}
+	return r.decided
 }
 
 // decide ends the wait for nodes that are late.
 func (r *round) decide() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.close()
+	r.settle()
 }
 
-// close closes decided. The round is locked.
-func (r *round) close() {
-	if !r.closed {
-		r.closed = true
+// settle closes decided. The round is locked.
+func (r *round) settle() {
+	if !r.settled && r.decided != nil {
 		close(r.decided)
 	}
+	r.settled = true
 }
 
 // tally returns what the round came to.

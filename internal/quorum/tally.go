@@ -21,6 +21,11 @@ type NodeFailure struct {
 	Refused bool
 }
 
+// Failure returns what the node answered instead of yes.
+func (n *Node) Failure(err error) NodeFailure {
+	return NodeFailure{Node: n.index, Addr: n.addr, Err: err, Refused: refusal(err)}
+}
+
 // Tally is what the nodes said to an operation that has failed.
 type Tally struct {
 	Total  int
@@ -41,6 +46,36 @@ func (t *Tally) Refused() int {
 // Answered reports whether a majority of the nodes is in order, whether they agreed or refused.
 func (t *Tally) Answered() bool {
 	return t.Total-len(t.Failed)+t.Refused() >= majority(t.Total)
+}
+
+// Interrupted reports whether the caller did not wait for the answer of a node.
+func (t *Tally) Interrupted() bool {
+	for _, f := range t.Failed {
+		if errors.Is(f.Err, errInterrupted) {
+			return true
+		}
+	}
+	return false
+}
+
+// Incurable reports whether so many nodes failed for reasons that no waiting removes that the others are no majority.
+func (t *Tally) Incurable() bool {
+	count := 0
+	for _, f := range t.Failed {
+		if incurable(f.Err) {
+			count++
+		}
+	}
+	return count > t.Total-majority(t.Total)
+}
+
+func incurable(err error) bool {
+	switch errorCode(err) {
+	case "NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE":
+		return true
+	}
+	var o *Objection
+	return errors.As(err, &o) && !o.mayPass
 }
 
 // Agreed reports whether a majority of the nodes said yes.

@@ -13,8 +13,8 @@ const (
 	// maxWait is how long a process waits for a hint before it tries by itself. So it is what a lost hint costs at
 	// most. It is shortened at random, so that processes don't try in step.
 	maxWait = time.Second
-	// yieldWait is how long a process that was just woken has to get the lock, before the one that woke it looks again.
-	yieldWait = 25 * time.Millisecond
+	// YieldWait is how long a process that was just woken has to get the lock, before the one that woke it looks again.
+	YieldWait = 25 * time.Millisecond
 )
 
 // place is the place of this process in the queue of a lock. The queue is kept on one node: the first that answers, in
@@ -54,9 +54,10 @@ func (p *place) join(ctx context.Context) (left time.Duration, ok bool) {
 		if err == nil {
 			return left, true
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || p.waiters.background.Closed() {
 			break
 		}
+		p.waiters.failed(ctx, n, p.waiters.keys.Name(p.key), err)
 	}
 	return 0, false
 }
@@ -84,10 +85,12 @@ func (p *place) joinAt(ctx context.Context, n *quorum.Node, first bool) (left ti
 // yield lets another process go first: the one that was woken when this one released the lock. Meanwhile this one takes
 // a place in the queue. yield returns when this one is woken in its turn, or when a try is due.
 func (p *place) yield(ctx context.Context) {
+	start := time.Now()
 	if _, ok := p.join(ctx); !ok {
 		return
 	}
-	p.wait(ctx, yieldWait)
+	// The wake-up and the attempt of the other one travel, too: on a slow network for longer than it has.
+	p.wait(ctx, YieldWait+2*time.Since(start))
 	if p.hinted || ctx.Err() != nil || p.waiters.background.Closed() {
 		return
 	}
@@ -115,7 +118,7 @@ func (p *place) waitForRelease(ctx context.Context, held bool) {
 	p.wait(ctx, pause)
 }
 
-// wait waits for a hint, for d, or for the end of ctx.
+// wait waits for a hint, for d, for the end of ctx, or until waiting is hopeless.
 func (p *place) wait(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -124,7 +127,7 @@ func (p *place) wait(ctx context.Context, d time.Duration) {
 		p.hinted = true
 	case <-timer.C:
 	case <-ctx.Done():
-	case <-p.waiters.background.Closing().Done():
+	case <-p.waiters.hopeless():
 	}
 }
 

@@ -10,36 +10,35 @@ import (
 // Done, or GiveUp.
 type Turn struct {
 	waiters *Waiters
-	name    string
 	local   *keyqueue.Turn[string]
 	place   *place // among the processes; nil until the caller has to wait for another one
 }
 
-// Wait waits for the turn. It returns an error if ctx ends, or the background is closed. waited reports whether other
+// Wait waits for the turn. It returns an error if ctx ends, or waiting is hopeless. waited reports whether other
 // callers of this process were ahead.
 func (ws *Waiters) Wait(ctx context.Context, name string) (t Turn, waited bool, err error) {
-	if t, ok := ws.Try(name); ok {
-		return t, false, nil
+	local, err := ws.local.WaitOr(ctx, ws.hopeless(), name)
+	if err != nil {
+		return Turn{}, true, err
 	}
-	local, err := ws.local.WaitOr(ctx, ws.background.Closing().Done(), name)
-	return Turn{waiters: ws, name: name, local: local}, true, err
+	return Turn{waiters: ws, local: local}, !local.Immediate(), nil
 }
 
 // Try returns the turn if no caller of this process has it.
 func (ws *Waiters) Try(name string) (t Turn, ok bool) {
 	local, ok := ws.local.Try(name)
-	return Turn{waiters: ws, name: name, local: local}, ok
+	return Turn{waiters: ws, local: local}, ok
 }
 
 // Waiting returns how many callers of this process wait for the turn.
-func (t *Turn) Waiting() int { return t.waiters.local.Waiting(t.name) }
+func (t *Turn) Waiting() int { return t.local.Behind() }
 
 // Yield lets another process go first: the one that was woken when this one released the lock. It returns when a try is
 // due.
 func (t *Turn) Yield(ctx context.Context) { t.takePlace().yield(ctx) }
 
 // WaitForRelease waits until a try is due, after one that has failed: until the process is woken, for as long as the
-// lock can still be held, or for the time of the backoff, or for the end of ctx. held says that another process is
+// lock can still be held, or for the time of the backoff, for the end of ctx, or until waiting is hopeless. held says that another process is
 // known to hold the lock.
 func (t *Turn) WaitForRelease(ctx context.Context, held bool) {
 	t.takePlace().waitForRelease(ctx, held)
@@ -47,7 +46,7 @@ func (t *Turn) WaitForRelease(ctx context.Context, held bool) {
 
 func (t *Turn) takePlace() *place {
 	if t.place == nil {
-		t.place = newPlace(t.waiters, t.waiters.prefix+t.name)
+		t.place = newPlace(t.waiters, t.waiters.keys.Lock(t.local.Key()))
 	}
 	return t.place
 }
