@@ -93,7 +93,8 @@
 // # Databases
 //
 // PostgreSQL (pgx, lib/pq), MySQL and MariaDB (go-sql-driver), and SQLite (modernc, mattn, ncruces) are supported, also
-// behind PgBouncer in transaction pooling and on a MariaDB Galera cluster. CockroachDB and YugabyteDB, which speak
+// behind PgBouncer in transaction pooling, on a MariaDB Galera cluster (whose driver needs interpolateParams=true in its DSN
+// for what takes a transaction) and on MySQL Group Replication. CockroachDB and YugabyteDB, which speak
 // PostgreSQL's wire, and TiDB, which speaks MySQL's, have their errors classified too. No driver is imported: the server
 // is asked once per *sql.DB what it is, so drivers in a wrapper such as otelsql work as well. WithDialect says it instead.
 package nogap

@@ -26,10 +26,12 @@
 // A change is made once or not at all. A statement is never sent again after it may have reached the server: then the
 // error is [nogap.ErrOutcomeUnknown], and with any other error nothing was written. database/sql by itself does send
 // again, https://github.com/golang/go/issues/11978, so every statement here has a connection to itself. What the server
-// itself has undone (a deadlock, a serialization failure, a lost certification on Galera, a busy SQLite) is tried again.
+// itself has undone (a deadlock, a serialization failure, a lost certification on a cluster, a busy SQLite) is tried again.
 //
 // All methods of all processes on one row are linearizable as far as the database is: PostgreSQL, MySQL, MariaDB and
-// SQLite on one primary are. On a Galera cluster writes are, and what a refusal reports may be a moment old.
+// SQLite on one primary are. On a cluster with several primaries (MariaDB Galera, MySQL Group Replication) writes are, and what
+// a refusal reports may be a moment old. On Galera, Transfer, DecrementAll, Counters of decimals and WithTx are an error unless
+// the driver's DSN has interpolateParams=true: see docs/galera-lost-abort.md.
 //
 // # Together on one table
 //

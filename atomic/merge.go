@@ -119,7 +119,7 @@ func (m *merger[N]) Batch(ctx context.Context, key []any, calls []*plan.Call, kn
 	b := batch[N]{mergedSQL: q, column: &m.counter.column, key: key, calls: calls, known: known}
 	err = m.counter.t.Statement(ctx, &op, func(r txn.Runner) error { return b.try(ctx, r) })
 	if errors.Is(err, errMissed) {
-		err = m.counter.t.Transaction(ctx, &op, func(r txn.Runner) error { return b.tryLocked(ctx, r) })
+		err = m.counter.t.LockAndWrite(ctx, &op, func(r txn.Runner) error { return b.tryLocked(ctx, r) })
 	}
 	planned := calls[:b.plan.Calls]
 	switch {

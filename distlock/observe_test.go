@@ -170,7 +170,7 @@ func TestEventContext(t *testing.T) {
 		lease, err := locks.Lock(ctx, "a")
 		require.NoError(t, err)
 		cancel()
-		time.Sleep(1500 * time.Millisecond) // the watchdog extends it once
+		time.Sleep(1200 * time.Millisecond) // the watchdog extends it once
 		ended, cancel := context.WithTimeout(from("waiter"), 100*time.Millisecond)
 		defer cancel()
 		_, err = locks.Lock(ended, "a")

@@ -149,7 +149,7 @@ func (m *modification[T]) attempt(ctx context.Context, n int) error {
 // cluster has no locks between its nodes.
 func (m *modification[T]) lockedAttempt(ctx context.Context, n int) error {
 	var w *versionedWrite
-	err := m.table.OneTransaction(ctx, func(r txn.Runner) (err error) {
+	err := m.table.LockAndWriteOnce(ctx, func(r txn.Runner) (err error) {
 		if lock := m.sql.writeLock; lock != "" {
 			if _, err := r.Exec(ctx, lock); err != nil {
 				return err

@@ -58,7 +58,10 @@
 //   - A lock excludes those who lock or write. A plain SELECT reads on.
 //   - On a Galera cluster a lock is that of one node. Callers on two nodes can both be in their callbacks; COMMIT lets
 //     one of them win and runs the other again. The result is right, but a callback that acts on the world outside the
-//     database may do so twice.
+//     database may do so twice. MySQL Group Replication with several primaries is alike.
+//   - A Galera cluster loses the error of a lost race, and commits half of the transaction, if the driver prepares statements.
+//     Every call is refused there unless the driver's DSN has interpolateParams=true, and a callback must not call tx.Prepare
+//     for a SELECT: see docs/galera-lost-abort.md.
 //   - A callback that locks another row in a nested call waits for another transaction of its own program, and can deadlock
 //     in a way that no server sees. Use LockRow with the callback's tx, or WithRowLocks.
 //   - On SQLite, every lock is the write lock of the whole database. It is taken before the read, which never fails

@@ -72,6 +72,9 @@ func lockRow[T any](
 	if err := txn.ProveTx(ctx, tx, server); err != nil {
 		return nil, err
 	}
+	if err := txn.CheckAbortsIn(ctx, txn.DBOf(tx), tx, server); err != nil {
+		return nil, err
+	}
 	op.Attempt(1)
 	s := &session{config: c, server: server, waited: &waited{op: op}, tx: tx}
 	item, err := lockOne[T](ctx, s, t, selects, selects.one(server, t, clause), l)

@@ -17,6 +17,7 @@ import (
 	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/perdb"
+	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // WithNamedLock runs fn in a transaction, as WithRowLock does, while it holds the lock of that name in the database: for
@@ -54,7 +55,7 @@ func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx con
 		}
 		l := &lock{Lock: holding.Lock{Key: name}, name: name}
 		s.what, s.locks, s.callback = l, []*lock{l}, fn
-		if s.acquire, err = namedLock(s.server, s.known, &c, l); err != nil {
+		if s.acquire, err = namedLock(s.server, db, &c, l); err != nil {
 			return fail(err)
 		}
 		return s.run(ctx)
@@ -62,7 +63,7 @@ func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx con
 }
 
 // namedLock returns what takes the lock in the server.
-func namedLock(s dialect.Server, d *database, c *config, l *lock) (func(context.Context, *session) error, error) {
+func namedLock(s dialect.Server, db *sql.DB, c *config, l *lock) (func(context.Context, *session) error, error) {
 	switch s.NamedLocks {
 	case dialect.AdvisoryLocks:
 		if c.isolation == sql.LevelRepeatableRead {
@@ -70,7 +71,7 @@ func namedLock(s dialect.Server, d *database, c *config, l *lock) (func(context.
 		}
 		return func(ctx context.Context, s *session) error { return s.advisoryLock(ctx, l) }, nil
 	case dialect.UserLocks, dialect.UserLocksInFractions:
-		return func(ctx context.Context, s *session) error { return s.userLock(ctx, d, l) }, nil
+		return func(ctx context.Context, s *session) error { return s.userLock(ctx, db, l) }, nil
 	case dialect.DatabaseLock:
 		if c.noWait {
 			return nil, fmt.Errorf("NoWait: %v can't say who would be waited for; use Timeout", s)
@@ -116,11 +117,8 @@ func (s *session) advisoryLock(ctx context.Context, l *lock) error {
 const lockName = "CONCAT('nogap:', LEFT(SHA2(CONCAT(COALESCE(DATABASE(), ''), '/', ?), 256), 40))"
 
 // userLock takes a lock of the session, and sees to it that the end of the transaction is its end.
-func (s *session) userLock(ctx context.Context, d *database, l *lock) error {
-	galera, err := false, error(nil)
-	if s.server.MayBeGalera {
-		galera, err = d.isGalera(ctx, s.tx)
-	}
+func (s *session) userLock(ctx context.Context, db *sql.DB, l *lock) error {
+	galera, err := txn.IsGalera(ctx, db, s.tx, s.server)
 	seconds := ""
 	if err == nil {
 		seconds, err = s.userLockWait()

@@ -55,6 +55,11 @@ func withRows[T any](
 func lockAll[T any](
 	ctx context.Context, s *session, t *table.Table, q *selects, query *dialect.Statement, locks []*lock, at []int,
 ) (items []*T, err error) {
+	done, err := s.prepare(ctx, query.Text, len(locks))
+	if err != nil {
+		return nil, s.explain(locks[0], err)
+	}
+	defer done()
 	found := make([]*T, len(locks))
 	for i, l := range locks {
 		if found[i], err = lockOne[T](ctx, s, t, q, query, l); err != nil {

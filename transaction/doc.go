@@ -40,6 +40,12 @@
 // it: first the stock, then the wallet, then the order, say, and in each table the rows by their keys, as DecrementAll
 // does.
 //
+// # Galera
+//
+// A MariaDB Galera cluster loses the error by which a transaction is ended, and commits half of it, if the driver prepares
+// statements. Run is an error there unless the driver's DSN has interpolateParams=true, and the callback must not call
+// tx.Prepare for a SELECT: see docs/galera-lost-abort.md.
+//
 // # SQLite
 //
 // SQLite has one write lock for the whole database. A transaction that reads first and writes later is refused if another

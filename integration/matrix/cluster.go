@@ -26,22 +26,37 @@ type Cluster struct {
 // EachCluster runs a test on every kind of cluster, one after the other.
 func EachCluster(t *testing.T, test func(*testing.T, Cluster)) {
 	t.Helper()
-	for _, cluster := range append([]Cluster{galera()}, groupReplication()...) {
+	for _, cluster := range append([]Cluster{Galera()}, groupReplication()...) {
 		t.Run(cluster.Name, func(t *testing.T) { test(t, cluster) })
 	}
 }
 
 // Clusters returns the first node of every kind of cluster, for tests that don't care about the others.
 func Clusters() []Target {
-	targets := []Target{galera().Target}
+	targets := []Target{Galera().Target}
 	for _, cluster := range groupReplication() {
 		targets = append(targets, cluster.Target)
 	}
 	return targets
 }
 
-func galera() Cluster {
-	return newCluster("galera", nogap.MariaDB, servers.Galera, "wsrep_sync_wait = 15", "wsrep_sync_wait = 0")
+// Galera returns MariaDB Galera. Its driver prepares nothing, since what needs a transaction is refused otherwise.
+func Galera() Cluster {
+	cluster := newCluster("galera", nogap.MariaDB, servers.Galera, "wsrep_sync_wait = 15", "wsrep_sync_wait = 0")
+	cluster.fresh = func(tb testing.TB) string {
+		tb.Helper()
+		return createMySQL(tb, servers.Galera(tb)[0], func(config *mysql.Config) { config.InterpolateParams = true })
+	}
+	return cluster
+}
+
+// Preparing returns the DSN that has the driver prepare what has arguments, for one that DSN returned.
+func (cluster Cluster) Preparing(tb testing.TB, dsn string) string {
+	tb.Helper()
+	config, err := mysql.ParseDSN(dsn)
+	require.NoError(tb, err)
+	config.InterpolateParams = false
+	return config.FormatDSN()
 }
 
 // groupReplication returns MySQL Group Replication with two primaries, and nothing where there is no MySQL or
@@ -67,7 +82,13 @@ func newCluster(name string, dialect nogap.Dialect, nodes func(testing.TB) []str
 // Nodes returns a pool for each node, all on one fresh database.
 func (cluster Cluster) Nodes(tb testing.TB) []*sql.DB {
 	tb.Helper()
-	first, err := mysql.ParseDSN(cluster.DSN(tb))
+	return cluster.NodesOf(tb, cluster.DSN(tb))
+}
+
+// NodesOf returns a pool for each node, all on the database of a DSN that DSN returned.
+func (cluster Cluster) NodesOf(tb testing.TB, dsn string) []*sql.DB {
+	tb.Helper()
+	first, err := mysql.ParseDSN(dsn)
 	require.NoError(tb, err)
 	var pools []*sql.DB
 	for _, dsn := range cluster.nodes(tb) {
@@ -77,7 +98,7 @@ func (cluster Cluster) Nodes(tb testing.TB) []*sql.DB {
 		require.NoError(tb, err)
 		cluster.CatchUp(tb, server) // until the database is there
 		require.NoError(tb, server.Close())
-		node.DBName, node.ParseTime = first.DBName, true
+		node.DBName, node.ParseTime, node.InterpolateParams = first.DBName, true, first.InterpolateParams
 		pools = append(pools, cluster.Connect(tb, node.FormatDSN()))
 	}
 	require.Greater(tb, len(pools), 1)

@@ -12,8 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nogap-go/nogap"
-	"github.com/nogap-go/nogap/integration/expect"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/optimistic"
 )
@@ -62,15 +60,10 @@ func TestProcesses(t *testing.T) {
 	})
 }
 
-const lostCertification = "error 1180 of Group Replication, which has undone the transaction, is taken for an unknown outcome"
-
 // TestClusterNodes: a rival on another node is met at COMMIT, lock or no lock.
 func TestClusterNodes(t *testing.T) { matrix.EachCluster(t, testClusterNodes) }
 
 func testClusterNodes(t *testing.T, cluster matrix.Cluster) {
-	if cluster.Dialect == nogap.MySQL && expect.Failure(t, lostCertification) {
-		return
-	}
 	for name, opts := range map[string][]optimistic.Option{"unlocked": nil, "locked": {optimistic.LockAfter(1)}} {
 		t.Run(name, func(t *testing.T) {
 			nodes := cluster.Nodes(t)

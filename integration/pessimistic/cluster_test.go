@@ -8,22 +8,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/nogap-go/nogap"
-	"github.com/nogap-go/nogap/integration/expect"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
-
-const lostCertification = "error 1180 of Group Replication, which has undone the transaction, is taken for an unknown outcome"
 
 // On two nodes of a cluster FOR UPDATE does not keep callers apart. Certification ends the transactions that lose, and
 // they are run again.
 func TestCluster(t *testing.T) { matrix.EachCluster(t, testCluster) }
 
 func testCluster(t *testing.T, cluster matrix.Cluster) {
-	if cluster.Dialect == nogap.MySQL && expect.Failure(t, lostCertification) {
-		return
-	}
 	nodes := cluster.Nodes(t)
 	createItems(t, nodes[0], 2)
 	cluster.CatchUp(t, nodes[1])

@@ -93,3 +93,29 @@ func deadlocks(t *testing.T, target matrix.Target, db *sql.DB) (n int) {
 	}
 	return n
 }
+
+// go-sql-driver has the server prepare each statement with arguments, which is a round trip each time.
+func TestRowLocksPrepareOnce(t *testing.T) {
+	matrix.Run(t, append(matrix.MariaDB(), matrix.MySQL()...), func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		db.SetMaxOpenConns(1)
+		createItems(t, db, 8)
+		prepared := func(tx *sqlx.Tx) (n int) {
+			var name string
+			require.NoError(t, tx.QueryRow("SHOW SESSION STATUS LIKE 'Com_stmt_prepare'").Scan(&name, &n))
+			return n
+		}
+		rows, before := pessimistic.Rows{Table: "items", Keys: []any{8, 7, 6, 5, 4, 3, 2, 1}}, 0
+		for i := range 3 {
+			err := pessimistic.WithRowLocks(t.Context(), db, rows, func(_ context.Context, tx *sqlx.Tx, items []*Item) error {
+				now := prepared(tx)
+				if i > 0 { // when it is known whether the driver prepares
+					require.Equal(t, 1, now-before)
+				}
+				before = now
+				return nil
+			})
+			require.NoError(t, err)
+		}
+	})
+}

@@ -32,9 +32,15 @@ type Item struct {
 func items(tb testing.TB, target matrix.Target) *sql.DB {
 	tb.Helper()
 	db := target.Open(tb)
-	exec(tb, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, name VARCHAR(40), stock BIGINT, status VARCHAR(40), version BIGINT)")
+	createItems(tb, db)
 	fill(tb, db)
 	return db
+}
+
+// createItems makes the table items, which is empty.
+func createItems(tb testing.TB, db *sql.DB) {
+	tb.Helper()
+	exec(tb, db, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, name VARCHAR(40), stock BIGINT, status VARCHAR(40), version BIGINT)")
 }
 
 func fill(tb testing.TB, db *sql.DB) {

@@ -232,7 +232,7 @@ func TestAnotherProcess(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
 		here, there := target.Connect(t, dsn), target.Connect(t, dsn)
-		exec(t, here, "CREATE TABLE items (id VARCHAR(40) PRIMARY KEY, name VARCHAR(40), stock BIGINT, status VARCHAR(40), version BIGINT)")
+		createItems(t, here)
 		fill(t, here)
 		table := editor(t, here)
 		pen, err := table.Get(t.Context(), "pen")

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
-	"github.com/nogap-go/nogap/integration/expect"
 	"github.com/nogap-go/nogap/integration/leak"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/integration/servers"
@@ -60,15 +59,10 @@ func TestCommitOfAFailedTransaction(t *testing.T) {
 	})
 }
 
-const lostCertification = "error 1180 of Group Replication, which has undone the transaction, is taken for an unknown outcome"
-
 // Of two transactions on two nodes of a cluster one loses, at COMMIT. It can be run again.
 func TestCertificationFails(t *testing.T) { matrix.EachCluster(t, testCertificationFails) }
 
 func testCertificationFails(t *testing.T, cluster matrix.Cluster) {
-	if cluster.Dialect == nogap.MySQL && expect.Failure(t, lostCertification) {
-		return
-	}
 	nodes := cluster.Nodes(t)
 	_, err := nodes[0].Exec("CREATE TABLE items (id INT PRIMARY KEY, stock INT NOT NULL)")
 	require.NoError(t, err)

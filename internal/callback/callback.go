@@ -109,6 +109,9 @@ func (c *Call) attempt(ctx context.Context, a Attempt) error {
 
 // transaction runs fn in a transaction and commits it. It leaves nothing of it behind in the session.
 func (c *Call) transaction(ctx context.Context, a Attempt, fn func(tx *sqlx.Tx) error) error {
+	if err := txn.CheckAborts(ctx, c.DB, c.Server); err != nil {
+		return err
+	}
 	// sqlx hands out a transaction that knows its driver's name, by which it chooses placeholders, only from a connection
 	// of its own.
 	var (

@@ -48,6 +48,10 @@ type Capabilities struct {
 	// as an UPDATE does. Empty where a plain SELECT does.
 	LatestRead, LatestReadShared string
 
+	// TakesArgument is a statement that does nothing with its one argument, where drivers may have the server prepare each
+	// statement that has arguments. Empty elsewhere.
+	TakesArgument string
+
 	// Locks.
 
 	// RowLocks: rows are locked one by one, and the server queues those who wait. Elsewhere there is one write lock, and

@@ -63,6 +63,8 @@ SELECT COUNT(*) FROM (
 		LatestRead:       " FOR UPDATE",
 		LatestReadShared: " LOCK IN SHARE MODE",
 
+		TakesArgument: "DO ?",
+
 		RowLocks:    true,
 		modes:       [...]string{ForUpdate: " FOR UPDATE", ForShare: " LOCK IN SHARE MODE", ForKeyShare: ""},
 		waits:       [...]bool{Wait: true, NoWait: true, SkipLocked: true},

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -28,12 +27,13 @@ const (
 	Rollback
 	Exec
 	Query
+	Prepare
 	Close
 )
 
 // String returns the name of the kind, in the words of SQL where there is one.
 func (k Kind) String() string {
-	return [...]string{"CONNECT", "BEGIN", "COMMIT", "ROLLBACK", "EXEC", "QUERY", "CLOSE"}[k]
+	return [...]string{"CONNECT", "BEGIN", "COMMIT", "ROLLBACK", "EXEC", "QUERY", "PREPARE", "CLOSE"}[k]
 }
 
 // Call is one call of the driver.
@@ -47,6 +47,9 @@ type Call struct {
 
 // String returns the call as one line: its SQL, or its kind if it has none.
 func (c Call) String() string {
+	if c.Kind == Prepare {
+		return c.Kind.String() + " " + c.Query
+	}
 	if c.Query != "" {
 		return c.Query
 	}
@@ -80,6 +83,10 @@ type Server struct {
 	// finds nothing against either; see Looked.
 	Looks  Handler
 	handle Handler
+	// Prepares makes the driver leave it to database/sql to prepare what has arguments, as go-sql-driver's does by default.
+	// It is to be set before the first connection.
+	Prepares bool
+
 	opened atomic.Int64
 	open   atomic.Int64
 	dirty  atomic.Int64
@@ -199,7 +206,10 @@ func (c *conn) Close() error {
 }
 
 func (c *conn) Prepare(query string) (driver.Stmt, error) {
-	return nil, fmt.Errorf("fakedb: prepared statements are not there: %s", query)
+	if _, err := c.call(context.Background(), Call{Kind: Prepare, Query: query}); err != nil {
+		return nil, err
+	}
+	return &stmt{c, query}, nil
 }
 
 func (c *conn) Begin() (driver.Tx, error) { return c.BeginTx(context.Background(), driver.TxOptions{}) }
@@ -227,6 +237,13 @@ func (c *conn) ResetSession(context.Context) error {
 }
 
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if c.server.Prepares && len(args) > 0 {
+		return nil, driver.ErrSkip
+	}
+	return c.exec(ctx, query, args)
+}
+
+func (c *conn) exec(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	r, err := c.call(ctx, Call{Kind: Exec, Query: query, Args: args})
 	if err != nil {
 		return nil, err
@@ -238,11 +255,38 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 }
 
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if c.server.Prepares && len(args) > 0 {
+		return nil, driver.ErrSkip
+	}
+	return c.query(ctx, query, args)
+}
+
+func (c *conn) query(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	r, err := c.call(ctx, Call{Kind: Query, Query: query, Args: args})
 	if err != nil {
 		return nil, err
 	}
 	return &rows{reply: r}, nil
+}
+
+// stmt is a prepared statement. To close it asks nothing of the server.
+type stmt struct {
+	c    *conn
+	text string
+}
+
+func (s *stmt) Close() error  { return nil }
+func (s *stmt) NumInput() int { return -1 }
+
+func (s *stmt) Exec([]driver.Value) (driver.Result, error) { return nil, driver.ErrSkip }
+func (s *stmt) Query([]driver.Value) (driver.Rows, error)  { return nil, driver.ErrSkip }
+
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	return s.c.exec(ctx, s.text, args)
+}
+
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return s.c.query(ctx, s.text, args)
 }
 
 type result struct{ id, affected int64 }

@@ -93,7 +93,7 @@ var numbers = map[uint16]Meaning{
 	1047: NotReady,
 	1054: NoColumn,
 	1053: Ambiguous, // server shutdown in progress
-	1180: Ambiguous, // an engine or Galera failed in mid-COMMIT
+	1180: Ambiguous, // an engine or Galera failed in mid-COMMIT; but see lostToGroup
 	1927: Ambiguous, // MariaDB: connection was killed
 	8002: Retry,     // TiDB: a SELECT FOR UPDATE in an optimistic transaction lost
 	8005: Retry,     // TiDB: write conflict
@@ -150,7 +150,10 @@ func ofOne(err error, v reflect.Value) Meaning {
 			return ofState(state, v)
 		}
 	}
-	if number, ok := mysqlNumber(v); ok {
+	if number, message, ok := mysqlError(v); ok {
+		if number == 1180 && lostToGroup(message) {
+			return Retry | Server
+		}
 		return numbers[number] | Server
 	}
 	if code, ok := resultCode(err, v); ok {
@@ -225,18 +228,23 @@ func ended(v reflect.Value) bool {
 	return false
 }
 
-// mysqlNumber returns the error number of go-sql-driver's *mysql.MySQLError, which has no method to ask: its fields are
-// Number uint16, SQLState [5]byte and Message string.
-func mysqlNumber(v reflect.Value) (uint16, bool) {
+// mysqlError returns what go-sql-driver's *mysql.MySQLError says, which has no method to ask: its fields are Number uint16,
+// SQLState [5]byte and Message string.
+func mysqlError(v reflect.Value) (number uint16, message string, ok bool) {
 	if v.Kind() != reflect.Struct || !strings.Contains(strings.ToLower(v.Type().Name()), "mysql") {
-		return 0, false
+		return 0, "", false
 	}
-	number, message := v.FieldByName("Number"), v.FieldByName("Message")
-	if number.Kind() != reflect.Uint16 || message.Kind() != reflect.String {
-		return 0, false
+	n, m := v.FieldByName("Number"), v.FieldByName("Message")
+	if n.Kind() != reflect.Uint16 || m.Kind() != reflect.String {
+		return 0, "", false
 	}
-	return uint16(number.Uint()), true
+	return uint16(n.Uint()), m.String(), true
 }
+
+// lostToGroup reports whether the message of error 1180 is that of a transaction that the write of another member of a
+// Group Replication has ended. InnoDB has undone it: 149 is HA_ERR_LOCK_DEADLOCK. MySQL writes the number like this in all
+// its languages, and MariaDB, of which nothing like it is known, puts no dash behind it.
+func lostToGroup(message string) bool { return strings.Contains(" "+message, " 149 - '") }
 
 // resultCode returns SQLite's extended result code. Every driver gives it differently, and a program's own errors have
 // methods and fields called Code too, so the type must come from a package that names itself after SQLite.

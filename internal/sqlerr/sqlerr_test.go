@@ -41,9 +41,10 @@ type MySQLError struct {
 
 func (e *MySQLError) Error() string { return e.Message }
 
-func pg(code string) error    { return &PgError{Severity: "ERROR", Code: code} }
-func my(number uint16) error  { return &MySQLError{Number: number, Message: "refused"} }
-func fatal(code string) error { return &PgError{Severity: "FATAL", Code: code} }
+func pg(code string) error      { return &PgError{Severity: "ERROR", Code: code} }
+func my(number uint16) error    { return &MySQLError{Number: number, Message: "refused"} }
+func lost(message string) error { return &MySQLError{Number: 1180, Message: message} }
+func fatal(code string) error   { return &PgError{Severity: "FATAL", Code: code} }
 func severe(code string) error {
 	return &PgError{Severity: "PANIK", SeverityUnlocalized: "PANIC", Code: code}
 }
@@ -97,6 +98,11 @@ func TestOf(t *testing.T) {
 		{"killed", my(1317), server | sqlerr.Canceled},
 		{"Galera not ready", my(1047), server | sqlerr.NotReady},
 		{"failed in mid-commit", my(1180), server | sqlerr.Ambiguous},
+		{"Group Replication, rolled back by the plugin", my(3101), server | sqlerr.Retry},
+		{"Group Replication, lost", lost("Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT"), server | sqlerr.Retry},
+		{"Group Replication, lost, in Hungarian", lost("149 - 'Lock deadlock; Retry transaction' hiba a COMMIT"), server | sqlerr.Retry},
+		{"failed in mid-commit otherwise", lost("Got error 1149 - 'unknown' during COMMIT"), server | sqlerr.Ambiguous},
+		{"failed in mid-commit on MariaDB", lost(`Got error 149 "Lock deadlock; Retry transaction" during COMMIT`), server | sqlerr.Ambiguous},
 		{"connection killed", my(1927), server | sqlerr.Ambiguous},
 		{"MySQL syntax error", my(1064), server},
 		{"TiDB write conflict", my(9007), server | sqlerr.Retry},

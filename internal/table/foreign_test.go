@@ -19,7 +19,12 @@ import (
 // for the pool.
 func TestForeignTransaction(t *testing.T) {
 	server := func(version string) func(context.Context, fakedb.Call) (fakedb.Reply, error) {
-		return func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Row(version), nil }
+		return func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+			if c.Query == "SELECT version()" {
+				return fakedb.Row(version), nil
+			}
+			return fakedb.Reply{}, nil
+		}
 	}
 	ours, theirs := fakedb.Open(server("PostgreSQL 15.1")), fakedb.Open(server("8.0.36"))
 	defer ours.Close()

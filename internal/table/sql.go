@@ -26,12 +26,16 @@ type Build[S any] func(ctx context.Context, r txn.Runner, s dialect.Server, look
 func (q *SQL[S]) Of(ctx context.Context, t *Table, build Build[S]) (*S, error) {
 	built := q.built.Load()
 	if built != nil && !t.foreign && (t.inTx || t.known.session.Commits() && !q.early.Load()) {
-		return built, t.txErr
+		return built, t.checkTx(ctx)
 	}
 	var look dialect.Look
 	err := t.Statement(ctx, nil, func(r txn.Runner) error {
 		server, err := t.Server(ctx, r)
-		if err == nil && !t.inTx {
+		switch {
+		case err != nil:
+		case t.inTx:
+			err = t.checkAborts(ctx, server)
+		default:
 			err = t.known.session.Check(ctx, r, server)
 		}
 		if err != nil || built != nil && !t.foreign && !q.early.Load() {

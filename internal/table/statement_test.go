@@ -47,7 +47,7 @@ func write(ctx context.Context) func(txn.Runner) error {
 func TestPolicy(t *testing.T) {
 	var lost []int
 	backoff := func(n int) time.Duration { lost = append(lost, n); return 0 }
-	items, sent := refusing(t, serverError("40001"), table.Options{Policy: txn.Policy{MaxAttempts: 3, Backoff: backoff}})
+	items, sent := refusing(t, serverError("40001"), table.Options{Dialect: nogap.Postgres, Policy: txn.Policy{MaxAttempts: 3, Backoff: backoff}})
 	require.ErrorIs(t, items.Statement(t.Context(), nil, write(t.Context())), nogap.ErrRetriesExhausted)
 	require.Equal(t, 3, *sent)
 	require.Equal(t, []int{1, 2}, lost)

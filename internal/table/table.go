@@ -176,7 +176,7 @@ func (t *Table) Lock(key []any) holding.Lock {
 
 // Server returns what the database is. r is what the caller sends its statements with: taking another connection from the
 // pool while holding one can wait for ever.
-func (t *Table) Server(ctx context.Context, r txn.Runner) (dialect.Server, error) {
+func (t *Table) Server(ctx context.Context, r dialect.Reader) (dialect.Server, error) {
 	if t.foreign {
 		return t.source.Foreign(ctx, r)
 	}
@@ -203,10 +203,28 @@ func (t *Table) OneStatement(ctx context.Context, do func(txn.Runner) error) err
 // Transaction runs do, which sends several statements of which all or none take effect. In the caller's transaction a
 // savepoint sees to that.
 func (t *Table) Transaction(ctx context.Context, op *observe.Op, do func(txn.Runner) error) error {
-	if !t.inTx {
-		return t.retry(ctx, op, func() error { return t.OneTransaction(ctx, do) })
+	if t.inTx {
+		return t.InProven(ctx, op, func(r txn.Runner) error { return txn.Savepoint(ctx, r, do) })
 	}
-	return t.InProven(ctx, op, func(r txn.Runner) error { return txn.Savepoint(ctx, r, do) })
+	s, err := t.Server(ctx, txn.Pool{DB: t.db})
+	if err == nil {
+		err = txn.CheckAborts(ctx, t.db, s)
+	}
+	if err != nil {
+		return err
+	}
+	return t.LockAndWrite(ctx, op, do)
+}
+
+// LockAndWrite runs do, which first locks a row by reading it and then writes it, as Transaction does. It is for Tables that
+// are bound to no transaction. Such a transaction loses no abort on any server; see txn.CheckAborts.
+func (t *Table) LockAndWrite(ctx context.Context, op *observe.Op, do func(txn.Runner) error) error {
+	return t.retry(ctx, op, func() error { return t.LockAndWriteOnce(ctx, do) })
+}
+
+// LockAndWriteOnce is LockAndWrite for those who start again by themselves.
+func (t *Table) LockAndWriteOnce(ctx context.Context, do func(txn.Runner) error) error {
+	return txn.Do(ctx, t.db, nil, func(tx *sql.Tx) error { return do(txn.In(tx)) })
 }
 
 // InProven runs do, which takes locks, in the transaction to which the Table is bound, after a proof that it is one: on a
@@ -224,16 +242,32 @@ func (t *Table) InProven(ctx context.Context, op *observe.Op, do func(txn.Runner
 	})
 }
 
-// OneTransaction runs do in a transaction of its own, once.
-func (t *Table) OneTransaction(ctx context.Context, do func(txn.Runner) error) error {
-	return txn.Do(ctx, t.db, nil, func(tx *sql.Tx) error { return do(txn.In(tx)) })
-}
-
 func (t *Table) retry(ctx context.Context, op *observe.Op, do func() error) error {
 	return txn.LockTimeout(txn.Retry{Policy: t.Policy}.Do(ctx, func(n int) error {
 		op.Attempt(n)
 		return do()
 	}))
+}
+
+// checkTx returns an error if statements must not be sent in the caller's transaction, if the Table is bound to one of its
+// own database, whose server is known.
+func (t *Table) checkTx(ctx context.Context) error {
+	if !t.inTx || t.txErr != nil {
+		return t.txErr
+	}
+	s, err := t.Server(ctx, txn.In(t.tx))
+	if err != nil {
+		return err
+	}
+	return t.checkAborts(ctx, s)
+}
+
+// checkAborts returns an error if the caller's transaction can lose an abort.
+func (t *Table) checkAborts(ctx context.Context, s dialect.Server) error {
+	if !t.inTx {
+		return nil
+	}
+	return txn.CheckAbortsIn(ctx, txn.DBOf(t.tx), t.tx, s)
 }
 
 func (t *Table) inCallers(op *observe.Op, do func(txn.Runner) error) error {

@@ -268,22 +268,23 @@ func TestTransactionOnThePool(t *testing.T) {
 	serve(t, nil, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		items := bind(t, db)
 		require.NoError(t, items.Transaction(t.Context(), nil, exec(t.Context(), "UPDATE")))
-		require.ErrorIs(t, items.OneTransaction(t.Context(), func(r txn.Runner) error {
+		require.ErrorIs(t, items.LockAndWriteOnce(t.Context(), func(r txn.Runner) error {
 			require.NoError(t, exec(t.Context(), "INSERT")(r))
 			return errOwn
 		}), errOwn)
-		require.Equal(t, []string{"BEGIN", "UPDATE", "COMMIT", "BEGIN", "INSERT", "ROLLBACK"}, server.Log())
+		require.Equal(t, []string{"SELECT version()", "SHOW GLOBAL VARIABLES LIKE 'wsrep_on'",
+			"BEGIN", "UPDATE", "COMMIT", "BEGIN", "INSERT", "ROLLBACK"}, server.Log())
 	})
 }
 
-func TestOneTransactionRunsOnce(t *testing.T) {
+func TestLockAndWriteOnceRunsOnce(t *testing.T) {
 	serve(t, func(c fakedb.Call) error {
 		if c.Query == "UPDATE" {
 			return errDeadlock
 		}
 		return nil
 	}, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
-		err := bind(t, db).OneTransaction(t.Context(), exec(t.Context(), "UPDATE"))
+		err := bind(t, db).LockAndWriteOnce(t.Context(), exec(t.Context(), "UPDATE"))
 		require.ErrorIs(t, err, errDeadlock)
 		require.Equal(t, []string{"BEGIN", "UPDATE", "ROLLBACK"}, server.Log())
 	})
