@@ -51,6 +51,8 @@ type Look struct {
 	// Rewrites: an UPDATE may store another value than the statement itself can tell, because of a trigger or of a sql_mode
 	// that is not strict.
 	Rewrites bool
+	// DropsInserts: an INSERT may end without an error and without a row that is seen: a trigger drops it, a view or a policy hides it.
+	DropsInserts bool
 	// Lasts: other sessions would be told the same. It is false for a temporary table, and for a name of several tables
 	// that differ.
 	Lasts bool
@@ -89,7 +91,8 @@ func (s Server) lookAt(ctx context.Context, r Reader, table Ident, version *Iden
 	q, args := s.lookQuery(table, version, times)
 	text, bound := q.WithLiterals().Bind(args)
 	l.Listed = true
-	err = r.Read(ctx, text, bound, &l.Diverted, &l.Unlockable, &l.Engine, &l.Type, &l.CutsTimes, &l.Lasts, &view, &l.Rewrites)
+	err = r.Read(ctx, text, bound, &l.Diverted, &l.Unlockable, &l.Engine, &l.Type, &l.CutsTimes, &l.Lasts, &view, &l.Rewrites,
+		&l.DropsInserts)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Look{}, "", nil

@@ -102,7 +102,7 @@ func Looked(c Call, columnType string) Reply {
 	if strings.HasPrefix(c.Query, "SELECT @@autocommit") {
 		return Row(int64(1), "NO_CHAIN")
 	}
-	return Row(int64(0), int64(0), "", columnType, int64(0), int64(1), "", int64(0))
+	return Row(int64(0), int64(0), "", columnType, int64(0), int64(1), "", int64(0), int64(0))
 }
 
 // Recorded returns a handler that keeps what it is asked before it passes it on to h; Log returns it.
