@@ -62,7 +62,8 @@
 //
 // What a Counter returns is what is stored, also if a trigger has limited it. A Transition, and a CompareAndSet, after which
 // the column would hold something else is an error, and nothing is written. That a member was not added because a trigger
-// dropped it is an error of Set. On PostgreSQL the statement itself tells, about triggers BEFORE the UPDATE. On MySQL,
+// dropped it is an error of Set. On PostgreSQL the statement itself tells, about triggers BEFORE the UPDATE; triggers BEFORE
+// the INSERT are looked for when the Set is first used, and where there are some its statement takes longer. On MySQL,
 // MariaDB and SQLite triggers are looked for when the column is first used. If there are some, each change is made in a
 // transaction, and read back. So it is if the sql_mode of MySQL or MariaDB is not strict, in which they cut what does not fit.
 //

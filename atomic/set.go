@@ -31,6 +31,8 @@ type setSQL struct {
 	// addFails, it selects nothing, and a member that was there is an error.
 	add, remove dialect.Statement
 	addFails    bool
+	// alwaysAdds: add selects nothing only for a member that was there.
+	alwaysAdds bool
 	// present looks for a member in a way that sees what was in the way of an INSERT; unset where add does that.
 	present dialect.Statement
 	// noAdd and noRemove say why the set can't be changed so.
@@ -164,6 +166,8 @@ func (s *Set) tryAdd(ctx context.Context, r txn.Runner, q *setSQL, member []any)
 			return false, false, fmt.Errorf("%w: %w", s.noIndex(), err)
 		case !errors.Is(err, sql.ErrNoRows):
 			return result == 1, err == nil, err
+		case q.alwaysAdds:
+			return false, true, nil
 		}
 		err = nil
 	}
@@ -191,7 +195,7 @@ func (s *Set) statements(ctx context.Context) (*setSQL, error) {
 				return nil, err
 			}
 		}
-		q := s.build(server)
+		q := s.build(server, look.DropsInserts || !look.Listed)
 		q.noAdd, q.noRemove = noAdd, noRemove
 		return q, nil
 	})
@@ -217,7 +221,7 @@ func (s *Set) noIndex() error {
 	return fmt.Errorf("%w on exactly the columns (%s) of table %s, or no such table", ErrNoUniqueIndex, s.t.KeyNames(), s.t.Name)
 }
 
-func (s *Set) build(server dialect.Server) *setSQL {
+func (s *Set) build(server dialect.Server, dropsInserts bool) *setSQL {
 	values := make([]string, len(s.t.Key))
 	for i := range s.t.Key {
 		values[i] = "{" + strconv.Itoa(i+1) + "}"
@@ -228,6 +232,10 @@ func (s *Set) build(server dialect.Server) *setSQL {
 	q := &setSQL{remove: server.Compile("DELETE" + where), addFails: !server.OnConflict}
 	if !q.addFails {
 		insert += " ON CONFLICT (" + columns + ") DO NOTHING RETURNING 1"
+	}
+	if !q.addFails && !dropsInserts {
+		q.add, q.alwaysAdds = server.Compile(insert), true
+		return q
 	}
 	if server.WritingCTE {
 		// Both parts see the table as it was before, so they don't meet.

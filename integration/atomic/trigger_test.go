@@ -3,6 +3,7 @@
 package atomic_test
 
 import (
+	"crypto/rand"
 	"database/sql"
 	"strings"
 	"testing"
@@ -54,6 +55,46 @@ func TestVetoedMember(t *testing.T) {
 		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
 		require.False(t, added)
 		require.Equal(t, 1, value[int](t, db, "SELECT count(*) FROM handled"))
+	})
+}
+
+// TestHiddenVeto: nor is one that a trigger of a partition drops, that a view hides, or a policy.
+func TestHiddenVeto(t *testing.T) {
+	matrix.Run(t, matrix.Postgres(), func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		exec(t, db, "CREATE TABLE handled (event BIGINT PRIMARY KEY) PARTITION BY RANGE (event)")
+		exec(t, db, "CREATE TABLE early PARTITION OF handled FOR VALUES FROM (0) TO (100) PARTITION BY RANGE (event)")
+		exec(t, db, "CREATE TABLE earliest PARTITION OF early FOR VALUES FROM (0) TO (10)")
+		meddle(t, db, target.Dialect, "INSERT", "earliest", "IF NEW.event = 7 THEN RETURN NULL; END IF; RETURN NEW;")
+		exec(t, db, "CREATE TABLE stored (event BIGINT PRIMARY KEY)")
+		exec(t, db, "INSERT INTO stored VALUES (7)")
+		exec(t, db, "CREATE VIEW shown AS SELECT * FROM stored WHERE event < 7")
+		role := "reader_" + strings.ToLower(rand.Text())
+		exec(t, db, "CREATE ROLE "+role)
+		defer func() { exec(t, db, "DROP OWNED BY "+role); exec(t, db, "DROP ROLE "+role) }()
+		exec(t, db, "CREATE TABLE guarded (event BIGINT PRIMARY KEY, tenant TEXT DEFAULT 'ours')")
+		exec(t, db, "INSERT INTO guarded VALUES (7, 'theirs')")
+		exec(t, db, "ALTER TABLE guarded ENABLE ROW LEVEL SECURITY")
+		exec(t, db, "CREATE POLICY own ON guarded USING (tenant = 'ours')")
+		exec(t, db, "GRANT USAGE ON SCHEMA public TO "+role)
+		exec(t, db, "GRANT ALL ON handled, shown, guarded TO "+role)
+		tx, err := db.Begin()
+		require.NoError(t, err)
+		defer tx.Rollback()
+		_, err = tx.Exec("SET LOCAL ROLE " + role)
+		require.NoError(t, err)
+		for _, table := range []string{"handled", "shown", "guarded"} {
+			set, err := atomic.NewSet(db, table, []string{"event"})
+			require.NoError(t, err)
+			set = set.WithTx(tx)
+			for _, want := range []bool{true, false} {
+				added, err := set.Add(t.Context(), 1)
+				require.NoError(t, err, table)
+				require.Equal(t, want, added, table)
+			}
+			_, err = set.Add(t.Context(), 7)
+			require.ErrorContains(t, err, table+" at [7]: the member was not inserted though it is not there")
+		}
 	})
 }
 

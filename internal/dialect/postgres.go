@@ -88,7 +88,8 @@ const postgresType = "SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attrib
 // reached from a view are the tables and views that its definition names. What takes the place of a command is a trigger
 // INSTEAD OF it (64, with the bits of the commands 4, 16 and 8) or a rule other than the one that makes a view what it
 // is. Rows that come from a WITH, a UNION or a function are not locked, unless it is in a condition: the server could write
-// through such a view without a rule (4 is UPDATE).
+// through such a view without a rule (4 is UPDATE). What drops an INSERT is a trigger BEFORE it for each row (2, 4 and 1),
+// also one of a partition; that of any table of the name is taken for all.
 var postgresLook = `
 WITH RECURSIVE named(oid, temporary, type) AS (
 	SELECT c.oid, c.relpersistence = 't', {type}
@@ -116,6 +117,10 @@ WITH RECURSIVE named(oid, temporary, type) AS (
 	SELECT DISTINCT reached.root
 	FROM reached JOIN pg_rewrite AS r ON r.ev_class = reached.oid AND r.ev_type = '1'
 	WHERE CAST(r.ev_action AS text) ~ ':ctename |SETOPERATIONSTMT :|RANGETBLFUNCTION :'
+), filled(oid) AS (
+	SELECT oid FROM reached
+	UNION
+	SELECT i.inhrelid FROM filled JOIN pg_inherits AS i ON i.inhparent = filled.oid
 ), told(oid, temporary, type, diverted, unlockable) AS (
 	SELECT n.oid, n.temporary, n.type, COALESCE(rules.diverted, 0) | COALESCE(triggers.diverted, 0),
 		CASE WHEN computed.root IS NOT NULL AND (rules.root IS NOT NULL OR pg_relation_is_updatable(n.oid, false) & 4 = 0) THEN 1 ELSE 0 END
@@ -125,8 +130,11 @@ WITH RECURSIVE named(oid, temporary, type) AS (
 	LEFT JOIN computed ON computed.root = n.oid
 )
 SELECT t.diverted, t.unlockable, '', t.type, {cut}, CASE WHEN t.temporary OR EXISTS (SELECT 1 FROM told AS o
-	WHERE o.temporary OR o.type <> t.type OR o.diverted <> t.diverted OR o.unlockable <> t.unlockable) THEN 0 ELSE 1 END, '', 0
+	WHERE o.temporary OR o.type <> t.type OR o.diverted <> t.diverted OR o.unlockable <> t.unlockable) THEN 0 ELSE 1 END, '', 0,
+	CASE WHEN EXISTS (SELECT 1 FROM filled JOIN pg_trigger AS b ON b.tgrelid = filled.oid AND b.tgtype & 7 = 7 AND b.tgenabled <> 'D')
+		OR EXISTS (SELECT 1 FROM reached JOIN pg_class AS c ON c.oid = reached.oid AND (c.relkind = 'v' OR c.relrowsecurity)) THEN 1 ELSE 0 END
 FROM told AS t WHERE t.oid = ` + postgresOID("{schema}", "{2}")
 
-// cockroachLook asks for less: CockroachDB has no rules and no triggers on views.
-var cockroachLook = "SELECT 0, 0, '', {type}, {cut}, 1, '', 0 FROM pg_class AS c WHERE c.oid = " + postgresOID("{schema}", "{2}")
+// cockroachLook asks for less: CockroachDB has no rules and no triggers on views. Newer ones have triggers that drop an INSERT,
+// which are not looked for.
+var cockroachLook = "SELECT 0, 0, '', {type}, {cut}, 1, '', 0, 1 FROM pg_class AS c WHERE c.oid = " + postgresOID("{schema}", "{2}")

@@ -143,13 +143,15 @@ func TestCapabilitiesAreComplete(t *testing.T) {
 			if strings.Contains(c.Query, "{") {
 				t.Error(c.Query)
 			}
-			return fakedb.Row(int64(6), int64(0), "", "bigint", int64(0), int64(1), "", int64(1)), nil
+			return fakedb.Row(int64(6), int64(0), "", "bigint", int64(0), int64(1), "", int64(1), int64(1)), nil
 		}
 		tx, err := server.DB().Begin()
 		require.NoError(t, err)
 		look, err := s.Look(t.Context(), txn.In(tx), table, dialect.Question{Version: &column, Times: true})
 		require.NoError(t, err)
-		require.Equal(t, dialect.Look{Listed: true, Diverted: dialect.Update | dialect.Delete, Type: "bigint", Lasts: true, Rewrites: true}, look, d)
+		require.Equal(t, dialect.Look{
+			Listed: true, Diverted: dialect.Update | dialect.Delete, Type: "bigint", Lasts: true, Rewrites: true, DropsInserts: true,
+		}, look, d)
 	}
 }
 

@@ -70,7 +70,8 @@ WHERE place IS NOT NULL`,
 }
 
 // sqliteLook looks for the name in temp, then in main, then in what is attached. A view is written by triggers INSTEAD OF
-// the commands, or not at all. A trigger AFTER an UPDATE may be a second one. Another connection may have something else attached, or under temp.
+// the commands, or not at all. A trigger AFTER an UPDATE may be a second one. What drops an
+// INSERT, RAISE(IGNORE) and ON CONFLICT IGNORE, is not looked for. Another connection may have something else attached, or under temp.
 const sqliteLook = `
 WITH found(schema, type) AS (
 	SELECT l.schema, l.type FROM pragma_table_list AS l
@@ -79,6 +80,6 @@ SELECT CASE found.type WHEN 'view' THEN 7 ELSE 0 END, 0, '', {type}, {cut},
 	found.schema = 'main' AND (SELECT count(*) FROM found) = 1, '',
 	EXISTS (SELECT 1 FROM (SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'
 			UNION ALL SELECT tbl_name, sql FROM sqlite_temp_master WHERE type = 'trigger')
-		WHERE lower(tbl_name) = lower({2}) AND upper(sql) LIKE '%UPDATE%')
+		WHERE lower(tbl_name) = lower({2}) AND upper(sql) LIKE '%UPDATE%'), 1
 FROM found
 ORDER BY found.schema = 'temp' DESC, found.schema = 'main' DESC LIMIT 1`

@@ -115,7 +115,7 @@ func Looked(c Call, columnType string) Reply {
 	if strings.HasPrefix(c.Query, "SHOW CREATE TABLE") {
 		return Row("table", "CREATE TABLE t (\n  version "+columnType+"\n) ENGINE=InnoDB")
 	}
-	return Row(int64(0), int64(0), "", columnType, int64(0), int64(1), "", int64(0))
+	return Row(int64(0), int64(0), "", columnType, int64(0), int64(1), "", int64(0), int64(0))
 }
 
 // Recorded returns a handler that keeps what it is asked before it passes it on to h; Log returns it.

@@ -43,7 +43,7 @@ func newLooked() *looked {
 
 // told is the answer to a look at a table.
 func told(diverted, unlockable int64, engine string, lasts int64) fakedb.Reply {
-	return fakedb.Row(diverted, unlockable, engine, "bigint", int64(0), lasts, "", int64(0))
+	return fakedb.Row(diverted, unlockable, engine, "bigint", int64(0), lasts, "", int64(0), int64(0))
 }
 
 func of(t *testing.T, q *table.SQL[dialect.Look], bound *table.Table) (*dialect.Look, error) {
@@ -190,7 +190,7 @@ func TestLookBehindAView(t *testing.T) {
 		for name, view := range views {
 			if strings.Contains(c.Query, "t.TABLE_NAME = '"+name+"'") {
 				asked = append(asked, name)
-				return fakedb.Row(int64(0), int64(0), "", "", int64(0), int64(1), view, int64(0)), nil
+				return fakedb.Row(int64(0), int64(0), "", "", int64(0), int64(1), view, int64(0), int64(0)), nil
 			}
 		}
 		if strings.Contains(c.Query, "t.TABLE_NAME = 'items'") {
