@@ -15,7 +15,7 @@ import (
 var (
 	// ErrLocked is returned when NoWait found the lock held, by another transaction or by another call in this process.
 	// It comes inside a *LockError.
-	ErrLocked = errors.New(prefix + "locked")
+	ErrLocked = txn.ErrLocked
 	// ErrLockTimeout is nogap.ErrLockTimeout. It is returned when the lock was not acquired within Timeout, or within the
 	// limit that the server has for everybody: lock_timeout on PostgreSQL, innodb_lock_wait_timeout on MySQL and MariaDB.
 	// It comes inside a *LockError, unless it was a statement of the callback that waited.
@@ -68,15 +68,6 @@ func fail(err error) error {
 		return err
 	}
 	return fmt.Errorf(prefix+"%w", err)
-}
-
-// fromCallback returns the error of a callback, which says what the server's code means if one of its statements has waited
-// for a lock for too long.
-func fromCallback(err error) error {
-	if errors.Is(err, ErrLocked) {
-		return err
-	}
-	return txn.LockTimeout(err)
 }
 
 // classify names the outcome of the package's own errors for observers.

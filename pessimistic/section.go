@@ -3,15 +3,13 @@ package pessimistic
 import (
 	"context"
 	"database/sql"
-	"errors"
 
 	"github.com/jmoiron/sqlx"
 
-	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/callback"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/internal/observe"
-	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // section is a call that runs a callback in a transaction that holds locks: a critical section.
@@ -25,8 +23,7 @@ type section struct {
 	what     *lock                                       // for the errors of what comes before the first lock
 	locks    []*lock                                     // those that are known by name, in the order in which they are taken
 	acquire  func(ctx context.Context, s *session) error // takes them in the server
-	callback func(ctx context.Context, tx *sqlx.Tx) error
-	refused  error // what the callback returned last
+	callback callback.Func
 }
 
 func newSection(ctx context.Context, op *observe.Op, db *sql.DB, c config) (*section, error) {
@@ -52,19 +49,12 @@ func (s *section) run(ctx context.Context) error {
 			return fail(err)
 		}
 	}
-	err := txn.Retry{Policy: s.policy, Again: again}.Do(ctx, func(n int) error {
-		s.waited.op.Attempt(n)
-		return s.attempt(ctx)
-	})
-	if s.refused != nil && !errors.Is(err, nogap.ErrRetriesExhausted) {
-		s.waited.op.CallbackFailed()
+	call := callback.Call{
+		DB: s.db, Server: s.server, Op: s.waited.op, Policy: s.policy, Isolation: s.isolation,
+		Callback: s.callback, Locks: s.held(), Exclusive: s.mode.Exclusive(),
 	}
-	return err
+	return call.Run(ctx, s.attempt)
 }
-
-// again reports whether an attempt that failed is repeated. SQLite has one code for a lock that NoWait does not wait for
-// and for others.
-func again(err error) bool { return nogap.Retryable(err) && !errors.Is(err, ErrLocked) }
 
 // checkFree returns an error if one of the locks is held by a transaction in whose callback the call is made.
 func (s *section) checkFree(ctx context.Context) error {
@@ -76,30 +66,27 @@ func (s *section) checkFree(ctx context.Context) error {
 	return nil
 }
 
-// attempt runs one transaction.
-func (s *section) attempt(ctx context.Context) error {
+// attempt takes the locks of one transaction in the server.
+func (s *section) attempt() callback.Attempt {
 	inServer := &session{config: &s.config, server: s.server, waited: &s.waited}
-	locked := false
-	s.refused = nil
-	err := s.transaction(ctx, inServer, func(tx *sqlx.Tx) error {
-		inServer.tx = tx
-		if err := s.acquire(ctx, inServer); err != nil {
-			return err
-		}
-		// The callback's own statements wait as long as they would without nogap.
-		if err := inServer.settings.undo(ctx, tx); err != nil {
-			return err
-		}
-		locked = true
-		ctx, end := holding.Begin(ctx, s.db, tx.Tx, s.server, s.mode.Exclusive(), s.held())
-		defer end()
-		s.refused = s.callback(ctx, tx)
-		return s.refused
-	})
-	if locked {
-		return fromCallback(err)
+	a := callback.Attempt{
+		Begin: func(ctx context.Context, conn *sql.Conn, open func() error) error {
+			return inServer.begin(ctx, s.what, conn, open)
+		},
+		Enter: func(ctx context.Context, tx *sqlx.Tx) error {
+			inServer.tx = tx
+			if err := s.acquire(ctx, inServer); err != nil {
+				return err
+			}
+			// The callback's own statements wait as long as they would without nogap.
+			return inServer.settings.undo(ctx, tx)
+		},
+		Failed: fail,
 	}
-	return fail(err)
+	if !s.server.LocalSettings { // elsewhere everything ends with the transaction
+		a.After = inServer.undo
+	}
+	return a
 }
 
 func (s *section) held() []holding.Lock {
@@ -108,46 +95,4 @@ func (s *section) held() []holding.Lock {
 		held[i] = l.Lock
 	}
 	return held
-}
-
-// transaction runs fn in a transaction and commits it. It leaves nothing of it behind in the session.
-func (s *section) transaction(ctx context.Context, inServer *session, fn func(tx *sqlx.Tx) error) error {
-	// sqlx hands out a transaction that knows its driver's name, by which it chooses placeholders, only from a connection
-	// of its own.
-	var (
-		db   = sqlx.NewDb(s.db, s.server.BindName)
-		conn *sqlx.Conn
-		tx   *sqlx.Tx
-	)
-	options := txn.Options{
-		Tx: s.txOptions(),
-		Conn: func(ctx context.Context) (_ *sql.Conn, err error) {
-			if conn, err = db.Connx(ctx); err != nil {
-				return nil, err
-			}
-			return conn.Conn, nil
-		},
-		Begin: func(ctx context.Context, _ *sql.Conn, opts *sql.TxOptions) (*sql.Tx, error) {
-			err := inServer.begin(ctx, s.what, conn.Conn, func() (err error) {
-				tx, err = conn.BeginTxx(ctx, opts)
-				return err
-			})
-			if err != nil {
-				return nil, err
-			}
-			return tx.Tx, nil
-		},
-	}
-	if !s.server.LocalSettings { // elsewhere everything ends with the transaction
-		options.After = inServer.undo
-	}
-	return txn.DoWith(ctx, s.db, options, func(*sql.Tx) error { return fn(tx) })
-}
-
-func (s *section) txOptions() *sql.TxOptions {
-	// A driver may refuse a level by name, although it always gives the highest one.
-	if s.isolation == sql.LevelDefault || s.server.FixedIsolation {
-		return nil
-	}
-	return &sql.TxOptions{Isolation: s.isolation}
 }

@@ -90,9 +90,16 @@ func (r Retry) pause(ctx context.Context, n int) error {
 	return r.Wait(ctx, n)
 }
 
+// ErrLocked is pessimistic.ErrLocked. It is here because a NoWait inside the callback of another package must not be taken
+// for a lock timeout, for which the servers have the same codes.
+var ErrLocked = errors.New("pessimistic: locked")
+
 // LockTimeout returns err, with nogap.ErrLockTimeout if it says that the limit of a server for lock waits was exceeded.
-// It is not for the errors of NOWAIT, for which the servers have the same codes.
+// ErrLocked stays what it is.
 func LockTimeout(err error) error {
+	if errors.Is(err, ErrLocked) {
+		return err
+	}
 	if m := sqlerr.Of(err); m.Has(sqlerr.LockBusy) && !m.Has(sqlerr.Retry) && !errors.Is(err, nogap.ErrLockTimeout) {
 		return fmt.Errorf("%w: %w", nogap.ErrLockTimeout, err)
 	}

@@ -1,0 +1,155 @@
+// Package callback runs a callback of the caller's in a transaction: what pessimistic's callbacks, transaction.Run and
+// others have in common. A transaction that the server has undone is run again, and the calls that the callback makes know
+// what its transaction holds.
+package callback
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/holding"
+	"github.com/nogap-go/nogap/internal/observe"
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+// Func is a callback. It may be called several times, each time in another transaction.
+type Func func(ctx context.Context, tx *sqlx.Tx) error
+
+// Call is one call of a user package.
+type Call struct {
+	DB     *sql.DB
+	Server dialect.Server
+	Op     *observe.Op
+	// Policy says how often the transaction is run, and how long to wait in between.
+	Policy txn.Policy
+	// Pause waits between two attempts, after n have failed. Nil waits as the Policy says.
+	Pause func(ctx context.Context, n int) error
+
+	Isolation sql.IsolationLevel
+	ReadOnly  bool
+	// Before is a callback that runs first in every transaction, before Enter. Nil does nothing.
+	Before Func
+	// Callback gets a context that knows what is locked.
+	Callback Func
+
+	// Locks are what the transaction holds when the callback begins.
+	Locks []holding.Lock
+	// Exclusive says that they exclude readers that lock, too.
+	Exclusive bool
+
+	refused error // what a callback returned last
+}
+
+// Attempt is what one attempt does around Before and the callback. A nil func does nothing.
+type Attempt struct {
+	// Begin calls open, which sends BEGIN on the connection.
+	Begin func(ctx context.Context, conn *sql.Conn, open func() error) error
+	// Enter runs after Before. It takes the locks.
+	Enter Func
+	// After undoes what outlives the transaction; see txn.Options.
+	After func(ctx context.Context, conn *sql.Conn) error
+	// Failed returns the error for one that neither Before nor the callback returned.
+	Failed func(error) error
+}
+
+// Run runs the callback in a transaction and commits it. It starts again, with another transaction and the Attempt that
+// next returns, after what the server has undone.
+//
+// The callback's error comes back as it is; one that says that a statement has waited too long for a lock is wrapped in
+// nogap.ErrLockTimeout.
+func (c *Call) Run(ctx context.Context, next func() Attempt) error {
+	err := txn.Retry{Policy: c.Policy, Again: again, Pause: c.Pause}.Do(ctx, func(n int) error {
+		c.Op.Attempt(n)
+		return c.attempt(ctx, next())
+	})
+	if c.refused != nil && !errors.Is(err, nogap.ErrRetriesExhausted) {
+		c.Op.CallbackFailed()
+	}
+	return err
+}
+
+// again reports whether an attempt that failed is repeated. SQLite has one code for a lock that nobody waits for and for
+// others.
+func again(err error) bool { return nogap.Retryable(err) && !errors.Is(err, txn.ErrLocked) }
+
+func (c *Call) attempt(ctx context.Context, a Attempt) error {
+	ours := true // what goes on does
+	c.refused = nil
+	callback := func(ctx context.Context, tx *sqlx.Tx, f Func) error {
+		ours = false
+		c.refused = f(ctx, tx)
+		return c.refused
+	}
+	err := c.transaction(ctx, a, func(tx *sqlx.Tx) error {
+		if c.Before != nil {
+			if err := callback(ctx, tx, c.Before); err != nil {
+				return err
+			}
+		}
+		ours = true
+		if a.Enter != nil {
+			if err := a.Enter(ctx, tx); err != nil {
+				return err
+			}
+		}
+		ctx, end := holding.Begin(ctx, c.DB, tx.Tx, c.Server, c.Exclusive, c.Locks)
+		defer end()
+		return callback(ctx, tx, c.Callback)
+	})
+	if ours && err != nil && a.Failed != nil {
+		return a.Failed(err)
+	}
+	return txn.LockTimeout(err)
+}
+
+// transaction runs fn in a transaction and commits it. It leaves nothing of it behind in the session.
+func (c *Call) transaction(ctx context.Context, a Attempt, fn func(tx *sqlx.Tx) error) error {
+	// sqlx hands out a transaction that knows its driver's name, by which it chooses placeholders, only from a connection
+	// of its own.
+	var (
+		db   = sqlx.NewDb(c.DB, c.Server.BindName)
+		conn *sqlx.Conn
+		tx   *sqlx.Tx
+	)
+	return txn.DoWith(ctx, c.DB, txn.Options{
+		Tx: c.txOptions(),
+		Conn: func(ctx context.Context) (_ *sql.Conn, err error) {
+			if conn, err = db.Connx(ctx); err != nil {
+				return nil, err
+			}
+			return conn.Conn, nil
+		},
+		Begin: func(ctx context.Context, _ *sql.Conn, opts *sql.TxOptions) (_ *sql.Tx, err error) {
+			open := func() (err error) {
+				tx, err = conn.BeginTxx(ctx, opts)
+				return err
+			}
+			if a.Begin == nil {
+				err = open()
+			} else {
+				err = a.Begin(ctx, conn.Conn, open)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return tx.Tx, nil
+		},
+		After: a.After,
+	}, func(*sql.Tx) error { return fn(tx) })
+}
+
+func (c *Call) txOptions() *sql.TxOptions {
+	isolation := c.Isolation
+	if c.Server.FixedIsolation { // a driver may refuse a level by name, although it always gives the highest one
+		isolation = sql.LevelDefault
+	}
+	if isolation == sql.LevelDefault && !c.ReadOnly {
+		return nil
+	}
+	return &sql.TxOptions{Isolation: isolation, ReadOnly: c.ReadOnly}
+}
