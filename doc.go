@@ -10,6 +10,8 @@
 //     they are; a queue under load.
 //   - [github.com/nogap-go/nogap/optimistic] checks the gap: a version column, compare-and-swap and retry. For many
 //     reads and few conflicts; no locks are held.
+//   - [github.com/nogap-go/nogap/transaction] runs a transaction of your own, again when the server has undone it, and
+//     tells what became of it. For several changes that belong together.
 //   - [github.com/nogap-go/nogap/distlock] holds the gap shut across servers: a Redis lock with a fencing token, for work
 //     that no one database guards.
 //
@@ -19,6 +21,7 @@
 //
 //	one number, one status, one membership       atomic
 //	thousands of changes to one row a second     atomic.Coalesce
+//	several changes, all or none                 transaction
 //	several rows or rules in between             pessimistic
 //	a user edits for minutes; ETag and If-Match  optimistic
 //	many reads, conflicts are rare               optimistic
@@ -41,7 +44,7 @@
 // # Together in one transaction
 //
 // The packages compose: what writes a row has WithTx, which takes any open transaction of the same database ([Tx]). In a
-// callback of package pessimistic that is the callback's tx:
+// callback of package pessimistic or transaction that is the callback's tx:
 //
 //	err := pessimistic.WithRowLock(ctx, db, pessimistic.Row{Table: "accounts", Key: id},
 //		func(ctx context.Context, tx *sqlx.Tx, account *Account) error {
@@ -72,6 +75,15 @@
 //
 // Each package adds errors of its own for what it refuses. In a loop around a transaction of your own, [Retryable] tells
 // which errors are worth another attempt.
+//
+// # What is looked at
+//
+// At its first use on a *sql.DB a table is looked at once, over the connection or transaction of the call. What would break
+// a promise without a word is an error that names it, before anything is written: an engine without transactions, a
+// view or a rule that has something else done in place of a guarded statement, a view whose SELECT locks no rows, a session
+// that does not commit by itself, a driver that cuts the times of versions. WithDialect does not spare the look, and reads
+// need it, too. Later changes of the schema are not seen. The page docs/what-is-checked.md has the list, and what is not
+// seen.
 //
 // # Seeing what happens
 //

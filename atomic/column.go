@@ -34,6 +34,7 @@ func newColumn(db *sql.DB, tableName, name string, n dialect.Number, opts []Opti
 	if err := c.checkVersion(); err != nil {
 		return column{}, err
 	}
+	t.Version = c.version
 	return c, t.Counts(c.name, c.version)
 }
 

@@ -20,9 +20,9 @@ import (
 // of one row, in the order of WithKey. A missing row is sql.ErrNoRows; a NULL in the column is an error.
 //
 // On success the change costs one round trip and the returned value is the one that it left, also if others have changed
-// it since. (Only on MySQL and MariaDB, and only if N is no integer type, a transaction of four.) A refusal is a
-// *RefusedError, costs a second round trip, and the returned value is the one that was in the way. With any other error
-// the returned value is zero.
+// it since. (On MySQL and MariaDB, if N is no integer type, the table has a trigger BEFORE UPDATE or the sql_mode
+// is not strict, it costs a transaction of four.) A refusal is a *RefusedError, costs a second round trip, and the returned value is the one that was
+// in the way. With any other error the returned value is zero.
 //
 // If ctx ends, the error satisfies errors.Is with ctx's error. If that happens, or the connection is lost, while the
 // statement is under way, the error is nogap.ErrOutcomeUnknown too. Deadlocks, serialization failures and a busy SQLite
@@ -73,7 +73,7 @@ func (c *Counter[N]) Decrement(ctx context.Context, n N, key ...any) (N, error) 
 // Increment adds an amount; it comes first and the key last: stock.Increment(ctx, 3, "sku-1") adds 3 to sku-1. It returns
 // the sum. If that is more than the column's type holds, the error is ErrLimit.
 //
-// MySQL and MariaDB say so in their strict SQL mode alone, which is their default.
+// MySQL and MariaDB say so in their strict SQL mode alone, which is their default. Without it they store the largest value.
 func (c *Counter[N]) Increment(ctx context.Context, n N, key ...any) (N, error) {
 	return c.observed(ctx, "atomic.Increment", key, increment, n)
 }

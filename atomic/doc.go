@@ -47,6 +47,31 @@
 // changes that with every write. Another *sql.DB, another process and SQL of your own are not seen: they must count the
 // version up as well.
 //
+// # The first look
+//
+// At its first use on a *sql.DB each value of this package asks the server once what its table is. Every method then
+// returns an error for an engine without transactions (MySQL, MariaDB), and for a session that does not commit by itself
+// (autocommit=0, completion_type), unless WithTx is used. So do the methods whose statement a trigger INSTEAD OF it or a
+// DO INSTEAD rule would replace (UPDATE for Counter, State and Coalescer; INSERT for Set.Add; DELETE for Set.Remove), and
+// a State of times whose driver cuts the microseconds. What becomes of the schema later is not seen. The module's page
+// docs/what-is-checked.md has the details.
+//
+// # Triggers
+//
+// What a Counter returns is what is stored, also if a trigger has limited it. A Transition, and a CompareAndSet, after which
+// the column would hold something else is an error, and nothing is written. That a member was not added because a trigger
+// dropped it is an error of Set. On PostgreSQL the statement itself tells, about triggers BEFORE the UPDATE. On MySQL,
+// MariaDB and SQLite triggers are looked for when the column is first used. If there are some, each change is made in a
+// transaction, and read back. So it is if the sql_mode of MySQL or MariaDB is not strict, in which they cut what does not fit.
+//
+// This is not seen:
+//   - An UPDATE that a trigger of PostgreSQL makes AFTER the statement.
+//   - A trigger that the account may not see (MySQL and MariaDB show it to those who have the right TRIGGER), one that was
+//     made after the first use, and one of a database that is attached to SQLite.
+//   - That an amount did not arrive in full: the value that comes back tells. Transfer and DecrementAll don't look at it.
+//     A Coalescer does where triggers are looked for, and makes its calls one by one then.
+//   - A trigger that changes the member of a Set.
+//
 // # Names
 //
 // Tables, which may be qualified by a schema, and columns are quoted, so they are taken as the server stores them:

@@ -11,6 +11,8 @@ type guardedUpdate struct {
 	// question selects the value and a finding; latest does so where the newest row must be seen inside a transaction.
 	question, latest dialect.Statement
 	refusal          error
+	// verify selects 1 if the row holds what was written, after an update that can't tell; in the same transaction.
+	verify dialect.Statement
 }
 
 // newValue is how the new value comes back.

@@ -28,13 +28,21 @@ type mergedSQL struct {
 	read          dialect.Statement // selects the value
 	readLock      dialect.Statement // the same, and locks the row until the end of the transaction
 	writeLock     string            // must come before that, unless it is empty
+	apart         bool              // what is stored may not be what the plan says, so no calls are merged
 }
 
 func (m *merger[N]) statements(ctx context.Context) (*mergedSQL, error) {
 	c := &m.counter.column
-	return m.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server) (*mergedSQL, error) {
+	return m.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server, look dialect.Look) (*mergedSQL, error) {
+		if err := c.checkLook(look); err != nil {
+			return nil, err
+		}
 		// Elsewhere there are no such columns, and no such parameters of the drivers.
-		return c.merged(s, plan.ScaleOf[N](c.number == dialect.Signed, s.Unsigned64))
+		q, err := c.merged(s, plan.ScaleOf[N](c.number == dialect.Signed, s.Unsigned64))
+		if err == nil {
+			q.apart = look.Rewrites
+		}
+		return q, err
 	})
 }
 
@@ -104,6 +112,9 @@ func (m *merger[N]) Batch(ctx context.Context, key []any, calls []*plan.Call, kn
 	q, err := m.statements(ctx)
 	if err != nil {
 		return failAll(calls, err)
+	}
+	if q.apart {
+		return m.oneByOne(ctx, key, calls, known)
 	}
 	b := batch[N]{mergedSQL: q, column: &m.counter.column, key: key, calls: calls, known: known}
 	err = m.counter.t.Statement(ctx, &op, func(r txn.Runner) error { return b.try(ctx, r) })

@@ -27,9 +27,14 @@ type Set struct {
 }
 
 type setSQL struct {
+	// add selects 1 for a member that it has inserted. Where it can see one that was there, it selects 0; where
+	// addFails, it selects nothing, and a member that was there is an error.
 	add, remove dialect.Statement
-	// present looks for a member in a way that sees what made an INSERT fail; unset where no INSERT fails.
+	addFails    bool
+	// present looks for a member in a way that sees what was in the way of an INSERT; unset where add does that.
 	present dialect.Statement
+	// noAdd and noRemove say why the set can't be changed so.
+	noAdd, noRemove error
 }
 
 // NewSet returns the Set of a table whose members are the values of the named columns:
@@ -67,7 +72,8 @@ func newSet(db *sql.DB, name string, columns []string, opts []Option) (*Set, err
 func (s *Set) WithTx(tx nogap.Tx) *Set { return &Set{s.t.In(tx), s.sql} }
 
 // Add inserts the member, of which it takes one value for each column. It returns true to the one caller that inserted
-// it, and false if it was there. It costs one round trip; on MySQL and MariaDB a member that was there costs two.
+// it, and false if it was there. If the server did not insert it and it is not there, because a trigger dropped it, that is
+// an error. It costs one round trip; on MySQL and MariaDB a member that was there costs two.
 func (s *Set) Add(ctx context.Context, member ...any) (added bool, err error) {
 	return s.run(ctx, "atomic.Add", member, s.add)
 }
@@ -96,7 +102,7 @@ func (s *Set) run(
 		if err != nil {
 			return fail(err)
 		}
-		if changed || q.present.Text != "" { // else no row is locked
+		if changed || q.addFails { // else no row is locked
 			s.t.Wrote(ctx, member)
 		}
 		return nil
@@ -112,46 +118,82 @@ func (s *Set) checkMember(ctx context.Context, member []any) error {
 }
 
 func remove(ctx context.Context, r txn.Runner, q *setSQL, member []any) (bool, error) {
+	if q.noRemove != nil {
+		return false, q.noRemove
+	}
 	_, removed, err := txn.ExecOne(ctx, r, q.remove.Text, q.remove.Args(member)...)
 	return removed, err
 }
 
+// add inserts the member. Where neither is it inserted nor is it there, somebody may have removed it in between, or put it
+// in after the statement had begun: then it is tried again.
 func (s *Set) add(ctx context.Context, r txn.Runner, q *setSQL, member []any) (bool, error) {
-	if q.present.Text == "" {
-		// A row comes back only if it was inserted; the number of affected rows is not to be trusted on CockroachDB.
-		var one int
-		err := r.QueryRow(ctx, q.add.Text, q.add.Args(member), &one)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			return false, nil
-		case sqlerr.Of(err).Has(sqlerr.NoArbiter):
-			return false, fmt.Errorf("%w: %w", s.noIndex(), err)
-		}
-		return err == nil, err
+	if q.noAdd != nil {
+		return false, q.noAdd
 	}
 	for turn := 1; ; turn++ {
-		_, err := r.Exec(ctx, q.add.Text, q.add.Args(member)...)
-		if err == nil || !sqlerr.Of(err).Has(sqlerr.Unique) {
-			return err == nil, err
+		added, there, refused := s.tryAdd(ctx, r, q, member)
+		switch {
+		case added || there:
+			return added, nil
+		case !errors.Is(refused, errNotAdded):
+			return false, refused
+		case turn == maxTurns:
+			return false, fmt.Errorf("%s at %v: %w", s.t.Name, member, refused)
 		}
-		var one int
-		read := r.Read(ctx, q.present.Text, q.present.Args(member), &one)
-		if !errors.Is(read, sql.ErrNoRows) {
-			return false, read
-		}
-		if turn == maxTurns {
-			return false, err // another unique index refuses the row
-		}
-		// Else somebody may have removed the member in between.
 	}
 }
 
-func (s *Set) statements(ctx context.Context) (*setSQL, error) {
-	return s.sql.Of(ctx, s.t, func(ctx context.Context, r txn.Runner, server dialect.Server) (*setSQL, error) {
-		if err := s.checkIndex(ctx, r, server); err != nil {
-			return nil, err
+// errNotAdded is of a member that is not there although it was inserted.
+var errNotAdded = errors.New("the member was not inserted though it is not there: a trigger or another unique index of the " +
+	"server refuses it, or a policy hides it")
+
+// tryAdd inserts the member once. An error that wraps errNotAdded says that nobody knows why it was not inserted.
+func (s *Set) tryAdd(ctx context.Context, r txn.Runner, q *setSQL, member []any) (added, there bool, err error) {
+	var result int
+	if q.addFails {
+		_, err = r.Exec(ctx, q.add.Text, q.add.Args(member)...)
+		if err == nil || !sqlerr.Of(err).Has(sqlerr.Unique) {
+			return err == nil, false, err
 		}
-		return s.build(server), nil
+	} else {
+		// A row comes back only if it was inserted; the number of affected rows is not to be trusted on CockroachDB.
+		err = r.QueryRow(ctx, q.add.Text, q.add.Args(member), &result)
+		switch {
+		case sqlerr.Of(err).Has(sqlerr.NoArbiter):
+			return false, false, fmt.Errorf("%w: %w", s.noIndex(), err)
+		case !errors.Is(err, sql.ErrNoRows):
+			return result == 1, err == nil, err
+		}
+		err = nil
+	}
+	refused := errNotAdded
+	if err != nil {
+		refused = fmt.Errorf("%w: %w", errNotAdded, err)
+	}
+	if q.present.Text == "" {
+		return false, false, refused
+	}
+	switch err := r.Read(ctx, q.present.Text, q.present.Args(member), &result); {
+	case errors.Is(err, sql.ErrNoRows):
+		return false, false, refused
+	case err != nil:
+		return false, false, err
+	}
+	return false, true, nil
+}
+
+func (s *Set) statements(ctx context.Context) (*setSQL, error) {
+	return s.sql.Of(ctx, s.t, func(ctx context.Context, r txn.Runner, server dialect.Server, look dialect.Look) (*setSQL, error) {
+		noAdd, noRemove := s.t.CheckWritten(look, dialect.Insert), s.t.CheckWritten(look, dialect.Delete)
+		if noAdd == nil {
+			if err := s.checkIndex(ctx, r, server); err != nil {
+				return nil, err
+			}
+		}
+		q := s.build(server)
+		q.noAdd, q.noRemove = noAdd, noRemove
+		return q, nil
 	})
 }
 
@@ -183,9 +225,13 @@ func (s *Set) build(server dialect.Server) *setSQL {
 	name, columns := server.Quote(s.t.Name), server.QuoteAll(s.t.Key)
 	insert := "INSERT INTO " + name + " (" + columns + ") VALUES (" + strings.Join(values, ", ") + ")"
 	where := " FROM " + name + " WHERE " + server.Equals(s.t.Key, 1)
-	q := &setSQL{remove: server.Compile("DELETE" + where)}
-	if server.OnConflict {
-		q.add = server.Compile(insert + " ON CONFLICT (" + columns + ") DO NOTHING RETURNING 1")
+	q := &setSQL{remove: server.Compile("DELETE" + where), addFails: !server.OnConflict}
+	if !q.addFails {
+		insert += " ON CONFLICT (" + columns + ") DO NOTHING RETURNING 1"
+	}
+	if server.WritingCTE {
+		// Both parts see the table as it was before, so they don't meet.
+		q.add = server.Compile("WITH added AS (" + insert + ") SELECT 1 FROM added UNION ALL SELECT 0" + where)
 		return q
 	}
 	// INSERT IGNORE would hide other errors too. The refused INSERT holds a shared lock on the row already; a locking

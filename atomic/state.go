@@ -5,13 +5,15 @@ import (
 	"database/sql"
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 )
 
 // State changes a column that says in which state a row is, such as the status of an order. S is the Go type of its
-// values, usually a string type. The server decides what counts as equal: under a case-insensitive collation, the
+// values, usually a string type. A value that does not fit in the column is an error, also where the sql_mode of MySQL or
+// MariaDB is not strict, in which they would store what is left of it. The server decides what counts as equal: under a case-insensitive collation, the
 // default of MySQL and MariaDB, "paid" equals "Paid".
 //
 // Errors, contexts and WithTx are as those of Counter. A State is safe for concurrent use.
@@ -26,6 +28,7 @@ func NewState[S comparable](db *sql.DB, table, column string, opts ...Option) (*
 	if err != nil {
 		return nil, fail(err)
 	}
+	_, c.t.Times = any(*new(S)).(time.Time)
 	return &State[S]{c}, nil
 }
 

@@ -2,8 +2,6 @@ package atomic
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -11,37 +9,34 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// statements returns the guarded updates, and asks the server what it is if that isn't known.
+// statements returns the guarded updates, and asks the server what it and the table are if that isn't known.
 func (c *column) statements(ctx context.Context) (*columnSQL, error) {
-	return c.sql.Of(ctx, c.t, func(ctx context.Context, r txn.Runner, s dialect.Server) (*columnSQL, error) {
-		if err := c.checkInteger(ctx, r, s); err != nil {
+	return c.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server, look dialect.Look) (*columnSQL, error) {
+		if err := c.checkLook(look); err != nil {
 			return nil, err
 		}
-		return c.build(s), nil
+		return c.build(s, look.Rewrites), nil
 	})
 }
 
-// checkInteger returns an error if the version is no number. Some servers would count it up as if it were.
-func (c *column) checkInteger(ctx context.Context, r txn.Runner, s dialect.Server) error {
-	if c.version == nil {
-		return nil
+// checkLook returns an error if the column can't be changed by guarded updates, or the version is no number, which some
+// servers would count up as if it were.
+func (c *column) checkLook(look dialect.Look) error {
+	if err := c.t.CheckWritten(look, dialect.Update); err != nil {
+		return err
 	}
-	q, args := s.ColumnType(c.t.Name, *c.version)
-	var columnType string
-	err := r.Read(ctx, q.Text, q.Args(args), &columnType)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil // no such table or column: the statement says so
-	case err != nil:
-		return fmt.Errorf("%s: finding out the type of the version column %q: %w", c.t.Name, c.version, err)
-	case !dialect.IsNumber(columnType):
+	case look.CutsTimes:
+		return fmt.Errorf("%s.%s: the driver cuts the microseconds of times (timeTruncate, for example), so that two of them are "+
+			"one: change its settings", c.t.Name, c.name)
+	case look.Type != "" && !dialect.IsNumber(look.Type):
 		return fmt.Errorf("%s: the version column %q is %s: only an integer can be counted up; optimistic.ReadOnly(%q) is "+
-			"the other way out", c.t.Name, c.version, columnType, c.name)
+			"the other way out", c.t.Name, c.version, look.Type, c.name)
 	}
 	return nil
 }
 
-func (c *column) build(s dialect.Server) *columnSQL {
+func (c *column) build(s dialect.Server, rewritten bool) *columnSQL {
 	var (
 		col    = s.Quote(c.name)
 		first  = s.Amount(c.number, len(c.t.Key)+1)
@@ -54,6 +49,9 @@ func (c *column) build(s dialect.Server) *columnSQL {
 	if exact := s.NoOverflow(col, first, sum); exact != "" {
 		fits += " AND " + exact
 	}
+	if rewritten {
+		how = readBack
+	}
 	q := &columnSQL{locksRefused: s.LatestRead != ""}
 	// c >= n, and not c - n >= 0, which is an error where the column is UNSIGNED.
 	q.updates[decrementOne] = c.guard(s, col+" - 1", held+" >= 1", how, ErrInsufficient)
@@ -61,6 +59,9 @@ func (c *column) build(s dialect.Server) *columnSQL {
 	q.updates[increment] = c.guard(s, sum, fits, how, ErrLimit)
 	q.updates[incrementUpTo] = c.guard(s, sum, fits+" AND "+sum+" <= "+second, how, ErrLimit)
 	q.updates[compareAndSet] = c.guardSwap(s, second, held+" = "+first)
+	if rewritten {
+		q.updates[compareAndSet].verify = c.verify(s, second, held+" = "+first)
+	}
 	return q
 }
 
@@ -95,10 +96,28 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 		// https://dev.mysql.com/doc/refman/8.4/en/information-functions.html#function_last-insert-id
 		// What the function returns is not stored: it is unsigned, and rounded where the column is a DECIMAL.
 		value = "CASE WHEN LAST_INSERT_ID(" + value + ") = 0 THEN " + value + " ELSE " + value + " END"
+	case unneeded:
+		tail = s.Verify(c.stored(s, value, condition))
 	}
 	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + c.countUp(s) +
 		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + tail)
 	return u
+}
+
+// stored is the condition that the column holds a value that was to replace the one under a condition. A decimal may have
+// been rounded.
+func (c *column) stored(s dialect.Server, value, condition string) string {
+	stored := s.Quote(c.name) + " " + s.NullSafeEquals + " " + value
+	if c.number == dialect.Decimal {
+		stored += " OR NOT (" + condition + ")"
+	}
+	return stored
+}
+
+// verify selects 1 if the row holds what a compare-and-set has written.
+func (c *column) verify(s dialect.Server, to, condition string) dialect.Statement {
+	return s.Compile("SELECT CASE WHEN " + c.stored(s, to, condition) + " THEN 1 ELSE 0 END FROM " + s.Quote(c.t.Name) +
+		" WHERE " + s.Equals(c.t.Key, 1))
 }
 
 // countUp is the assignment that counts the version up, behind that of the value.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/txn"
@@ -87,8 +88,9 @@ func ask[T any](ctx context.Context, r txn.Runner, c *column, u *guardedUpdate, 
 }
 
 var (
-	errNull     = errors.New("the value is NULL, which can't be counted: make the column NOT NULL DEFAULT 0")
-	errHeldBack = errors.New("nothing changed though there is nothing against it: others keep changing the row, or a trigger " +
+	errNull      = errors.New("the value is NULL, which can't be counted: make the column NOT NULL DEFAULT 0")
+	errOtherwise = errors.New("the column would not hold what was written: it does not fit, or a trigger of the server changes it")
+	errHeldBack  = errors.New("nothing changed though there is nothing against it: others keep changing the row, or a trigger " +
 		"or a policy of the server held the change back, or it is too small for the column")
 )
 
@@ -99,8 +101,23 @@ func (c *column) explain(u *guardedUpdate, args []any, err error) error {
 		return nil
 	case u.refusal == ErrLimit && sqlerr.Of(err).Has(sqlerr.OutOfRange):
 		err = fmt.Errorf("%w: %w", ErrLimit, err)
+	case u.refusal == ErrMismatch && dialect.Unverified(err):
+		err = fmt.Errorf("%w: %w", errOtherwise, err)
 	}
 	return c.at(args[:len(c.t.Key)], err)
+}
+
+// verified returns an error if a trigger has changed what an update has written.
+func (c *column) verified(ctx context.Context, r txn.Runner, u *guardedUpdate, args []any) error {
+	if u.verify.Text == "" {
+		return nil
+	}
+	var holds int
+	err := r.Read(ctx, u.verify.Text, u.verify.Args(args), &holds)
+	if err == nil && holds != 1 {
+		err = errOtherwise
+	}
+	return c.explain(u, args, err)
 }
 
 // locked reports whether a call that ended with err holds its row until the end of the transaction that it was made in.
@@ -122,9 +139,16 @@ func swap[T any](ctx context.Context, c *column, name string, from, to T, key Ke
 		if err != nil {
 			return fail(err)
 		}
-		args := arguments(key, from, to)
-		err = c.t.Statement(ctx, op, func(r txn.Runner) error {
-			_, err := updateOrExplain[T](ctx, r, c, &q.updates[compareAndSet], args)
+		u, args := &q.updates[compareAndSet], arguments(key, from, to)
+		run := c.t.Statement
+		if u.verify.Text != "" {
+			run = c.t.Transaction
+		}
+		err = run(ctx, op, func(r txn.Runner) error {
+			_, err := updateOrExplain[T](ctx, r, c, u, args)
+			if err == nil {
+				err = c.verified(ctx, r, u, args)
+			}
 			return err
 		})
 		if locked(q, false, err) {

@@ -20,8 +20,10 @@
 // implements it: a lock is held while a majority of the nodes has its key, under a random value and with a TTL. With
 // one node that is SET NX. In addition:
 //
-//   - A watchdog extends the lease at every third of the TTL until Unlock, and never after. So the TTL says how long a
-//     holder that died may block others, and not how long the work may take.
+//   - A watchdog extends the lease before a third of the TTL is over, again and again until Unlock, and never after. So
+//     the TTL says how long a holder that died may block others, and not how long the work may take. The extensions of
+//     many leases share commands, those of the leases that end first before the others. Few commands are under way at a
+//     time, so a process may hold many thousands of leases.
 //   - The context of the lease is cancelled when the lease is lost, before the time of the lease is over.
 //   - Each node has NodeTimeout to answer, whatever the timeouts and retries of its client are. A node that does not
 //     answer is waited for once, and not again while a majority answers.
@@ -86,8 +88,29 @@
 // holders overlap, and both have minted, the one with the earlier token is refused. Writes without Guard, and effects
 // outside of that database, are not covered: for them the guarantees without the fence hold.
 //
+// # Operators
+//
+// Inspect says who holds a lock, if its Locker has a [Label], how long it is still held, and how many processes wait.
+// Break ends it. [MaxHold] ends a lease by itself, so that a goroutine that hangs does not keep a lock for ever. In both
+// cases the holder gets [ErrLost], and may work on until it notices: only a fence stops its writes.
+//
+// # Rights
+//
+// All keys and channels begin with the [Prefix]. Redis 6.0.6 or later is needed, or Valkey. This user can do all that a
+// Locker does:
+//
+//	ACL SETUSER locks on >password resetkeys ~lock:* resetchannels &lock:* -@all +hello +ping +client
+//		+set +get +del +pexpire +pttl +rpush +lpush +lpop +lpos +lrem +lrange +eval +evalsha +publish +subscribe
+//
+// On a Redis Cluster it also needs +spublish +ssubscribe +cluster|slots +asking. With +info, which is not needed, the
+// Locker finds nodes that are replicas, or the same server twice. If the user lacks a right, the first lock on the node
+// fails and says which. The right to subscribe shows when a caller waits; see [NotQueued].
+//
+// Which servers to use, and what each topology keeps and loses, is said in
+// https://github.com/nogap-go/nogap/blob/main/docs/topology.md.
+//
 // # Errors
 //
-// An [*Error] says which nodes failed or refused, and why. errors.Is finds [ErrNotAcquired], [ErrLost] and the error of
-// the caller's context in it.
+// An [*Error] says which nodes failed or refused, and why. errors.Is finds [ErrNotAcquired], [ErrLost], [ErrNotHeld]
+// and the error of the caller's context in it.
 package distlock

@@ -1,6 +1,7 @@
 package distlock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,16 +16,20 @@ var (
 	// ErrLost is returned when the lease can't be trusted any more: its time is over, or a majority of the nodes does
 	// not have it. Somebody else may hold the lock.
 	ErrLost = errors.New("distlock: lease lost")
+	// ErrNotHeld is returned by Break when nobody holds the lock.
+	ErrNotHeld = errors.New("distlock: lock not held")
 	// ErrFenced is returned when a write is refused because its token is not the newest of its lock.
 	ErrFenced = errors.New("distlock: fenced off, a later token exists")
 	// ErrClosed is returned, wrapped together with ErrNotAcquired, when the Locker has been closed.
 	ErrClosed = errors.New("distlock: locker closed")
+
+	errNotQueued = errors.New("distlock: not in the queue of those who are woken")
 )
 
-// Error says what went wrong with a lock, and why for each node. It wraps ErrNotAcquired or ErrLost, the error of the
+// Error says what went wrong with a lock, and why for each node. It wraps ErrNotAcquired, ErrLost or ErrNotHeld, the error of the
 // context if that had ended, and the errors of the nodes.
 type Error struct {
-	Op    string // "lock", "extend" or "unlock"
+	Op    string // "lock", "extend", "unlock", "wait", "inspect" or "break"
 	Name  string // the lock
 	Err   error  // ErrNotAcquired, ErrLost or another reason
 	Cause error  // why the caller gave up: the error of its context, for example. It may be nil.
@@ -83,6 +88,12 @@ func (e *NodeError) Error() string {
 
 // Unwrap returns Err.
 func (e *NodeError) Unwrap() error { return e.Err }
+
+// notQueued tells that a caller who waits can't be woken by a node.
+func (c *config) notQueued(ctx context.Context, n *quorum.Node, name string, err error) {
+	failed := &quorum.Tally{Failed: []quorum.NodeFailure{n.Failure(err)}}
+	c.tell(ctx, Event{Kind: NotQueued, Name: name, Err: c.newError("wait", name, errNotQueued, failed)})
+}
 
 // newError returns an *Error. failed is what the nodes said; nil if they were not asked, or agreed.
 func (c *config) newError(op, name string, reason error, failed *quorum.Tally) *Error {

@@ -22,6 +22,9 @@ const (
 	Lost
 	// Released: the holder has unlocked the lock, or Err says what went wrong.
 	Released
+	// NotQueued: a caller that waits could not take its place in the lock's queue on a node, or subscribe there to be
+	// woken. Err says why. It takes a place on another node, or tries again by itself after a pause; see Backoff.
+	NotQueued
 )
 
 // String returns the kind in lower case, such as "acquired".
@@ -37,6 +40,8 @@ func (k EventKind) String() string {
 		return "lost"
 	case Released:
 		return "released"
+	case NotQueued:
+		return "not queued"
 	}
 	return fmt.Sprintf("EventKind(%d)", int(k))
 }

@@ -222,3 +222,50 @@ func ExampleFence_Schema() {
 	// 	writes BIGINT NOT NULL
 	// ) ENGINE=InnoDB
 }
+
+func ExampleLocker_Inspect() {
+	server := newRedis("redis:6379")
+	locks, _ := distlock.New([]redis.UniversalClient{server}, distlock.Label("host-7/pid-4711"))
+	defer locks.Close()
+	lease, _ := locks.Lock(ctx, "nightly")
+	defer lease.Unlock(ctx)
+
+	operator, _ := distlock.New([]redis.UniversalClient{server})
+	defer operator.Close()
+	info, err := operator.Inspect(ctx, "nightly")
+	fmt.Println(info.Label, "has it for", info.Left, "and", info.Waiting, "processes wait:", err)
+	info, err = operator.Inspect(ctx, "another")
+	fmt.Println("free:", info == distlock.Info{}, err)
+	// Output:
+	// host-7/pid-4711 has it for 8s and 0 processes wait: <nil>
+	// free: true <nil>
+}
+
+func ExampleLocker_Break() {
+	server := newRedis("redis:6379")
+	locks, _ := distlock.New([]redis.UniversalClient{server})
+	defer locks.Close()
+	hangs, _ := locks.Lock(ctx, "nightly")
+
+	operator, _ := distlock.New([]redis.UniversalClient{server})
+	defer operator.Close()
+	fmt.Println(operator.Break(ctx, "nightly"))
+	fmt.Println("nobody there:", errors.Is(operator.Break(ctx, "nightly"), distlock.ErrNotHeld))
+	fmt.Println("the holder:", errors.Is(hangs.Unlock(ctx), distlock.ErrLost))
+	// Output:
+	// <nil>
+	// nobody there: true
+	// the holder: true
+}
+
+func ExampleMaxHold() {
+	locks, _ := distlock.New([]redis.UniversalClient{newRedis("redis:6379")}, distlock.MaxHold(10*time.Millisecond))
+	defer locks.Close()
+
+	err := locks.WithLock(ctx, "nightly", func(ctx context.Context, lease *distlock.Lease) error {
+		<-ctx.Done() // work that does not end by itself
+		return context.Cause(ctx)
+	})
+	fmt.Println(errors.Is(err, distlock.ErrLost))
+	// Output: true
+}

@@ -15,7 +15,8 @@ import (
 // fakeRedis is a Redis server in the place of a client's connections: a go-redis hook that answers the commands of a
 // lock that nobody waits for. How distlock works with real servers, the tests of the integration module show.
 type fakeRedis struct {
-	id string
+	id   string
+	info string // more of what it answers to INFO
 
 	mu   sync.Mutex
 	keys map[string]string
@@ -30,57 +31,80 @@ func newRedis(addr string) *redis.Client {
 
 func (f *fakeRedis) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (f *fakeRedis) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+func (f *fakeRedis) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(_ context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			f.run(cmd)
+		}
+		return nil
+	}
 }
 
 func (f *fakeRedis) ProcessHook(redis.ProcessHook) redis.ProcessHook {
-	return func(_ context.Context, cmd redis.Cmder) error {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		args := cmd.Args()
-		switch cmd := cmd.(type) {
-		case *redis.BoolCmd: // SET key value EX seconds NX
-			key, value := args[1].(string), args[2].(string)
-			if _, held := f.keys[key]; !held {
-				f.keys[key] = value
-				cmd.SetVal(true)
-			}
-		case *redis.StringCmd:
-			if cmd.Name() == "info" {
-				cmd.SetVal("run_id:" + f.id + "\r\n")
-				return nil
-			}
-			value, held := f.keys[args[1].(string)] // GET key
-			if !held {
-				cmd.SetErr(redis.Nil)
-			}
-			cmd.SetVal(value)
-		case interface{ SetVal(any) }: // EVALSHA
-			cmd.SetVal(f.script(args[2].(int), args[3:]))
-		case *redis.StatusCmd: // FLUSHALL
-			clear(f.keys)
-			cmd.SetVal("OK")
-		default:
-			cmd.SetErr(fmt.Errorf("ERR unknown command %v", args))
-		}
-		return cmd.Err()
-	}
+	return func(_ context.Context, cmd redis.Cmder) error { return f.run(cmd) }
 }
 
-// script runs one of the scripts of distlock. Each looks first whether the lock has the holder's value. The one that has
-// a TTL and no other key extends the lock, the others delete it.
-func (f *fakeRedis) script(keys int, args []any) int64 {
+func (f *fakeRedis) run(cmd redis.Cmder) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	args := cmd.Args()
+	switch cmd := cmd.(type) {
+	case interface{ SetVal(bool) }: // SET key value EX seconds NX
+		key, value := args[1].(string), args[2].(string)
+		if _, held := f.keys[key]; !held {
+			f.keys[key] = value
+			cmd.SetVal(true)
+		}
+	case *redis.StringCmd:
+		if cmd.Name() == "info" {
+			cmd.SetVal("run_id:" + f.id + "\r\n" + f.info)
+			return nil
+		}
+		value, held := f.keys[args[1].(string)] // GET key
+		if !held {
+			cmd.SetErr(redis.Nil)
+		}
+		cmd.SetVal(value)
+	case interface{ SetVal(any) }: // EVAL, EVALSHA
+		reply := f.script(args[2].(int), args[3:])
+		if cmd.SetVal(reply); reply == nil {
+			return redis.Nil
+		}
+	case *redis.ClusterSlotsCmd:
+	case *redis.IntCmd: // PUBLISH
+	case *redis.StringSliceCmd: // LRANGE
+	case *redis.StatusCmd: // FLUSHALL
+		clear(f.keys)
+		cmd.SetVal("OK")
+	default:
+		cmd.SetErr(fmt.Errorf("ERR unknown command %v", args))
+	}
+	return cmd.Err()
+}
+
+// script runs one of the scripts of distlock. One without arguments reads the lock, or looks at the server. The others
+// look first whether the lock has the holder's value. The one that has a TTL and no other key extends the lock, the others
+// delete it.
+func (f *fakeRedis) script(keys int, args []any) any {
 	lock, values := args[0].(string), args[keys:]
+	if len(values) == 0 {
+		if value, held := f.keys[lock]; held {
+			return []any{value, int64(8000)}
+		}
+		if strings.HasSuffix(lock, ":queue") {
+			return []any{} // nothing is refused
+		}
+		return nil
+	}
 	switch value, held := f.keys[lock]; {
-	case !held:
-		return -int64(keys / 2) // -1 from the script that releases the lock, and has three keys
+	case !held && (keys > 1 || len(values) == 1):
+		return int64(-1)
 	case value != values[0]:
-		return 0
+		return int64(0)
 	case keys > 1 || len(values) == 1:
 		delete(f.keys, lock)
 	}
-	return 1
+	return int64(1)
 }
 
 // newDB returns a PostgreSQL that keeps the tokens of a fence, and prints what else is written.

@@ -30,6 +30,7 @@ type Fence struct {
 type fenceSQL struct {
 	mint, guard dialect.Statement
 	returning   bool
+	missing     bool // the server does not list the table
 }
 
 // FenceOption changes how a Fence works. See NewFence. An option that is given twice is an error.
@@ -62,7 +63,8 @@ func (t Token) String() string { return fmt.Sprintf("%s#%d", t.Name, t.Number) }
 const maxName = 1000
 
 // NewFence returns the Fence whose tokens are kept in the named table of db, which may be qualified by a schema. Schema
-// tells how to create it.
+// tells how to create it; on MySQL and MariaDB its engine is InnoDB. The first use looks at the table, and refuses one that
+// could not hold the tokens: with an engine without transactions, or a view or rule that has something else done.
 func NewFence(db *sql.DB, name string, opts ...FenceOption) (*Fence, error) {
 	key, _ := dialect.Columns("name")
 	o := table.Options{Key: key, Classify: classify}
@@ -100,7 +102,7 @@ func (f *Fence) Schema(d nogap.Dialect) string {
 // lease are refused afterwards. A name of more than 1000 bytes gets no token. On PostgreSQL a name must be valid
 // UTF-8 without NUL.
 func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
-	if lease == nil {
+	if lease == nil || lease.locker == nil {
 		return Token{}, errors.New("distlock: Mint: the lease is nil")
 	}
 	if n := len(lease.Name()); n > maxName {
@@ -112,7 +114,7 @@ func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
 			return err
 		}
 		if token.Number, err = f.next(ctx, op, lease.Name()); err != nil {
-			return fmt.Errorf("distlock: mint a token of %q in table %s, which the statement of Schema creates: %w", lease.Name(), f.t.Name, err)
+			return fmt.Errorf("distlock: mint a token of %q: %w", lease.Name(), err)
 		}
 		// Only now is it known that nobody else had acquired the lock when the number was taken.
 		return lease.confirm(ctx)
@@ -146,7 +148,18 @@ func (f *Fence) next(ctx context.Context, op *observe.Op, name string) (number i
 		}
 		return nil
 	})
-	return number, err
+	return number, f.failed(q, err)
+}
+
+// failed names the table in an error of one of its statements, and says what to do if it is not there.
+func (f *Fence) failed(q *fenceSQL, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case q.missing:
+		return fmt.Errorf("%s: %w (if the table is missing, create it with the statement that Fence.Schema returns)", f.t.Name, err)
+	}
+	return fmt.Errorf("%s: %w", f.t.Name, err)
 }
 
 // Guard returns ErrFenced if a later token than this one has been minted for its lock. It must be called in the
@@ -179,7 +192,7 @@ func (f *Fence) guard(ctx context.Context, op *observe.Op, t *table.Table, token
 	if err == nil {
 		err = t.InProven(ctx, op, func(r txn.Runner) (err error) {
 			_, current, err = txn.ExecOne(ctx, r, q.guard.Text, q.guard.Args([]any{token.Name, token.Number})...)
-			return err
+			return f.failed(q, err)
 		})
 	}
 	switch {
@@ -193,11 +206,15 @@ func (f *Fence) guard(ctx context.Context, op *observe.Op, t *table.Table, token
 }
 
 func (f *Fence) statements(ctx context.Context, t *table.Table) (*fenceSQL, error) {
-	return f.sql.Of(ctx, t, func(_ context.Context, _ txn.Runner, s dialect.Server) (*fenceSQL, error) {
+	return f.sql.Of(ctx, t, func(_ context.Context, _ txn.Runner, s dialect.Server, look dialect.Look) (*fenceSQL, error) {
+		if err := t.CheckWritten(look, dialect.Insert|dialect.Update); err != nil {
+			return nil, err
+		}
 		name := s.Quote(t.Name)
 		q := &fenceSQL{
 			guard:     s.Compile("UPDATE " + name + " SET writes = writes + 1 WHERE name = {1} AND token = {2}"),
 			returning: s.OnConflict,
+			missing:   !look.Listed,
 		}
 		if s.OnConflict {
 			q.mint = s.Compile("INSERT INTO " + name + " AS fence (name, token, writes) VALUES ({1}, 1, 0)" +

@@ -3,6 +3,7 @@ package distlock
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/nogap-go/nogap/internal/background"
 	"github.com/nogap-go/nogap/internal/waitqueue"
@@ -11,8 +12,11 @@ import (
 // handover is what the end of one turn leaves to the next one in the process.
 type handover struct {
 	owned *ownership // the lock itself, or
-	yield bool       // the duty to let the process go first that was woken
+	yield time.Time  // the duty to let the process go first that was woken, until this time
 }
+
+// yields reports whether another process is to go first.
+func (h handover) yields() bool { return time.Now().Before(h.yield) }
 
 // discard releases a lock that nobody takes over.
 func (h handover) discard() {
@@ -48,13 +52,35 @@ func (hs *handovers) take(name string) handover {
 	return h
 }
 
-// sweep releases a lock that was left when nobody was there to take it. Whoever may have been the last to go looks
-// behind: the one who left it, and those who gave up.
+// yields reports whether another process is to go first.
+func (hs *handovers) yields(name string) bool {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return hs.byName[name].yields()
+}
+
+// forget forgets h when its time is over, if nobody has taken it.
+func (hs *handovers) forget(name string, h handover) {
+	time.AfterFunc(time.Until(h.yield), func() {
+		hs.mu.Lock()
+		defer hs.mu.Unlock()
+		if hs.byName[name] == h {
+			delete(hs.byName, name)
+		}
+	})
+}
+
+// sweep looks after what was left when nobody was there to take it: a lock is released, and a duty stays for as long as
+// it lasts. Whoever may have been the last to go looks behind: the one who left it, and those who gave up.
 func (hs *handovers) sweep(name string) {
 	hs.mu.Lock()
-	_, left := hs.byName[name]
+	h, left := hs.byName[name]
 	hs.mu.Unlock()
 	if !left {
+		return
+	}
+	if h.owned == nil {
+		hs.forget(name, h)
 		return
 	}
 	if turn, free := hs.waiters.Try(name); free { // else the one with the turn takes it

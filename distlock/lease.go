@@ -9,7 +9,10 @@ import (
 	"github.com/nogap-go/nogap/internal/waitqueue"
 )
 
-var errUnlocked = errors.New("it was unlocked before")
+var (
+	errUnlocked = errors.New("it was unlocked before")
+	errNoLease  = errors.New("distlock: Unlock: the lease is nil")
+)
 
 // Lease is a lock that is held. It is extended in the background until Unlock, so it must be unlocked: a lease that is
 // forgotten is held until the process ends. Its methods may be called concurrently.
@@ -21,6 +24,7 @@ type Lease struct {
 	caller   context.Context
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
+	limit    *time.Timer // ends the lease when MaxHold is over; nil without MaxHold
 	unlocked atomic.Bool
 	detached bool // ctx does not end with caller
 }
@@ -33,6 +37,9 @@ func (l *Locker) newLease(ctx context.Context, detached bool, turn waitqueue.Tur
 	if !owned.assign(lease, lease.since) {
 		lease.cancel(ErrLost)
 		return nil
+	}
+	if d := l.config.maxHold; d > 0 {
+		lease.limit = time.AfterFunc(d, func() { owned.overrun(lease) })
 	}
 	return lease
 }
@@ -55,13 +62,18 @@ func (l *Lease) Context() context.Context { return l.ctx }
 func (l *Lease) Until() time.Time { return l.owned.heldUntil() }
 
 // Unlock releases the lock and lets the next caller in. It does so even if ctx has ended: only the values of ctx are
-// used. It takes no longer than NodeTimeout.
+// used. It takes no longer than NodeTimeout. A lease that is lost lets the next caller of its process try at that moment.
 //
 // ErrLost is returned when the lease had been lost, or was unlocked before. The work may then have overlapped with that
 // of another holder. Unlock never touches a lock that somebody else has acquired since. Any other error says that too
 // few nodes have confirmed the release, for example because their answers were lost. Those that did not confirm it are
 // asked again in the background, and the lock ends with its TTL at the latest. The lease is over in all cases.
+//
+// Unlock of a nil *Lease returns an error, so it may be deferred before the error of Lock is looked at.
 func (l *Lease) Unlock(ctx context.Context) error {
+	if l == nil || l.locker == nil {
+		return errNoLease
+	}
 	return l.locker.config.observed(ctx, "distlock.Unlock", func(ctx context.Context, ob *observation) error {
 		return l.unlock(ctx, ob)
 	})
@@ -75,17 +87,23 @@ func (l *Lease) unlock(ctx context.Context, ob *observation) error {
 		return failure
 	}
 	l.cancel(context.Canceled)
+	if l.limit != nil {
+		l.limit.Stop()
+	}
 	var (
 		now  = time.Now()
 		next handover
 		err  error
 	)
-	if l.owned.unassign(now) && l.turn.Waiting() > 0 && !l.locker.background.Closed() {
+	more, turn := l.owned.unassign(now)
+	if more && l.turn.Waiting() > 0 && !l.locker.background.Closed() {
 		next.owned = l.owned
 	} else {
 		ob.attempt()
 		woke, failed := l.owned.release(ctx)
-		next.yield, err = woke && l.turn.Waiting() > 0, failed
+		if err = failed; woke && turn {
+			next.yield = time.Now().Add(waitqueue.YieldWait)
+		}
 	}
 	l.pass(next)
 	l.locker.config.tell(ctx, Event{

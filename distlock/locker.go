@@ -36,21 +36,30 @@ type Locker struct {
 // are sent by the client's WithTimeout, which in go-redis has the same connections but no hooks. Other kinds of clients
 // keep their hooks. A hook of a *redis.Client must heed the context that it gets: NodeTimeout can't interrupt it.
 //
-// New returns an error if there is no client, if one is nil, if their number is even (one client fewer would survive as
-// many failures), if an option is invalid or given twice, or if two clients are seen to lead to one server. To see
-// that, New asks each server for its run_id, for NodeTimeout at most; a server that does not answer is not an error.
+// New asks no server. It returns an error if there is no client, if one is nil or given twice, if their number is even
+// (one client fewer would survive as many failures), or if an option is invalid or given twice.
+//
+// Before the first lock on a node, the Locker looks once whether the node can keep locks. A node that is a replica, that
+// leads to the same server as another node, or that refuses to the user what locks need (see "Rights" in the package
+// documentation) grants no lock. The *Error of a lock that was not acquired says so. Such a node is looked at again after
+// a second. What a server does not tell for lack of rights, such as its role, is taken as fine.
 func New(clients []redis.UniversalClient, opts ...Option) (*Locker, error) {
 	c, err := newConfig(len(clients), opts)
 	if err != nil {
 		return nil, err
 	}
 	process, bg := rand.Text(), background.New()
-	nodes, err := quorum.New(clients, quorum.Config{TTL: c.ttl, Timeout: c.nodeTimeout, Process: process}, bg)
+	keys := quorum.Keys{Prefix: c.prefix}
+	nodes, err := quorum.New(clients, quorum.Config{
+		Keys: keys, TTL: c.ttl, Timeout: c.nodeTimeout, Process: process, Label: c.label,
+	}, bg)
 	if err != nil {
 		bg.Close()
 		return nil, fmt.Errorf("distlock: %w", err)
 	}
-	waiters := waitqueue.New(nodes.All(), waitqueue.Config{Process: process, Prefix: c.prefix, Backoff: c.backoff}, bg)
+	waiters := waitqueue.New(nodes.All(), waitqueue.Config{
+		Process: process, Keys: keys, Backoff: c.backoff, Failed: c.notQueued, Hopeless: nodes.Hopeless,
+	}, bg)
 	return &Locker{
 		config: c, nodes: nodes, waiters: waiters, background: bg,
 		handovers: &handovers{waiters: waiters, background: bg, byName: make(map[string]handover)},
@@ -69,9 +78,12 @@ func (l *Locker) Close() error {
 // Lock waits for the lock and returns its lease. Callers of one process are served in the order of their calls. A
 // process that waits is woken when the lock is released.
 //
-// ErrNotAcquired is returned when ctx ends (then wrapped together with ctx's error), when WaitLimit is over, or when for
-// a whole TTL no majority of the nodes worked. The *Error says what each node answered. Nothing is left behind then: on
-// nodes that hang, clean-up goes on in the background.
+// ErrNotAcquired is returned when ctx ends (then wrapped together with ctx's error), when WaitLimit is over, when for a
+// whole TTL no majority of the nodes worked, or at once when so many nodes fail for a reason that no waiting removes
+// (NOAUTH, WRONGPASS, NOPERM, WRONGTYPE) that the others are no majority. That no majority works is a fact of the
+// Locker: all callers who wait return together, whatever name they wait for, and a caller who comes then returns after
+// its first attempt. The *Error says what each node answered. Nothing is left behind then: on nodes that hang, clean-up
+// goes on in the background.
 //
 // A lock can't be acquired twice. If ctx comes from a lease of the same name and Locker that has not been unlocked,
 // ErrNotAcquired is returned at once, since the call would wait for itself. A goroutine that holds a lock and calls Lock
@@ -79,7 +91,8 @@ func (l *Locker) Close() error {
 //
 // A name is any text but the empty one. On a Redis Cluster or a Ring, a name with a closing brace needs a hash tag,
 // which is the first pair of braces with text in between, counted from the first opening brace: {shop}:orders has one,
-// {}x and a} have none. A name without one gets an error.
+// {}x and a} have none. A name without one gets an error. So does every name if the Prefix opens a brace and does not
+// close it.
 func (l *Locker) Lock(ctx context.Context, name string) (lease *Lease, err error) {
 	caller := ctx
 	err = l.config.observed(ctx, "distlock.Lock", func(ctx context.Context, ob *observation) (err error) {
@@ -90,7 +103,8 @@ func (l *Locker) Lock(ctx context.Context, name string) (lease *Lease, err error
 	return lease, err
 }
 
-// TryLock acquires the lock if it is free, and returns ErrNotAcquired otherwise. It takes no longer than NodeTimeout,
+// TryLock acquires the lock if it is free, and returns ErrNotAcquired otherwise. A lock that this process has just
+// released, while another process waited for it, is not free for 25 ms: it is the turn of that process. TryLock takes no longer than NodeTimeout,
 // or twice that when the attempt has to be cleaned up.
 func (l *Locker) TryLock(ctx context.Context, name string) (lease *Lease, err error) {
 	caller := ctx

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/nogap-go/nogap"
@@ -27,6 +28,8 @@ type config struct {
 	waitLimit   time.Duration
 	handOver    time.Duration
 	prefix      string
+	label       string
+	maxHold     time.Duration // 0 if there is none
 	backoff     backoff.Policy
 	onEvent     func(context.Context, Event) // nil if there is none
 	observers   perdb.List
@@ -40,6 +43,7 @@ const (
 	defaultNodeTimeout = 250 * time.Millisecond
 	defaultHandOver    = 50 * time.Millisecond
 	defaultPrefix      = "lock:"
+	maxLabel           = 256
 )
 
 // defaultBackoff spreads the processes that meet again after a vote was split, or while nodes are down.
@@ -69,8 +73,15 @@ func newConfig(nodes int, opts []Option) (*config, error) {
 // margin is how long before the end of a lease its holder is told to stop.
 func (c *config) margin() time.Duration { return max(c.ttl/100, 2*time.Millisecond) }
 
+// renewalPause returns how long after one extension the next one is due. It is at random, so that what was acquired
+// together is not extended together for ever.
+func (c *config) renewalPause() time.Duration { return c.ttl/3 - rand.N(c.ttl/12) }
+
+// retryPause returns how long after an extension that has failed the next one is due.
+func (c *config) retryPause() time.Duration { return c.ttl/10 - rand.N(c.ttl/40) }
+
 // TTL sets how long a lock outlives a holder that dies: 8 seconds by default, and 10 ms at least. While the holder
-// lives, the lock is extended at every third of the TTL, so the TTL need not be as long as the work.
+// lives, the lock is extended before a third of the TTL is over, so the TTL need not be as long as the work.
 func TTL(d time.Duration) Option {
 	return lockerOption{Name: "TTL", Set: func(c *config) error {
 		if err := option.Positive("TTL", d); err != nil {
@@ -115,12 +126,35 @@ func HandOver(d time.Duration) Option {
 	}}
 }
 
-// Prefix sets the text that is put before the name of a lock to make its Redis key: "lock:" by default. Lockers that
-// are to exclude each other need the same prefix.
+// Prefix sets the text that is put before the name of a lock to make its Redis key: "lock:" by default. All other keys
+// and the channels begin with it, too. Lockers that are to exclude each other need the same prefix.
 func Prefix(prefix string) Option {
 	return lockerOption{Name: "Prefix", Set: func(c *config) error {
 		c.prefix = prefix
 		return nil
+	}}
+}
+
+// Label sets a text that Inspect returns for the locks of this Locker, such as the name of the host and its process. It is
+// a part of the lock's value in Redis. It has 256 bytes at most.
+func Label(label string) Option {
+	return lockerOption{Name: "Label", Set: func(c *config) error {
+		if len(label) > maxLabel {
+			return fmt.Errorf("Label: %q… has %d bytes, more than %d", label[:20], len(label), maxLabel)
+		}
+		c.label = label
+		return nil
+	}}
+}
+
+// MaxHold sets how long a lease lasts at most: without a limit by default. After that time the lease is lost, however
+// long its callback runs on: its context is cancelled with ErrLost, it is not extended any more, and Unlock returns
+// ErrLost. Others can acquire the lock when its TTL is over, or earlier if it is unlocked. So the holder has some time to
+// stop, and a goroutine that hangs does not keep the lock for ever. If it goes on, only a Fence stops its writes.
+func MaxHold(d time.Duration) Option {
+	return lockerOption{Name: "MaxHold", Set: func(c *config) error {
+		c.maxHold = d
+		return option.Positive("MaxHold", d)
 	}}
 }
 

@@ -16,6 +16,7 @@ var (
 
 	errTooFew      = errors.New("too few nodes have answered")
 	errNotExtended = errors.New("it was not extended in time")
+	errMaxHold     = errors.New("MaxHold is over")
 )
 
 // ownership is a lock that this process has in Redis. It serves one lease after the other while the goroutines of the
@@ -26,15 +27,14 @@ type ownership struct {
 	acquisition *quorum.Acquisition
 	since       time.Time
 
-	extending sync.Mutex // an Acquisition takes one Extend at a time
-
-	mu     sync.Mutex
-	state  ownershipState
-	until  time.Time
-	lease  *Lease          // nil while the lock is passed on
-	ctx    context.Context // of the lease, the last one if there is none now
-	timer  *time.Timer
-	events []pendingEvent // to be told once it is unlocked: who hears of it may ask the lease
+	mu       sync.Mutex
+	state    ownershipState
+	until    time.Time
+	lease    *Lease          // nil while the lock is passed on
+	ctx      context.Context // of the lease, the last one if there is none now
+	timer    *time.Timer
+	renewing bool           // the watchdog waits for an extension
+	events   []pendingEvent // to be told once it is unlocked: who hears of it may ask the lease
 }
 
 type ownershipState int
@@ -55,7 +55,7 @@ func newOwnership(ctx context.Context, c *config, name string, a *quorum.Acquisi
 	o := &ownership{config: c, name: name, acquisition: a, since: time.Now(), until: until, ctx: ctx}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.timer = time.AfterFunc(c.ttl/3, o.watch)
+	o.timer = time.AfterFunc(c.renewalPause(), o.watch)
 	return o
 }
 
@@ -74,28 +74,37 @@ func (o *ownership) unlock() {
 // can't be trusted any more. It runs on the monotonic clock, and fires at once when a stopped process goes on too late.
 func (o *ownership) watch() {
 	o.lock()
-	left := o.left(time.Now())
+	defer o.unlock()
+	now := time.Now()
+	left := o.left(now)
 	if o.state != live || left <= 0 {
 		o.lose(nil)
-		o.unlock()
 		return
 	}
 	o.timer.Reset(left) // the extension may hang
-	ctx := context.WithoutCancel(o.ctx)
-	o.unlock()
-
-	err := o.extend(ctx)
-
-	o.lock()
-	defer o.unlock()
-	if o.state != live {
+	if o.renewing {
 		return
 	}
-	next := o.config.ttl / 3
-	if err != nil {
-		next = o.config.ttl / 10
+	o.renewing = true
+	ctx := context.WithoutCancel(o.ctx)
+	o.acquisition.Renew(ctx, o.until, func(until time.Time, failed *quorum.Tally) { o.renewed(ctx, now, until, failed) })
+}
+
+// renewed is called with what came of the watchdog's extension, which was due at start.
+func (o *ownership) renewed(ctx context.Context, start, until time.Time, failed *quorum.Tally) {
+	o.lock()
+	defer o.unlock()
+	o.renewing = false
+	if o.state == released {
+		return
 	}
-	o.timer.Reset(max(0, min(next, o.left(time.Now()))))
+	next := o.config.renewalPause()
+	if o.extended(ctx, start, until, failed) != nil {
+		next = o.config.retryPause()
+	}
+	if o.state == live {
+		o.timer.Reset(max(0, min(next, o.left(time.Now()))))
+	}
 }
 
 // left returns how long the lock can be trusted: a little less than the nodes grant it, so that the holder hears of the
@@ -105,23 +114,26 @@ func (o *ownership) left(now time.Time) time.Duration { return o.until.Sub(now) 
 // extend extends the lock and so asks, too, whether it is still ours. It returns ErrLost, wrapped, if it is not, and
 // another error if too few nodes have answered.
 func (o *ownership) extend(ctx context.Context) error {
-	o.extending.Lock()
-	defer o.extending.Unlock()
 	o.lock()
 	state := o.state
 	o.unlock()
 	if state != live {
 		return o.config.newError("extend", o.name, ErrLost, nil)
 	}
-
 	start := time.Now()
 	until, failed := o.acquisition.Extend(ctx)
-
 	o.lock()
 	defer o.unlock()
-	var err error
+	return o.extended(ctx, start, until, failed)
+}
+
+// extended notes what came of an extension. Of two that were under way at once the later end counts: where the one that
+// began later has reached a node, the key has at least its time. The ownership is locked.
+func (o *ownership) extended(ctx context.Context, start, until time.Time, failed *quorum.Tally) (err error) {
 	if o.state == live && failed == nil {
-		o.until = until
+		if until.After(o.until) {
+			o.until = until
+		}
 	} else {
 		failure := o.config.newError("extend", o.name, errTooFew, failed)
 		if o.state != live || failed.Lost() {
@@ -134,7 +146,19 @@ func (o *ownership) extend(ctx context.Context) error {
 	return err
 }
 
-// lose tells the holder that the lock is lost. The ownership is locked.
+// overrun ends the lock because the lease has it for too long. The nodes keep it until its TTL is over, so that the
+// holder has time to stop.
+func (o *ownership) overrun(lease *Lease) {
+	o.lock()
+	defer o.unlock()
+	if o.lease == lease {
+		failure := o.config.newError("extend", o.name, ErrLost, nil)
+		failure.Cause = errMaxHold
+		o.lose(failure)
+	}
+}
+
+// lose tells the holder that the lock is lost, and lets the next caller of this process try. The ownership is locked.
 func (o *ownership) lose(why error) {
 	if o.state != live {
 		return
@@ -143,6 +167,7 @@ func (o *ownership) lose(why error) {
 	o.timer.Stop()
 	if o.lease != nil {
 		o.lease.cancel(ErrLost)
+		o.lease.turn.Done() // other callers of this process need not wait for a holder that hangs
 	}
 	if why == nil {
 		failure := o.config.newError("extend", o.name, ErrLost, nil)
@@ -171,12 +196,14 @@ func (o *ownership) assign(lease *Lease, now time.Time) bool {
 	return true
 }
 
-// unassign takes the lock from its lease. It reports whether another lease may have it.
-func (o *ownership) unassign(now time.Time) bool {
+// unassign takes the lock from its lease. more reports whether another lease may have it, and turn whether its caller
+// still has the turn: a loss has ended it.
+func (o *ownership) unassign(now time.Time) (more, turn bool) {
 	o.lock()
 	defer o.unlock()
 	o.lease = nil
-	return o.state == live && o.left(now) > 0 && now.Sub(o.since) < o.config.handOver
+	more = o.state == live && o.left(now) > 0 && now.Sub(o.since) < o.config.handOver
+	return more, o.state != lost
 }
 
 // serves reports whether the lock is the lease's and can be trusted at this moment.

@@ -37,7 +37,10 @@ func TestNewRefuses(t *testing.T) {
 		"a nil cluster":     {clients{a, b, (*redis.ClusterClient)(nil)}, nil, "client 2 is nil"},
 		"two clients":       {clients{a, b}, nil, "2 nodes stand no more failures than 1: give an odd number"},
 		"a client twice":    {clients{a, b, a}, nil, "clients 0 and 2 are the same: nodes must be independent"},
-		"a server twice":    {clients{a, b, newRedis("b")}, nil, "clients 1 (b) and 2 (b) lead to the same server"},
+		"a long label":      {one, options{distlock.Label(strings.Repeat("l", 257))}, `Label: "llllllllllllllllllll"… has 257 bytes, more than 256`},
+		"no hold":           {one, options{distlock.MaxHold(0)}, "MaxHold(0s) is not positive"},
+		"Label twice":       {one, options{distlock.Label("a"), distlock.Label("a")}, "Label is given twice"},
+		"MaxHold twice":     {one, options{distlock.MaxHold(1), distlock.MaxHold(1)}, "MaxHold is given twice"},
 		"no TTL":            {one, options{distlock.TTL(0)}, "TTL(0s) is not positive"},
 		"negative TTL":      {one, options{distlock.TTL(-time.Second)}, "TTL(-1s) is not positive"},
 		"short TTL":         {one, options{distlock.TTL(9 * time.Millisecond)}, "TTL(9ms) is less than 10ms"},
@@ -80,19 +83,22 @@ func TestLockerRefuses(t *testing.T) {
 	require.NoError(t, err)
 	one := func(context.Context, *distlock.Lease) error { panic("called") }
 	all := func(context.Context, []*distlock.Lease) error { panic("called") }
-	errOf := func(_ *distlock.Lease, err error) error { return err }
 	ctx := t.Context()
 	tests := map[string]struct {
 		err  error
 		want string
 	}{
-		"Lock, no name":         {errOf(locks.Lock(ctx, "")), "the name of the lock is empty"},
-		"TryLock, no name":      {errOf(locks.TryLock(ctx, "")), "the name of the lock is empty"},
+		"Lock, no name":         {errorOf(locks.Lock(ctx, "")), "the name of the lock is empty"},
+		"TryLock, no name":      {errorOf(locks.TryLock(ctx, "")), "the name of the lock is empty"},
 		"WithLock, no name":     {locks.WithLock(ctx, "", one), "the name of the lock is empty"},
 		"WithLock, no f":        {locks.WithLock(ctx, "a", nil), "the callback is nil"},
 		"WithLocks, no names":   {locks.WithLocks(ctx, nil, all), "WithLocks without a name"},
 		"WithLocks, empty name": {locks.WithLocks(ctx, []string{"a", ""}, all), "the name of the lock is empty"},
 		"WithLocks, no f":       {locks.WithLocks(ctx, []string{"a"}, nil), "the callback is nil"},
+		"Inspect, no name":      {errorOf(locks.Inspect(ctx, "")), "the name of the lock is empty"},
+		"Break, no name":        {locks.Break(ctx, ""), "the name of the lock is empty"},
+		"Unlock, nil":           {(*distlock.Lease)(nil).Unlock(ctx), "Unlock: the lease is nil"},
+		"Unlock, zero":          {new(distlock.Lease).Unlock(ctx), "Unlock: the lease is nil"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -105,6 +111,8 @@ func TestLockerRefuses(t *testing.T) {
 	require.NoError(t, lease.Unlock(t.Context()))
 }
 
+func errorOf[T any](_ T, err error) error { return err }
+
 // On a Cluster or a Ring a lock and its queue must be in one slot, or the lock could be taken and not be released.
 func TestClusterRefusesNamesWithoutSlot(t *testing.T) {
 	clients := map[string]interface {
@@ -112,8 +120,12 @@ func TestClusterRefusesNamesWithoutSlot(t *testing.T) {
 		AddHook(redis.Hook)
 	}{
 		"Cluster": redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"a"}}),
-		"Ring":    redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"one": "a"}}),
-		"Client":  redis.NewClient(&redis.Options{Addr: "a", ContextTimeoutEnabled: true}),
+		"Ring": redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"one": "a"}, NewClient: func(o *redis.Options) *redis.Client {
+			shard := redis.NewClient(o)
+			shard.AddHook(&fakeRedis{keys: make(map[string]string)})
+			return shard
+		}}),
+		"Client": redis.NewClient(&redis.Options{Addr: "a", ContextTimeoutEnabled: true}),
 	}
 	for kind, client := range clients {
 		t.Run(kind, func(t *testing.T) {

@@ -3,7 +3,6 @@ package distlock
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nogap-go/nogap/internal/quorum"
@@ -12,8 +11,10 @@ import (
 
 var (
 	errHeldHere   = errors.New("held by another goroutine of this process")
+	errYielded    = errors.New("released a moment ago for another process, which has waited")
 	errWaitLimit  = errors.New("WaitLimit is over")
 	errBroken     = errors.New("too few nodes have been in order for a whole TTL")
+	errIncurable  = errors.New("no waiting removes the reason")
 	errTooLate    = errors.New("granted too late to be of use")
 	errLostAtOnce = errors.New("lost again at once")
 	errNested     = errors.New("the context comes from a lease of this lock that is not unlocked yet:" +
@@ -67,6 +68,10 @@ func (r *request) try(ctx context.Context) (*Lease, error) {
 		return nil, r.notAcquired(nil, errHeldHere)
 	}
 	r.turn = turn
+	if r.locker.handovers.yields(r.name) {
+		r.turn.Done()
+		return nil, r.notAcquired(nil, errYielded)
+	}
 	r.locker.handovers.take(r.name).discard()
 	owned, failed := r.attempt(ctx)
 	if failed != nil {
@@ -82,11 +87,8 @@ func (r *request) try(ctx context.Context) (*Lease, error) {
 
 // check looks at what the caller brings.
 func (r *request) check(ctx context.Context) error {
-	if r.name == "" {
-		return errors.New("distlock: the name of the lock is empty")
-	}
-	if r.locker.nodes.Slotted() && !quorum.SameSlot(r.locker.config.prefix+r.name) {
-		return fmt.Errorf("distlock: the name %q has a closing brace but no {hash tag}, which a Redis Cluster needs", r.name)
+	if err := checkName(r.locker.nodes, r.name); err != nil {
+		return err
 	}
 	if err := r.ended(ctx); err != nil {
 		return r.notAcquired(nil, err)
@@ -102,7 +104,11 @@ func (r *request) wait(ctx context.Context) (*Lease, error) {
 	var err error
 	if r.turn, r.waited, err = r.locker.waiters.Wait(ctx, r.name); err != nil {
 		r.locker.handovers.sweep(r.name)
-		return nil, r.notAcquired(nil, r.ended(ctx))
+		reason := r.ended(ctx)
+		if reason == nil {
+			return nil, r.notAcquired(r.locker.nodes.Broken(), errBroken)
+		}
+		return nil, r.notAcquired(nil, reason)
 	}
 	from := r.locker.handovers.take(r.name)
 	if from.owned != nil {
@@ -112,7 +118,7 @@ func (r *request) wait(ctx context.Context) (*Lease, error) {
 		}
 		from.discard()
 	}
-	owned, err := r.contend(ctx, from.yield)
+	owned, err := r.contend(ctx, from.yields())
 	if err != nil {
 		return nil, err
 	}
@@ -121,10 +127,7 @@ func (r *request) wait(ctx context.Context) (*Lease, error) {
 
 // contend contends with other processes for the lock. If yield is set it lets the one that was just woken go first.
 func (r *request) contend(ctx context.Context, yield bool) (*ownership, error) {
-	var (
-		failed *quorum.Tally
-		broken time.Time // since when too few nodes have been in order
-	)
+	var failed, examined *quorum.Tally
 	if yield {
 		r.waited = true
 		r.turn.Yield(ctx)
@@ -134,32 +137,48 @@ func (r *request) contend(ctx context.Context, yield bool) (*ownership, error) {
 		if reason := r.ended(ctx); reason != nil {
 			return nil, r.giveUp(failed, reason)
 		}
-		var owned *ownership
-		if owned, failed = r.attempt(ctx); failed == nil {
+		owned, now := r.attempt(ctx)
+		if now == nil {
 			r.turn.Acquired()
 			return owned, nil
 		}
-		switch {
-		case failed.Answered():
-			broken = time.Time{}
-		case broken.IsZero():
-			broken = time.Now()
+		if failed == nil || !now.Interrupted() {
+			failed = now.Explain(examined)
 		}
-		if reason := r.ended(ctx); reason != nil {
+		if reason := r.hopeless(ctx, failed); reason != nil {
 			return nil, r.giveUp(failed, reason)
 		}
-		if !broken.IsZero() && time.Since(broken) >= r.locker.config.ttl {
-			return nil, r.giveUp(failed, errBroken)
-		}
 		r.waited = true
-		r.turn.WaitForRelease(ctx, failed.Held())
+		if strange := r.turn.WaitForRelease(ctx, failed.Held()); strange {
+			examined = r.locker.nodes.Examine(ctx, r.name)
+			if failed = failed.Explain(examined); failed.Incurable() {
+				return nil, r.giveUp(failed, errIncurable)
+			}
+			r.turn.WaitForRelease(ctx, failed.Held())
+		}
+		if broken := r.locker.nodes.Broken(); broken != nil {
+			return nil, r.giveUp(broken, errBroken)
+		}
 	}
+}
+
+// hopeless returns why there is no sense in waiting after an attempt that has failed, or nil.
+func (r *request) hopeless(ctx context.Context, failed *quorum.Tally) error {
+	switch reason := r.ended(ctx); {
+	case reason != nil:
+		return reason
+	case failed.Incurable():
+		return errIncurable
+	case r.locker.nodes.Broken() != nil:
+		return errBroken
+	}
+	return nil
 }
 
 // attempt tries once to get the lock from the nodes.
 func (r *request) attempt(ctx context.Context) (*ownership, *quorum.Tally) {
 	r.observation.attempt()
-	a, until, failed := r.locker.nodes.Acquire(ctx, r.locker.config.prefix+r.name)
+	a, until, failed := r.locker.nodes.Acquire(ctx, r.name)
 	if failed != nil {
 		return nil, failed
 	}

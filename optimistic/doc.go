@@ -40,7 +40,8 @@
 //   - A [time.Time] becomes the time of the write, or a microsecond more than the version before, whichever is later: two
 //     writes within one tick of the clock, or from machines whose clocks differ, still have different versions. The
 //     column must keep microseconds: TIMESTAMP or TIMESTAMPTZ on PostgreSQL, DATETIME(6) on MySQL and MariaDB. So must
-//     an SQLite driver, which has settings for how it writes times. If one keeps fewer, the first call returns an error.
+//     the driver: go-sql-driver has the setting timeTruncate, and those of SQLite have settings for how they write times. If
+//     one keeps fewer, the first call returns an error.
 //   - A string, a []byte or a UUID type with Scan and Value methods becomes a random token, a UUID of version 4: of 36
 //     characters in a string, for a column such as UUID, CHAR(36) or TEXT, and of 16 bytes in a []byte, for BYTEA,
 //     BINARY(16) or BLOB. A token shows for certain which write it is from.
@@ -91,11 +92,23 @@
 // write through a view. A timestamp or a token cannot be counted up by package atomic: use ReadOnly there. With xmin nothing
 // is needed, since PostgreSQL changes it with every write.
 //
+// # The first look
+//
+// At its first use on a *sql.DB a Table asks the server once what its table is. Every method, also Get, returns an error
+// for an engine without transactions (MySQL, MariaDB), for a view whose INSTEAD OF trigger, or a relation whose DO
+// INSTEAD rule, replaces UPDATE, for a timestamp that the column or the driver cuts, and, without WithTx, for a session
+// that does not commit by itself (autocommit=0, completion_type). Delete alone returns the error where only DELETE is
+// replaced. What becomes of the schema later is not seen. The module's page docs/what-is-checked.md has the details.
+//
 // # Limits
 //
 // Everybody who writes the row must change its version; only xmin changes by itself. A trigger
 // may set a timestamp on PostgreSQL. Any other version that a trigger sets, and any on SQLite, makes the next Update of
 // the same struct a conflict; Modify reads the row again and is not affected.
+//
+// A trigger that puts the old version back, or the whole old row, makes every write an error on PostgreSQL, and nothing is
+// written. MySQL, MariaDB and SQLite show that only if no column changes at all: otherwise every writer would win. What else
+// a trigger changes is not seen: Get returns it.
 //
 // A row that is deleted and inserted again with the same number has the same version: where that happens, use a token. On
 // MySQL and MariaDB the sql_mode must be strict, as it is by default: otherwise a number that does not fit its column is

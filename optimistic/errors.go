@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/table"
 )
 
 const prefix = "optimistic: "
@@ -47,7 +48,7 @@ func (e *ConflictError) Error() string {
 	case e.Table != "":
 		text += fmt.Sprintf(": the row no longer has version %v (attempt %d)", displayed(e.Version), e.Attempts)
 		if e.given {
-			text += ": somebody else wrote it, or this item was written earlier in a transaction: read it again"
+			text += ": somebody else wrote it, or the item's key was changed, or it was written earlier in a transaction: read it again"
 		}
 		return text
 	}
@@ -84,7 +85,7 @@ func (e *placedError) Unwrap() error { return e.err }
 
 // isPlaced reports whether an error says which row it is about.
 func isPlaced(err error) bool {
-	return errors.As(err, new(*placedError)) || errors.As(err, new(*ConflictError))
+	return errors.As(err, new(*placedError)) || errors.As(err, new(*ConflictError)) || errors.As(err, new(*table.Obstacle))
 }
 
 // fail gives an error the package's name, which a *ConflictError has already.

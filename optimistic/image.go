@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/nogap-go/nogap/internal/fields"
 )
 
 // image is what some columns of an item hold, as a driver is given it. It stays as it is when the item changes, also
@@ -15,10 +17,10 @@ type image []driver.Value
 // opaque is in an image for a value that only a driver understands, such as an array of PostgreSQL.
 type opaque struct{}
 
-func imageOf(columns []mappedColumn, item reflect.Value) image {
+func imageOf(columns []fields.Column, item reflect.Value) image {
 	values := make(image, len(columns))
 	for i, c := range columns {
-		values[i] = sent(c.get(item))
+		values[i] = sent(c.Get(item))
 	}
 	return values
 }

@@ -130,7 +130,7 @@ func TestVersionInTransaction(t *testing.T) {
 				err = items.Update(t.Context(), item)
 				require.ErrorIs(t, err, optimistic.ErrVersionConflict)
 				require.EqualError(t, err, "optimistic: items at [42]: version conflict: the row no longer has version 7 (attempt 1): "+
-					"somebody else wrote it, or this item was "+readAgain)
+					"somebody else wrote it, or the item's key was changed, or it was "+readAgain)
 				require.Equal(t, Item{42, 1, 8}, s.item(42))
 			})
 		})

@@ -1,6 +1,7 @@
 package optimistic_test
 
 import (
+	"context"
 	"database/sql"
 	"database/sql/driver"
 	"testing"
@@ -197,11 +198,12 @@ func TestServerErrors(t *testing.T) {
 }
 
 func checkPrecision[T any](t *testing.T, d nogap.Dialect, columnType string, ok bool) {
-	reply := fakedb.Reply{Columns: []string{"type"}}
-	if columnType != "" {
-		reply.Rows = [][]driver.Value{{columnType}}
+	s := fakedb.Recorded(answers(fakedb.Reply{Columns: []string{"none"}}))
+	looks := 0
+	s.Looks = func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		looks++
+		return fakedb.Looked(c, columnType), nil
 	}
-	s := fakedb.Recorded(answers(reply))
 	items, err := optimistic.NewTable[T](s.DB(), "items", optimistic.WithDialect(d))
 	require.NoError(t, err)
 	for range 2 {
@@ -212,5 +214,6 @@ func checkPrecision[T any](t *testing.T, d nogap.Dialect, columnType string, ok 
 		}
 		require.ErrorContains(t, err, `version column "version"`)
 	}
-	require.Len(t, s.Log(), 2, "nothing else was asked")
+	require.Empty(t, s.Log(), "nothing else was asked")
+	require.GreaterOrEqual(t, looks, 2)
 }

@@ -23,8 +23,9 @@ type statements struct {
 	// update writes a row that still has the version; updateReturns says that it returns the new one.
 	update        dialect.Statement
 	updateReturns bool
-	// delete deletes a row that still has the version.
-	delete dialect.Statement
+	// delete deletes a row that still has the version. noDelete says why it can't.
+	delete   dialect.Statement
+	noDelete error
 }
 
 func newStatements(s dialect.Server, table dialect.Ident, m mapping, k versionKind) (*statements, error) {
@@ -32,7 +33,7 @@ func newStatements(s dialect.Server, table dialect.Ident, m mapping, k versionKi
 	if err != nil {
 		return nil, err
 	}
-	version := s.Quote(m.version.name)
+	version := s.Quote(m.version.Name)
 	if k == xminVersion {
 		version = s.SystemVersion
 	}
@@ -55,6 +56,10 @@ func newStatements(s dialect.Server, table dialect.Ident, m mapping, k versionKi
 	// timestamp may be set by a trigger.
 	if q.updateReturns = k == xminVersion || k == timestampVersion && s.UpdateReturning; q.updateReturns {
 		update += " RETURNING " + version
+	} else {
+		// A trigger that puts the old version back would let the next writer win too.
+		read := placeholder(len(m.data) + 1 + len(m.key) + 1)
+		update += s.Verify("NOT (" + version + " " + s.NullSafeEquals + " " + read + ")")
 	}
 	q.update = s.Compile(update)
 	return q, nil
@@ -64,8 +69,8 @@ func newStatements(s dialect.Server, table dialect.Ident, m mapping, k versionKi
 func columnList(s dialect.Server, m mapping, version string) string {
 	columns := make([]string, len(m.all))
 	for i, c := range m.all {
-		columns[i] = s.Quote(c.name)
-		if c.name.String() == m.version.name.String() {
+		columns[i] = s.Quote(c.Name)
+		if c.Name.String() == m.version.Name.String() {
 			columns[i] = version
 		}
 	}
@@ -75,7 +80,7 @@ func columnList(s dialect.Server, m mapping, version string) string {
 func updateTemplate(s dialect.Server, table dialect.Ident, m mapping, k versionKind, version string) string {
 	var set []string
 	for _, c := range m.data {
-		set = append(set, s.Quote(c.name)+" = "+placeholder(len(set)+1))
+		set = append(set, s.Quote(c.Name)+" = "+placeholder(len(set)+1))
 	}
 	if k != xminVersion {
 		set = append(set, version+" = "+placeholder(len(set)+1))
@@ -88,7 +93,7 @@ func updateTemplate(s dialect.Server, table dialect.Ident, m mapping, k versionK
 // that condition.
 func condition(s dialect.Server, m mapping, version string, first int) string {
 	equals := "="
-	if nullable(m.version.typ) {
+	if nullable(m.version.Type) {
 		equals = s.NullSafeEquals
 	}
 	return " WHERE " + s.Equals(m.keyNames(), first) + " AND " + version + " " + equals + " " + placeholder(first+len(m.key))

@@ -53,7 +53,7 @@ func (t *versionedTable) noteWriting() error {
 	if t.kind == xminVersion {
 		return nil
 	}
-	return t.Compares(t.columns.version.name, t.kind == integerVersion, namesOf(t.columns.data))
+	return t.Compares(t.columns.version.Name, t.kind == integerVersion, namesOf(t.columns.data))
 }
 
 // WithTx returns the Table for use inside tx, a transaction of the caller's on the same database: its methods run their

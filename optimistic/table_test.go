@@ -1,6 +1,7 @@
 package optimistic_test
 
 import (
+	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -20,9 +21,10 @@ import (
 )
 
 const (
-	loadItem   = `SELECT "id", "stock", "version" FROM "items" WHERE "id" = $1`
-	peekItem   = `SELECT "version" FROM "items" WHERE "id" = $1`
-	swapItem   = `UPDATE "items" SET "stock" = $1, "version" = $2 WHERE "id" = $3 AND "version" = $4`
+	loadItem = `SELECT "id", "stock", "version" FROM "items" WHERE "id" = $1`
+	peekItem = `SELECT "version" FROM "items" WHERE "id" = $1`
+	swapItem = `UPDATE "items" SET "stock" = $1, "version" = $2 WHERE "id" = $3 AND "version" = $4` +
+		` RETURNING 1 / CASE WHEN NOT ("version" IS NOT DISTINCT FROM $4) THEN 1 ELSE 0 END`
 	removeItem = `DELETE FROM "items" WHERE "id" = $1 AND "version" = $2`
 )
 
@@ -237,10 +239,11 @@ func TestSQLOfEachDialect(t *testing.T) {
 		Version sql.NullInt64 `db:"rev"`
 	}
 	for d, want := range map[nogap.Dialect]string{
-		nogap.Postgres: `UPDATE "shop"."items" SET "stock" = $1, "rev" = $2 WHERE "tenant" = $3 AND "sku" = $4 AND "rev" IS NOT DISTINCT FROM $5`,
-		nogap.MySQL:    "UPDATE `shop`.`items` SET `stock` = ?, `rev` = ? WHERE `tenant` = ? AND `sku` = ? AND `rev` <=> ?",
-		nogap.MariaDB:  "UPDATE `shop`.`items` SET `stock` = ?, `rev` = ? WHERE `tenant` = ? AND `sku` = ? AND `rev` <=> ?",
-		nogap.SQLite:   "UPDATE `shop`.`items` SET `stock` = ?1, `rev` = ?2 WHERE `tenant` = ?3 AND `sku` = ?4 AND `rev` IS ?5",
+		nogap.Postgres: `UPDATE "shop"."items" SET "stock" = $1, "rev" = $2 WHERE "tenant" = $3 AND "sku" = $4 AND "rev" IS NOT DISTINCT FROM $5` +
+			` RETURNING 1 / CASE WHEN NOT ("rev" IS NOT DISTINCT FROM $5) THEN 1 ELSE 0 END`,
+		nogap.MySQL:   "UPDATE `shop`.`items` SET `stock` = ?, `rev` = ? WHERE `tenant` = ? AND `sku` = ? AND `rev` <=> ?",
+		nogap.MariaDB: "UPDATE `shop`.`items` SET `stock` = ?, `rev` = ? WHERE `tenant` = ? AND `sku` = ? AND `rev` <=> ?",
+		nogap.SQLite:  "UPDATE `shop`.`items` SET `stock` = ?1, `rev` = ?2 WHERE `tenant` = ?3 AND `sku` = ?4 AND `rev` IS ?5",
 	} {
 		t.Run(d.String(), func(t *testing.T) {
 			s := fakedb.Recorded(answers(fakedb.Reply{RowsAffected: 1}))
@@ -268,7 +271,10 @@ func TestTimestampsGrow(t *testing.T) {
 		Version time.Time `db:"version"`
 	}
 	fast := time.Now().Add(time.Hour).Truncate(time.Microsecond)
-	s := fakedb.Recorded(answers(fakedb.Reply{RowsAffected: 1, Columns: []string{"t"}, Rows: [][]driver.Value{{"datetime(6)"}}}))
+	s := fakedb.Recorded(answers(fakedb.Reply{RowsAffected: 1}))
+	s.Looks = func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		return fakedb.Looked(c, "datetime(6)"), nil
+	}
 	items, err := optimistic.NewTable[row](s.DB(), "items", optimistic.WithDialect(nogap.MySQL))
 	require.NoError(t, err)
 	item := &row{1, fast}
@@ -362,5 +368,22 @@ func TestLockTimeout(t *testing.T) {
 			require.NotErrorIs(t, err, nogap.ErrRetriesExhausted)
 			require.Equal(t, 1, tries)
 		})
+	}
+}
+
+// Why there is no row with the key of an item is for the caller to find out: the error says what it may be.
+func TestNoRowSaysWhy(t *testing.T) {
+	items := openItems(t, newShop())
+	for _, write := range []func(*Item) error{
+		func(it *Item) error { return items.Update(t.Context(), it) },
+		func(it *Item) error { return items.Delete(t.Context(), it) },
+	} {
+		err := write(&Item{})
+		require.ErrorIs(t, err, sql.ErrNoRows)
+		require.ErrorContains(t, err, "items at [0]: ")
+		require.ErrorContains(t, err, "the item has the zero key of a new struct")
+		err = write(&Item{ID: 43, Version: 7})
+		require.ErrorIs(t, err, sql.ErrNoRows)
+		require.ErrorContains(t, err, "it was deleted, or the key of the item was changed after it was read")
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/fields"
 	"github.com/nogap-go/nogap/internal/table"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -16,6 +17,7 @@ import (
 // versionedTable is the part of a Table that does not depend on T: a bound table whose rows have a version.
 type versionedTable struct {
 	*table.Table
+	row       reflect.Type // T
 	columns   mapping
 	kind      versionKind
 	lockAfter int
@@ -33,12 +35,15 @@ func bind(db *sql.DB, name string, row reflect.Type, opts []Option) (*versionedT
 	if err != nil {
 		return nil, err
 	}
-	t := &versionedTable{Table: bound, lockAfter: o.lockAfter, sql: new(table.SQL[statements]), queue: new(rowQueue)}
+	t := &versionedTable{Table: bound, row: row, lockAfter: o.lockAfter, sql: new(table.SQL[statements]), queue: new(rowQueue)}
 	if t.columns, err = newMapping(row, t.Key, o.version, o.readOnly); err != nil {
 		return nil, t.failed(err)
 	}
 	if t.kind, err = kindOf(t.columns.version); err != nil {
 		return nil, t.failed(err)
+	}
+	if t.kind == timestampVersion {
+		t.Version, t.Times = &t.columns.version.Name, true
 	}
 	if t.kind == xminVersion && len(t.columns.data) == 0 {
 		return nil, t.failed(fmt.Errorf("%v has no column to write", row))
@@ -56,24 +61,31 @@ func (t *versionedTable) in(tx nogap.Tx) *versionedTable {
 // statements returns the table's SQL, which is built when the first call knows the server.
 func (t *versionedTable) statements(ctx context.Context) (*statements, error) {
 	s, err := t.sql.Of(ctx, t.Table, t.build)
-	if err != nil {
-		return nil, t.failed(err)
+	if err != nil && !errors.As(err, new(*table.Obstacle)) { // which names the table
+		err = t.failed(err)
 	}
-	return s, nil
+	return s, err
 }
 
-func (t *versionedTable) build(ctx context.Context, r txn.Runner, s dialect.Server) (*statements, error) {
-	if err := checkVersion(ctx, r, s, t.Name, t.columns.version, t.kind); err != nil {
+func (t *versionedTable) build(_ context.Context, _ txn.Runner, s dialect.Server, look dialect.Look) (*statements, error) {
+	if err := t.CheckWritten(look, dialect.Update); err != nil {
 		return nil, err
 	}
-	return newStatements(s, t.Name, t.columns, t.kind)
+	if err := checkVersion(s, look, t.columns.version.Name, t.kind); err != nil {
+		return nil, err
+	}
+	q, err := newStatements(s, t.Name, t.columns, t.kind)
+	if err == nil {
+		q.noDelete = t.CheckWritten(look, dialect.Delete)
+	}
+	return q, err
 }
 
 // load reads the row with a key into item.
 func (t *versionedTable) load(ctx context.Context, r txn.Runner, query dialect.Statement, key []any, item reflect.Value) error {
 	dest := make([]any, len(t.columns.all))
 	for i, c := range t.columns.all {
-		dest[i] = c.pointer(item)
+		dest[i] = c.Pointer(item)
 	}
 	return r.Read(ctx, query.Text, query.Args(key), dest...)
 }
@@ -83,7 +95,7 @@ func (t *versionedTable) at(key []any, err error) error {
 	if err == nil || isPlaced(err) {
 		return err
 	}
-	return &placedError{fmt.Sprintf("%s at %v", t.Name, displayedKey(key)), err}
+	return &placedError{fmt.Sprintf("%s at %v", t.Name, displayedKey(key)), fields.Explain(t.row, err)}
 }
 
 // failed names the table that an error is about.

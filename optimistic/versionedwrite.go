@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/jmoiron/sqlx/reflectx"
 
@@ -38,7 +39,7 @@ var errStale = errors.New("no row has this key and this version")
 // newWrite takes the condition from an item. Its errors say which row they are about.
 func (t *versionedTable) newWrite(item reflect.Value) (*versionedWrite, error) {
 	m := &t.columns
-	w := &versionedWrite{table: t, read: cloneValue(m.version.get(item)), readOnly: m.readOnlyValues(item)}
+	w := &versionedWrite{table: t, read: cloneValue(m.version.Get(item)), readOnly: m.readOnlyValues(item)}
 	written := len(m.data)
 	if t.kind != xminVersion {
 		written++ // the next version
@@ -46,7 +47,7 @@ func (t *versionedTable) newWrite(item reflect.Value) (*versionedWrite, error) {
 	w.args = make([]any, written+len(m.key)+1)
 	w.condition = w.args[written:]
 	for i, c := range m.key {
-		w.condition[i] = cloneValue(c.get(item))
+		w.condition[i] = cloneValue(c.Get(item))
 	}
 	if err := t.CheckKey(w.key()); err != nil {
 		return nil, err
@@ -60,7 +61,7 @@ func (t *versionedTable) newWrite(item reflect.Value) (*versionedWrite, error) {
 		return w, nil
 	}
 	w.expect(w.read)
-	if w.next, err = t.kind.next(m.version.typ, version); err != nil {
+	if w.next, err = t.kind.next(m.version.Type, version); err != nil {
 		return nil, t.at(w.key(), fmt.Errorf("version %v: %w", displayed(w.read), err))
 	}
 	w.args[written-1] = w.next.Interface()
@@ -79,12 +80,12 @@ func (w *versionedWrite) expect(version any) { w.condition[len(w.condition)-1] =
 func (w *versionedWrite) setColumns(item reflect.Value) error {
 	m := &w.table.columns
 	for i, c := range m.key {
-		if is := c.get(item); !equalFields(is, w.condition[i]) {
-			return fmt.Errorf("the callback changed the key column %q from %v to %v", c.name, displayed(w.condition[i]), displayed(is))
+		if is := c.Get(item); !equalFields(is, w.condition[i]) {
+			return fmt.Errorf("the callback changed the key column %q from %v to %v", c.Name, displayed(w.condition[i]), displayed(is))
 		}
 	}
 	for i, c := range m.data {
-		w.args[i] = c.get(item)
+		w.args[i] = c.Get(item)
 	}
 	return m.checkReadOnly(item, w.readOnly)
 }
@@ -126,7 +127,7 @@ func (w *versionedWrite) updateOnce(ctx context.Context, r txn.Runner) error {
 	if !w.sql.updateReturns {
 		return w.execute(ctx, r, q, w.args)
 	}
-	stored := reflect.New(w.table.columns.version.typ)
+	stored := reflect.New(w.table.columns.version.Type)
 	err := r.QueryRow(ctx, q.Text, q.Args(w.args), stored.Interface())
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -139,6 +140,9 @@ func (w *versionedWrite) updateOnce(ctx context.Context, r txn.Runner) error {
 
 // delete deletes the row. It returns errStale if the row does not have the version any more.
 func (w *versionedWrite) delete(ctx context.Context, r txn.Runner) error {
+	if w.sql.noDelete != nil {
+		return w.sql.noDelete
+	}
 	err := w.execute(ctx, r, &w.sql.delete, w.condition)
 	if w.respell(ctx, r, err) {
 		err = w.execute(ctx, r, &w.sql.delete, w.condition)
@@ -148,8 +152,11 @@ func (w *versionedWrite) delete(ctx context.Context, r txn.Runner) error {
 
 func (w *versionedWrite) execute(ctx context.Context, r txn.Runner, q *dialect.Statement, values []any) error {
 	_, wrote, err := txn.ExecOne(ctx, r, q.Text, q.Args(values)...)
-	if err == nil && !wrote {
+	switch {
+	case err == nil && !wrote:
 		return errStale
+	case dialect.Unverified(err):
+		return fmt.Errorf("a trigger of the server puts the old version back, or a value does not fit its column: %w", err)
 	}
 	return err
 }
@@ -170,7 +177,7 @@ func (w *versionedWrite) respell(ctx context.Context, r txn.Runner, err error) b
 	if err != errStale || q.Text == "" {
 		return false
 	}
-	there, text := reflect.New(w.table.columns.version.typ), ""
+	there, text := reflect.New(w.table.columns.version.Type), ""
 	if r.Read(ctx, q.Text, q.Args(w.key()), there.Interface(), &text) != nil || !w.wasRead(there.Elem()) {
 		return false
 	}
@@ -186,7 +193,7 @@ func (w *versionedWrite) explain(ctx context.Context, r txn.Runner, n int) error
 	case err == nil && w.sql.latestLocks:
 		w.table.Wrote(ctx, w.key()) // not written, but locked like a row that is
 	case errors.Is(err, sql.ErrNoRows):
-		return err
+		return w.noRow(err)
 	case err != nil:
 		return fmt.Errorf("%w; whether the row is still there could not be read: %w", w.conflict(n), err)
 	}
@@ -197,9 +204,21 @@ func (w *versionedWrite) explain(ctx context.Context, r txn.Runner, n int) error
 	return w.conflict(n)
 }
 
+// noRow says why there may be no row with the key of the caller's item.
+func (w *versionedWrite) noRow(err error) error {
+	isZero := func(v any) bool { return v == nil || reflect.ValueOf(v).IsZero() }
+	switch {
+	case !w.given:
+		return err
+	case !slices.ContainsFunc(w.key(), func(v any) bool { return !isZero(v) }):
+		return fmt.Errorf("%w: the item has the zero key of a new struct, and only a row that is there can be written", err)
+	}
+	return fmt.Errorf("%w: it was deleted, or the key of the item was changed after it was read", err)
+}
+
 // currentVersion reads the version that the row has now.
 func (w *versionedWrite) currentVersion(ctx context.Context, r dialect.Reader, q dialect.Statement) (reflect.Value, error) {
-	there := reflect.New(w.table.columns.version.typ)
+	there := reflect.New(w.table.columns.version.Type)
 	err := r.Read(ctx, q.Text, q.Args(w.key()), there.Interface())
 	return there.Elem(), err
 }
@@ -224,5 +243,5 @@ func (w *versionedWrite) restoreVersion(item reflect.Value) {
 }
 
 func (w *versionedWrite) setVersion(item, version reflect.Value) {
-	reflectx.FieldByIndexes(item, w.table.columns.version.index).Set(version)
+	reflectx.FieldByIndexes(item, w.table.columns.version.Index).Set(version)
 }

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"strconv"
 	"time"
+
+	"github.com/nogap-go/nogap/internal/fields"
 )
 
 // versionKind is what the version column holds.
@@ -27,29 +29,29 @@ const (
 )
 
 // kindOf finds the kind of version that a field can hold.
-func kindOf(c mappedColumn) (versionKind, error) {
-	t := base(c.typ)
-	if c.name.String() == "xmin" {
+func kindOf(c fields.Column) (versionKind, error) {
+	t := base(c.Type)
+	if c.Name.String() == "xmin" {
 		switch t.Kind() {
 		case reflect.Int64, reflect.Int, reflect.Uint32, reflect.Uint64, reflect.Uint, reflect.String:
-			if t == c.typ && !isScalar(t) {
+			if t == c.Type && !fields.IsScalar(t) {
 				return xminVersion, nil
 			}
 		}
-		return 0, fmt.Errorf("the field for xmin is a %v; it can be a uint32, an int64 or a string", c.typ)
+		return 0, fmt.Errorf("the field for xmin is a %v; it can be a uint32, an int64 or a string", c.Type)
 	}
 	switch {
-	case t == timeType:
+	case t == fields.TimeType:
 		return timestampVersion, nil
 	case t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64:
 		return integerVersion, nil
 	case t.Kind() == reflect.String, t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8:
 		return tokenVersion, nil
-	case t.Kind() == reflect.Array && t.Elem().Kind() == reflect.Uint8 && t.Len() == tokenSize && isScalar(c.typ):
+	case t.Kind() == reflect.Array && t.Elem().Kind() == reflect.Uint8 && t.Len() == tokenSize && fields.IsScalar(c.Type):
 		return tokenVersion, nil
 	}
 	return 0, fmt.Errorf("the field for the version column %q is a %v; a version is an integer, a time.Time, a string, "+
-		"a []byte or a UUID with Scan and Value methods", c.name, c.typ)
+		"a []byte or a UUID with Scan and Value methods", c.Name, c.Type)
 }
 
 // base looks through pointers and through the types that add NULL to another one, such as sql.NullInt64.
@@ -57,7 +59,7 @@ func base(t reflect.Type) reflect.Type {
 	switch {
 	case t.Kind() == reflect.Pointer:
 		return base(t.Elem())
-	case t.Kind() == reflect.Struct && t != timeType && isScalar(t) && t.NumField() > 0:
+	case t.Kind() == reflect.Struct && t != fields.TimeType && fields.IsScalar(t) && t.NumField() > 0:
 		if _, nullable := t.FieldByName("Valid"); nullable {
 			return base(t.Field(0).Type)
 		}
@@ -67,7 +69,7 @@ func base(t reflect.Type) reflect.Type {
 
 // nullable reports whether the field can hold NULL.
 func nullable(t reflect.Type) bool {
-	return t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Struct && t != timeType
+	return t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Struct && t != fields.TimeType
 }
 
 var int64Type = reflect.TypeFor[int64]()

@@ -10,6 +10,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/fields"
 	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/table"
 )
@@ -30,7 +31,7 @@ type Queue struct {
 	OrderBy string
 	// Limit is how many rows to take at most.
 	Limit int
-	// Columns are the columns to read: all of them if there are none here.
+	// Columns are the columns to read, as in Row.
 	Columns []string
 }
 
@@ -63,7 +64,7 @@ func Claim[T any](ctx context.Context, db *sql.DB, queue Queue, fn func(ctx cont
 	if err != nil {
 		return fail(err)
 	}
-	t, selects, err := names{table: queue.Table, columns: queue.Columns}.in(db)
+	t, selects, err := names{table: queue.Table, columns: queue.Columns, row: rowTypeOf[T](fields.Mapper())}.in(db)
 	if err != nil {
 		return fail(err)
 	}
@@ -81,9 +82,9 @@ func Claim[T any](ctx context.Context, db *sql.DB, queue Queue, fn func(ctx cont
 		}
 		query := selects.from(s.server, t) + queue.end(clause)
 		var jobs []*T
-		s.what = &lock{table: t.Name.String()} // which rows it will be nobody knows
+		s.table, s.what = t, &lock{table: t.Name.String()} // which rows it will be nobody knows
 		s.acquire = func(ctx context.Context, inServer *session) (err error) {
-			jobs, err = claimRows[T](ctx, inServer, s.what, t, query, queue.Args)
+			jobs, err = claimRows[T](ctx, inServer, s.what, t, selects, query, queue.Args)
 			return err
 		}
 		s.callback = func(ctx context.Context, tx *sqlx.Tx) error { return fn(ctx, tx, jobs) }
@@ -104,9 +105,11 @@ func skipLocked(s dialect.Server, mode dialect.LockMode) (clause string, err err
 }
 
 // claimRows locks and reads the next rows.
-func claimRows[T any](ctx context.Context, s *session, l *lock, t *table.Table, query string, args []any) (jobs []*T, err error) {
+func claimRows[T any](
+	ctx context.Context, s *session, l *lock, t *table.Table, q *selects, query string, args []any,
+) (jobs []*T, err error) {
 	err = s.waitFor(ctx, l, t.Name, func(prefix string) (err error) {
-		jobs, err = scanAll[T](ctx, s.tx, prefix+query, args)
+		jobs, err = scanAll[T](ctx, s.tx, q, prefix+query, args)
 		return err
 	})
 	if err == nil && len(jobs) == 0 {

@@ -17,6 +17,7 @@ import (
 // database is what is known of one *sql.DB.
 type database struct {
 	tables  table.Cache[tableKey, selects]
+	session table.Session
 	callers keyqueue.Queue[holding.Lock] // of this process, each lock's in their order of arrival
 	galera  atomic.Pointer[bool]         // nil until somebody has asked
 }

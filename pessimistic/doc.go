@@ -70,6 +70,14 @@
 //     for one of them waits until its context ends.
 //   - A NOWAIT in SQL of the callback's own has the server's code for a lock timeout, and comes back as ErrLockTimeout.
 //
+// # The first look
+//
+// The first call for a table of a *sql.DB asks the server once what it is, in the call's transaction and before the
+// callback runs. An engine without transactions (MySQL, MariaDB) and a view whose SELECT locks no rows (WITH, UNION or a
+// function on PostgreSQL; one that is not updatable on MySQL and MariaDB) are errors. So is a session that does not
+// commit by itself (autocommit=0, completion_type), except for LockRow, whose caller commits. What becomes of the schema
+// later is not seen. The module's page docs/what-is-checked.md has the details.
+//
 // # Servers
 //
 // PostgreSQL, MySQL, MariaDB, SQLite and the servers that speak like them: what they are is asked once for every *sql.DB.

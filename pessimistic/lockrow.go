@@ -17,9 +17,10 @@ import (
 // does not say that they are one, such as a *sql.Conn, first prove it by SAVEPOINT and RELEASE SAVEPOINT.
 //
 // Nothing is retried, because only the caller can run the whole transaction again; inside the callbacks of this package
-// that happens if the callback returns the error. Isolation, MaxAttempts and Backoff are not options of LockRow. LockRow
-// does not queue in the process, and uses no other connection than that of tx. Unless ctx comes from one of the callbacks
-// or WithDialect is given, it asks the server what it is, in one more statement.
+// that happens if the callback returns the error. Isolation, MaxAttempts, Backoff and Before are not options of LockRow.
+// LockRow does not queue in the process, and uses no other connection than that of tx. Unless ctx comes from one of the callbacks
+// or WithDialect is given, it asks the server what it is, in one more statement; and in one more what the table is, if it is
+// the first on the *sql.DB or the type of tx does not tell to which one it belongs.
 //
 // After an error PostgreSQL accepts nothing but ROLLBACK, or ROLLBACK TO a savepoint that was there before. On SQLite,
 // LockRow takes the write lock of the whole database and has to come before the first read of the transaction.
@@ -30,7 +31,7 @@ import (
 func LockRow[T any](ctx context.Context, tx nogap.Tx, row Row, opts ...Option) (item *T, err error) {
 	c, given, err := configure(opts)
 	if err == nil {
-		err = given.Refuse("LockRow", "Isolation", "MaxAttempts", "Backoff")
+		err = given.Refuse("LockRow", "Isolation", "MaxAttempts", "Backoff", "Before")
 	}
 	if err == nil {
 		err = txn.CheckTx(tx)
@@ -38,7 +39,7 @@ func LockRow[T any](ctx context.Context, tx nogap.Tx, row Row, opts ...Option) (
 	if err != nil {
 		return nil, fail(err)
 	}
-	n := names{row.Table, row.KeyColumns, row.Columns}
+	n := names{row.Table, row.KeyColumns, row.Columns, rowTypeOf[T](mapperOf(tx))}
 	bind := n.unbound
 	if db, _, ours := holding.Known(ctx, tx); ours {
 		bind = func() (*table.Table, *selects, error) { return n.in(db) }
@@ -48,14 +49,14 @@ func LockRow[T any](ctx context.Context, tx nogap.Tx, row Row, opts ...Option) (
 		return nil, fail(err)
 	}
 	err = t.Operation(ctx, "pessimistic.LockRow", func(ctx context.Context, op *observe.Op) error {
-		item, err = lockRow[T](ctx, op, tx, t, selects, row.Key, &c)
+		item, err = lockRow[T](ctx, op, tx, t, n.known(tx, t), selects, row.Key, &c)
 		return fail(txn.JoinContext(ctx, err))
 	})
 	return item, err
 }
 
 func lockRow[T any](
-	ctx context.Context, op *observe.Op, tx nogap.Tx, t *table.Table, selects *selects, key any, c *config,
+	ctx context.Context, op *observe.Op, tx nogap.Tx, t, known *table.Table, selects *selects, key any, c *config,
 ) (*T, error) {
 	l, err := rowLock(t, key)
 	if err != nil {
@@ -77,9 +78,12 @@ func lockRow[T any](
 	}
 	op.Attempt(1)
 	s := &session{config: c, server: server, waited: &waited{op: op}, tx: tx}
-	item, err := lockOne[T](ctx, s, t, selects.one(server, t, clause), l)
+	item, err := lockOne[T](ctx, s, t, selects, selects.one(server, t, clause), l)
 	if undone := s.settings.undo(ctx, tx); err == nil {
 		err = undone
+	}
+	if err == nil {
+		err = known.CheckLockable(ctx, txn.In(tx), server)
 	}
 	if err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ func TestLockRowInAnyTransaction(t *testing.T) {
 	require.Equal(t, []string{"BEGIN", lockItem, lockItem, lockItem}, s.Log(), "nothing is to be proved")
 }
 
-const lockItem = `SELECT * FROM "items" WHERE "id" = $1 FOR UPDATE`
+const lockItem = `SELECT "id", "stock" FROM "items" WHERE "id" = $1 FOR UPDATE`
 
 // What is no transaction would lose the lock at once. Nothing is sent to it.
 func TestLockRowRefusesWhatIsNoTransaction(t *testing.T) {

@@ -2,29 +2,48 @@ package pessimistic
 
 import (
 	"database/sql"
+	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
+	"github.com/jmoiron/sqlx/reflectx"
+
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/fields"
 	"github.com/nogap-go/nogap/internal/table"
+	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// names are those of a table and of its columns that a call gives.
+// names are those of a table and of its columns that a call gives, some of them by the type of the rows.
 type names struct {
 	table               string
 	keyColumns, columns []string
+	row                 rowType
 }
+
+// rowType is the T of a call, and what knows the names of its fields.
+type rowType struct {
+	reflect.Type
+	mapper *reflectx.Mapper
+}
+
+func rowTypeOf[T any](mapper *reflectx.Mapper) rowType { return rowType{reflect.TypeFor[T](), mapper} }
 
 // key is the names in a form that is comparable: the columns are joined.
 func (n names) key() tableKey {
-	return tableKey{n.table, strings.Join(n.keyColumns, "\x00"), strings.Join(n.columns, "\x00"), len(n.keyColumns), len(n.columns)}
+	return tableKey{
+		n.table, strings.Join(n.keyColumns, "\x00"), strings.Join(n.columns, "\x00"), len(n.keyColumns), len(n.columns), n.row,
+	}
 }
 
 type tableKey struct {
 	table               string
 	keyColumns, columns string
 	keys, reads         int // how many columns are joined
+	row                 rowType
 }
 
 // in returns the table of db with these names, which does not know db itself.
@@ -42,6 +61,16 @@ func (n names) unbound() (*table.Table, *selects, error) {
 	return n.parse(func(o table.Options) (*table.Table, error) { return table.Unbound(n.table, o) })
 }
 
+// known returns the table with these names that remembers what tx's database has said of it: t if that is not known.
+func (n names) known(tx nogap.Tx, t *table.Table) *table.Table {
+	if db := txn.DBOf(tx); db != nil {
+		if known, _, err := n.in(db); err == nil {
+			return known
+		}
+	}
+	return t
+}
+
 func (n names) parse(bind func(table.Options) (*table.Table, error)) (*table.Table, *selects, error) {
 	keyColumns, err := dialect.Columns(n.keyColumns...)
 	if err != nil {
@@ -52,12 +81,23 @@ func (n names) parse(bind func(table.Options) (*table.Table, error)) (*table.Tab
 		return nil, nil, err
 	}
 	t, err := bind(table.Options{Key: keyColumns, Classify: classify})
-	return t, &selects{columns: columns}, err
+	if err != nil {
+		return nil, nil, err
+	}
+	q := &selects{table: t.Name.Last(), columns: columns}
+	if isStruct(n.row.Type) {
+		err = q.into(n.row)
+	}
+	return t, q, err
 }
 
 // selects are the statements that read and lock the rows of a table.
 type selects struct {
+	table   string          // its name without the schema
 	columns []dialect.Ident // all if there are none
+	// fields are those of a struct to which the columns go, in their order: an empty one is none.
+	fields [][]int
+	named  reflect.Type // the struct from which the columns have their names; nil if the caller has named them
 
 	mu    sync.RWMutex
 	built map[variant]*dialect.Statement
@@ -87,11 +127,52 @@ func (q *selects) one(s dialect.Server, t *table.Table, clause string) *dialect.
 	return &compiled
 }
 
+// into makes rows go to the fields of a struct. Its columns are read by their names: a column that is added to the table
+// while the program runs changes nothing then, and one that is missing is an error.
+func (q *selects) into(row rowType) error {
+	all, err := fields.Of(row.Type, row.mapper)
+	if err != nil {
+		return err
+	}
+	given := q.columns
+	if len(given) == 0 {
+		q.named = row.Type
+		for _, f := range all {
+			q.columns, q.fields = append(q.columns, f.Name), append(q.fields, f.Index)
+		}
+		if len(all) == 0 {
+			q.fields = [][]int{nil} // SELECT 1
+		}
+		return nil
+	}
+	q.fields = make([][]int, len(given))
+	for _, f := range all {
+		i := slices.IndexFunc(given, func(c dialect.Ident) bool { return c.String() == f.Name.String() })
+		if i < 0 {
+			return fmt.Errorf(`%v has a field for the column %q, which is not among Columns: tag it db:"-" if it is not to be read`,
+				row.Type, f.Name)
+		}
+		q.fields[i] = f.Index
+	}
+	return nil
+}
+
+// explain says where the name of a column comes from that the server does not know.
+func (q *selects) explain(err error) error {
+	if err == nil || q.named == nil {
+		return err
+	}
+	return fields.Explain(q.named, err)
+}
+
 // from returns the beginning of a SELECT.
 func (q *selects) from(s dialect.Server, t *table.Table) string {
 	columns := "*"
-	if len(q.columns) > 0 {
+	switch {
+	case len(q.columns) > 0:
 		columns = s.QuoteAll(q.columns)
+	case q.named != nil:
+		columns = "1" // a struct without fields wants nothing but the lock
 	}
 	return "SELECT " + columns + " FROM " + s.Quote(t.Name)
 }

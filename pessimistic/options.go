@@ -1,12 +1,16 @@
 package pessimistic
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/callback"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/option"
 	"github.com/nogap-go/nogap/internal/table"
@@ -32,6 +36,7 @@ type config struct {
 	isolation sql.IsolationLevel
 	policy    txn.Policy
 	dialect   nogap.Dialect
+	before    callback.Func
 }
 
 // configure applies the options.
@@ -113,6 +118,26 @@ func Backoff(f func(failed int) time.Duration) Option {
 	return callOption{Name: "Backoff", Set: func(c *config) error {
 		c.policy.Backoff = f
 		return option.NotNil("Backoff", f == nil)
+	}}
+}
+
+// Before runs f first in every transaction, before the lock is taken. f sets up the transaction, for row level security for
+// example:
+//
+//	pessimistic.Before(func(ctx context.Context, tx *sqlx.Tx) error {
+//		_, err := tx.ExecContext(ctx, "SELECT set_config('app.tenant', $1, true)", tenant)
+//		return err
+//	})
+//
+// Its settings should end with the transaction (SET LOCAL), since the connection goes back to the pool. What it reads may
+// be older than the lock, and under REPEATABLE READ and SERIALIZABLE so may be what fn reads then. If f returns an error, the
+// transaction is rolled back, and the error comes back as fn's would. f is run again with each attempt. A nil f is an error.
+//
+// Before is not an option of LockRow, whose transaction is the caller's.
+func Before(f func(ctx context.Context, tx *sqlx.Tx) error) Option {
+	return callOption{Name: "Before", Set: func(c *config) error {
+		c.before = f
+		return option.NotNil("Before", f == nil)
 	}}
 }
 

@@ -58,9 +58,9 @@ func server(fail func(c fakedb.Call) error) *fakedb.Server {
 
 // items is an answer of n rows.
 func items(n int64) fakedb.Reply {
-	r := fakedb.Reply{Columns: []string{"id", "stock", "unknown"}}
+	r := fakedb.Reply{Columns: []string{"id", "stock"}}
 	for id := range n {
-		r.Rows = append(r.Rows, []driver.Value{id + 1, int64(100), "?"})
+		r.Rows = append(r.Rows, []driver.Value{id + 1, int64(100)})
 	}
 	return r
 }
@@ -79,7 +79,7 @@ func TestStatements(t *testing.T) {
 	}
 	claim := func(opts ...pessimistic.Option) func(context.Context, *sql.DB) error {
 		return func(ctx context.Context, db *sql.DB) error {
-			queue := pessimistic.Queue{Table: "shop.items", Where: "a OR b", OrderBy: "id DESC", Limit: 3, Columns: []string{"id"}}
+			queue := pessimistic.Queue{Table: "shop.items", Where: "a OR b", OrderBy: "id DESC", Limit: 3}
 			return pessimistic.Claim(ctx, db, queue, func(context.Context, *sqlx.Tx, []*item) error { return nil }, opts...)
 		}
 	}
@@ -92,31 +92,31 @@ func TestStatements(t *testing.T) {
 		run  func(context.Context, *sql.DB) error
 		want []string
 	}{
-		{"postgres", rowLock(as(nogap.Postgres)), []string{"BEGIN", `SELECT * FROM "items" WHERE "id" = $1 FOR UPDATE`, "COMMIT"}},
+		{"postgres", rowLock(as(nogap.Postgres)), []string{"BEGIN", `SELECT "id", "stock" FROM "items" WHERE "id" = $1 FOR UPDATE`, "COMMIT"}},
 		{"postgres NoWait", rowLock(as(nogap.Postgres), pessimistic.NoWait(), pessimistic.ForKeyShare()),
-			[]string{"BEGIN", `SELECT * FROM "items" WHERE "id" = $1 FOR KEY SHARE NOWAIT`, "COMMIT"}},
+			[]string{"BEGIN", `SELECT "id", "stock" FROM "items" WHERE "id" = $1 FOR KEY SHARE NOWAIT`, "COMMIT"}},
 		{"postgres Timeout", rowLock(as(nogap.Postgres), pessimistic.Timeout(time.Second)), []string{"BEGIN",
 			"SELECT current_setting('lock_timeout'), set_config('lock_timeout', $1, true)",
-			`SELECT * FROM "items" WHERE "id" = $1 FOR UPDATE`,
+			`SELECT "id", "stock" FROM "items" WHERE "id" = $1 FOR UPDATE`,
 			"SELECT set_config('lock_timeout', $1, true)", "COMMIT"}},
 		{"mysql", rowLock(as(nogap.MySQL), pessimistic.ForShare()),
-			[]string{"BEGIN", "SELECT * FROM `items` WHERE `id` = ? FOR SHARE", "COMMIT"}},
+			[]string{"BEGIN", "SELECT `id`, `stock` FROM `items` WHERE `id` = ? FOR SHARE", "COMMIT"}},
 		{"mysql Timeout", rowLock(as(nogap.MySQL), pessimistic.Timeout(1001*time.Millisecond)), []string{"BEGIN",
 			"SET @nogap_lock_wait_timeout = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 2",
-			"SELECT * FROM `items` WHERE `id` = ? FOR UPDATE",
+			"SELECT `id`, `stock` FROM `items` WHERE `id` = ? FOR UPDATE",
 			"SET SESSION innodb_lock_wait_timeout = @nogap_lock_wait_timeout", "COMMIT"}},
 		{"mariadb", rowLock(as(nogap.MariaDB), pessimistic.ForShare()),
-			[]string{"BEGIN", "SELECT * FROM `items` WHERE `id` = ? LOCK IN SHARE MODE", "COMMIT"}},
+			[]string{"BEGIN", "SELECT `id`, `stock` FROM `items` WHERE `id` = ? LOCK IN SHARE MODE", "COMMIT"}},
 		{"sqlite", rowLock(as(nogap.SQLite)), []string{"PRAGMA busy_timeout", "PRAGMA busy_timeout = 1", "BEGIN",
-			"DELETE FROM `items` WHERE 0", "SELECT * FROM `items` WHERE `id` = ?1", "PRAGMA busy_timeout = 1", "COMMIT"}},
+			"DELETE FROM `items` WHERE 0", "SELECT `id`, `stock` FROM `items` WHERE `id` = ?1", "PRAGMA busy_timeout = 1", "COMMIT"}},
 
 		{"postgres claim", claim(as(nogap.Postgres)), []string{"BEGIN",
-			`SELECT "id" FROM "shop"."items" WHERE (a OR b` + "\n) ORDER BY id DESC\n LIMIT 3 FOR UPDATE SKIP LOCKED", "COMMIT"}},
+			`SELECT "id", "stock" FROM "shop"."items" WHERE (a OR b` + "\n) ORDER BY id DESC\n LIMIT 3 FOR UPDATE SKIP LOCKED", "COMMIT"}},
 		{"mariadb claim", claim(as(nogap.MariaDB)), []string{"BEGIN Read Committed",
-			"SELECT `id` FROM `shop`.`items` WHERE (a OR b\n) ORDER BY id DESC\n LIMIT 3 FOR UPDATE SKIP LOCKED", "COMMIT"}},
+			"SELECT `id`, `stock` FROM `shop`.`items` WHERE (a OR b\n) ORDER BY id DESC\n LIMIT 3 FOR UPDATE SKIP LOCKED", "COMMIT"}},
 		{"mariadb claim serializable", claim(as(nogap.MariaDB), pessimistic.Isolation(sql.LevelSerializable)), []string{
 			"BEGIN Serializable",
-			"SELECT `id` FROM `shop`.`items` WHERE (a OR b\n) ORDER BY id DESC\n LIMIT 3 FOR UPDATE SKIP LOCKED", "COMMIT"}},
+			"SELECT `id`, `stock` FROM `shop`.`items` WHERE (a OR b\n) ORDER BY id DESC\n LIMIT 3 FOR UPDATE SKIP LOCKED", "COMMIT"}},
 
 		{"postgres named", named(as(nogap.Postgres)),
 			[]string{"BEGIN", "SELECT pg_advisory_xact_lock($1)::text, " + isolation, "COMMIT"}},
@@ -183,6 +183,7 @@ func TestBadCalls(t *testing.T) {
 		{row(pessimistic.Row{Table: "items", Key: 1, KeyColumns: []string{"a", "b"}}), "a key of items has 2 values (a, b), got 1"},
 		{row(pessimistic.Row{Table: "items", Key: 1, KeyColumns: []string{"a", "A"}}), "given twice"},
 		{row(pessimistic.Row{Table: "items", Key: 1, Columns: []string{""}}), "column name"},
+		{row(pessimistic.Row{Table: "items", Key: 1, Columns: []string{"id"}}), `has a field for the column "stock"`},
 		{opts(nil), "option 0 is nil"},
 		{opts(pessimistic.Timeout(0)), "Timeout(0s) is not positive"},
 		{opts(pessimistic.Timeout(time.Second), pessimistic.NoWait()), "NoWait and Timeout"},

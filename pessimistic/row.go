@@ -16,7 +16,8 @@ type Row struct {
 	Key any
 	// KeyColumns are the columns that Key is compared with: "id" if there are none here. They must be unique together.
 	KeyColumns []string
-	// Columns are the columns to read: all of them if there are none here. The row type may be a scalar if there is one.
+	// Columns are the columns to read. If there are none here, they are those of the fields of a struct, or else all of
+	// them. The row type may be a scalar if there is one.
 	Columns []string
 }
 
@@ -24,22 +25,29 @@ type Row struct {
 // write the row, or lock it, so that what fn decides from item holds when its writes are applied. All of these writes
 // must go through tx. The calls of other packages of nogap do with WithTx(tx).
 //
-// The row is read into a T: a struct by its `db` tags, where columns without a field and fields without a column are
-// left alone; a map[string]any with the values as the driver has them; or a scalar, such as an int64, if the table or
-// Row.Columns has one column. A row that does not exist is sql.ErrNoRows. If several rows have the key, the error is
-// nogap.ErrNotUnique.
+// The row is read into a T: a struct, a map[string]any with the values as the driver has them, or a scalar, such as an
+// int64, if the table or Row.Columns has one column. Of a struct, the columns are read that its fields name by their `db`
+// tags, as for sqlx; a column without a field is left alone. A field without a column, or without one among Row.Columns, is
+// an error, unless it is tagged `db:"-"`. A row that does not exist is sql.ErrNoRows. If several rows have the key, the
+// error is nogap.ErrNotUnique.
 //
 // If fn returns an error, panics or calls runtime.Goexit, or if ctx ends, the transaction is rolled back. fn's error
 // comes back as it is. An error by which the server says that the transaction lost against another one (a deadlock, a
 // serialization failure, a lost certification on Galera) is an exception, whether it comes from fn or from COMMIT: then
-// fn is run again in a new transaction, with the row as it is now. So fn may run more than once, and should change
-// nothing but the database. It must return the errors of tx, even if it could go on without that statement: MySQL has
-// rolled back the whole transaction when it reports a deadlock. An error by which the server says that a statement of fn
-// has waited too long for a lock is wrapped with ErrLockTimeout; fn is not run again.
+// fn is run again in a new transaction, with the row as it is now. So is the error by which it says that a table was
+// altered after one of the statements had been prepared. So fn may run more than once, and should change nothing but the
+// database. It must return the errors of tx, even if it could go on without that statement: MySQL has rolled back the
+// whole transaction when it reports a deadlock. An error by which the server says that a statement of fn has waited too
+// long for a lock is wrapped with ErrLockTimeout; fn is not run again.
 //
 // The ctx that fn is given is the caller's, and knows which rows are locked: with it, a call of any package of nogap that
 // would wait for one of these rows over another connection is an error at once. Use LockRow and WithTx with tx. tx must
 // not be used after fn has returned.
+//
+// fn must not end the transaction, since that also gives the lock away: no COMMIT, no ROLLBACK, and on MySQL and MariaDB no
+// statement that commits, such as CREATE TABLE. If it does, the error wraps nogap.ErrOutcomeUnknown, whatever fn returns:
+// what was written before may stand. This is seen with pgx, lib/pq, go-sql-driver and SQLite, unless fn begins another
+// transaction or the driver is wrapped by another one. fn's error comes back as it is after tx.Rollback, which is harmless.
 //
 // Callers of one process that want the same row exclusively queue for it in the process, first come, first served; they
 // hold no connection while they wait. "The same" means the same table name, key columns and key of the same *sql.DB.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/fields"
 	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/table"
 )
@@ -21,7 +22,7 @@ func withRows[T any](
 	if err != nil {
 		return fail(err)
 	}
-	t, selects, err := names{rows.Table, rows.KeyColumns, rows.Columns}.in(db)
+	t, selects, err := names{rows.Table, rows.KeyColumns, rows.Columns, rowTypeOf[T](fields.Mapper())}.in(db)
 	if err != nil {
 		return fail(err)
 	}
@@ -40,9 +41,9 @@ func withRows[T any](
 		}
 		query := selects.one(s.server, t, clause)
 		var items []*T
-		s.what, s.locks = locks[0], locks
+		s.table, s.what, s.locks = t, locks[0], locks
 		s.acquire = func(ctx context.Context, inServer *session) (err error) {
-			items, err = lockAll[T](ctx, inServer, t, query, locks, at)
+			items, err = lockAll[T](ctx, inServer, t, selects, query, locks, at)
 			return err
 		}
 		s.callback = func(ctx context.Context, tx *sqlx.Tx) error { return fn(ctx, tx, items) }
@@ -52,11 +53,11 @@ func withRows[T any](
 
 // lockAll locks and reads rows, one by one in the order of the locks, and returns them in that of at.
 func lockAll[T any](
-	ctx context.Context, s *session, t *table.Table, query *dialect.Statement, locks []*lock, at []int,
+	ctx context.Context, s *session, t *table.Table, q *selects, query *dialect.Statement, locks []*lock, at []int,
 ) (items []*T, err error) {
 	found := make([]*T, len(locks))
 	for i, l := range locks {
-		if found[i], err = lockOne[T](ctx, s, t, query, l); err != nil {
+		if found[i], err = lockOne[T](ctx, s, t, q, query, l); err != nil {
 			return nil, err
 		}
 	}
@@ -67,10 +68,12 @@ func lockAll[T any](
 }
 
 // lockOne locks and reads one row.
-func lockOne[T any](ctx context.Context, s *session, t *table.Table, query *dialect.Statement, l *lock) (*T, error) {
+func lockOne[T any](
+	ctx context.Context, s *session, t *table.Table, q *selects, query *dialect.Statement, l *lock,
+) (*T, error) {
 	var items []*T
 	look := func(prefix string) (err error) {
-		items, err = scanAll[T](ctx, s.tx, prefix+query.Text, query.Args(l.key))
+		items, err = scanAll[T](ctx, s.tx, q, prefix+query.Text, query.Args(l.key))
 		return err
 	}
 	err := s.waitFor(ctx, l, t.Name, look)

@@ -23,7 +23,8 @@ func TestScanPanics(t *testing.T) {
 	go func() {
 		defer func() { panicked <- recover() }()
 		pessimistic.WithRowLock(t.Context(), db, itemOne, func(context.Context, *sqlx.Tx, *struct {
-			ID bomb `db:"id"`
+			ID    bomb  `db:"id"`
+			Stock int64 `db:"stock"`
 		}) error {
 			return nil
 		}, asPostgres)

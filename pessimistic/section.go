@@ -10,6 +10,8 @@ import (
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/internal/observe"
+	"github.com/nogap-go/nogap/internal/table"
+	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // section is a call that runs a callback in a transaction that holds locks: a critical section.
@@ -20,6 +22,7 @@ type section struct {
 	server dialect.Server
 	waited waited
 
+	table    *table.Table                                // whose rows are locked; nil for a named lock
 	what     *lock                                       // for the errors of what comes before the first lock
 	locks    []*lock                                     // those that are known by name, in the order in which they are taken
 	acquire  func(ctx context.Context, s *session) error // takes them in the server
@@ -51,7 +54,7 @@ func (s *section) run(ctx context.Context) error {
 	}
 	call := callback.Call{
 		DB: s.db, Server: s.server, Op: s.waited.op, Policy: s.policy, Isolation: s.isolation,
-		Callback: s.callback, Locks: s.held(), Exclusive: s.mode.Exclusive(),
+		Before: s.before, Callback: s.callback, Locks: s.held(), Exclusive: s.mode.Exclusive(),
 	}
 	return call.Run(ctx, s.attempt)
 }
@@ -79,7 +82,10 @@ func (s *section) attempt() callback.Attempt {
 				return err
 			}
 			// The callback's own statements wait as long as they would without nogap.
-			return inServer.settings.undo(ctx, tx)
+			if err := inServer.settings.undo(ctx, tx); err != nil {
+				return err
+			}
+			return s.look(ctx, tx)
 		},
 		Failed: fail,
 	}
@@ -87,6 +93,20 @@ func (s *section) attempt() callback.Attempt {
 		a.After = inServer.undo
 	}
 	return a
+}
+
+// look looks at the session and at the table, once. It comes after the locks, because InnoDB would show the callback the
+// database as it was at the first read, and SQLite would not wait for the lock after one. Nothing has been written yet.
+func (s *section) look(ctx context.Context, tx *sqlx.Tx) error {
+	if s.known.session.Commits() && (s.table == nil || s.table.Lockable()) {
+		return nil
+	}
+	r := txn.In(tx)
+	err := s.known.session.Check(ctx, r, s.server)
+	if err == nil && s.table != nil {
+		err = s.table.CheckLockable(ctx, r, s.server)
+	}
+	return err
 }
 
 func (s *section) held() []holding.Lock {

@@ -14,18 +14,16 @@ import (
 	"time"
 )
 
-// The contest is one name that processes*goroutines callers want, each over and over.
-const (
-	processes  = 4
-	goroutines = 25
-)
+// The contest is one name that the goroutines of several processes want, each over and over.
+const processes = 4
 
 // task is what a process is told to do.
 type task struct {
-	Rival   string
-	Addrs   []string
-	Section time.Duration // how long the lock is held
-	For     time.Duration
+	Rival      string
+	Addrs      []string
+	Goroutines int
+	Section    time.Duration // how long the lock is held
+	For        time.Duration
 }
 
 // report is what it did.
@@ -36,7 +34,7 @@ type report struct {
 }
 
 // compete has processes compete. It is the parent's part.
-func compete(r rival, addrs []string, section, d time.Duration) (result, error) {
+func compete(r rival, addrs []string, goroutines int, section, d time.Duration) (result, error) {
 	type child struct {
 		cmd *exec.Cmd
 		in  *json.Encoder
@@ -67,7 +65,7 @@ func compete(r rival, addrs []string, section, d time.Duration) (result, error) 
 		c := child{cmd, json.NewEncoder(in), bufio.NewScanner(out)}
 		c.out.Buffer(nil, 1<<20)
 		children = append(children, c)
-		c.in.Encode(task{r.name, addrs, section, d})
+		c.in.Encode(task{r.name, addrs, goroutines, section, d})
 	}
 	for _, c := range children { // all are connected
 		if !c.out.Scan() || c.out.Text() != "ready" {
@@ -143,12 +141,12 @@ func child() error {
 		return err
 	}
 
-	rep := report{Locks: make([]int, goroutines)}
+	rep := report{Locks: make([]int, t.Goroutines)}
 	ctx, cancel := context.WithTimeout(ctx, t.For)
 	defer cancel()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for g := range goroutines {
+	for g := range t.Goroutines {
 		wg.Go(func() {
 			var longest time.Duration
 			for ctx.Err() == nil {

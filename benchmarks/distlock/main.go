@@ -3,10 +3,14 @@
 //	go run -C benchmarks ./distlock
 //	go run -C benchmarks ./distlock -json -for 10s
 //
-// Four processes with 25 goroutines each want one name; the critical section is a sleep of 1 ms, or empty. And one
-// goroutine has a name for itself. Each on five independent nodes and on one; redislock and rueidislock know one only.
+// Four processes with 25 goroutines each want one name; the critical section is a sleep of 1 ms, or empty. Four processes
+// with one goroutine each want one name, for 20 ms at a time. And one goroutine has a name for itself. Each on five independent nodes and on one; redislock and rueidislock know one only.
 //
-// The columns: locks per second; Jain's fairness index over the 100 goroutines; the longest that any of them waited; and
+// With -idle, one process holds many leases and does nothing with them, and meanwhile locks free names:
+//
+//	go run -C benchmarks ./distlock -idle 1x100000,5x20000 -for 20s
+//
+// The columns of the contest: locks per second; Jain's fairness index over the goroutines; the longest that any of them waited; and
 // the locks per second divided by redsync's.
 package main
 
@@ -44,13 +48,24 @@ func main() {
 	asJSON := flag.Bool("json", false, "print a JSON array in place of the table")
 	duration := flag.Duration("for", 5*time.Second, "how long each of them runs")
 	redisAddrs := flag.String("redis", "", "addresses of five Redis servers, separated by commas; started if empty")
+	idleCases := flag.String("idle", "", "hold idle leases in place of the contest: nodes x leases, separated by commas")
 	flag.Parse()
+	if *idleCases != "" {
+		results, err := runIdle(split(*redisAddrs), split(*idleCases), *duration)
+		show(results, err, *asJSON, printIdle)
+		return
+	}
 	results, err := run(split(*redisAddrs), *duration)
+	show(results, err, *asJSON, print)
+}
+
+// show prints the results.
+func show[R any](results []R, err error, asJSON bool, print func([]R)) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "distlock:", err)
 		os.Exit(1)
 	}
-	if *asJSON {
+	if asJSON {
 		out := json.NewEncoder(os.Stdout)
 		out.SetIndent("", "  ")
 		out.Encode(results)
@@ -59,18 +74,45 @@ func main() {
 	print(results)
 }
 
-func run(addrs []string, d time.Duration) ([]result, error) {
-	if len(addrs) == 0 {
-		started, stop, err := startRedis(5)
+// fiveServers returns the five servers that are given, or starts them.
+func fiveServers(given []string) (addrs []string, stop func(), err error) {
+	if len(given) == 0 {
+		return startRedis(5)
+	}
+	if len(given) != 5 {
+		return nil, nil, fmt.Errorf("five Redis servers are needed, not %d", len(given))
+	}
+	return given, func() {}, nil
+}
+
+// runIdle measures cases such as 5x20000: twenty thousand idle leases on five nodes.
+func runIdle(given, cases []string, d time.Duration) ([]idleResult, error) {
+	addrs, stop, err := fiveServers(given)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	var results []idleResult
+	for _, c := range cases {
+		var nodes, leases int
+		if _, err := fmt.Sscanf(c, "%dx%d", &nodes, &leases); err != nil || nodes < 1 || nodes > 5 || leases < 1 {
+			return nil, fmt.Errorf("-idle %s: nodes x leases are needed, such as 5x20000", c)
+		}
+		group, err := idle(addrs[:nodes], leases, d)
 		if err != nil {
 			return nil, err
 		}
-		defer stop()
-		addrs = started
+		results = append(results, group...)
 	}
-	if len(addrs) != 5 {
-		return nil, fmt.Errorf("five Redis servers are needed, not %d", len(addrs))
+	return results, nil
+}
+
+func run(given []string, d time.Duration) ([]result, error) {
+	addrs, stop, err := fiveServers(given)
+	if err != nil {
+		return nil, err
 	}
+	defer stop()
 	var results []result
 	for _, nodes := range []int{5, 1} {
 		var able []rival
@@ -80,12 +122,13 @@ func run(addrs []string, d time.Duration) ([]result, error) {
 			}
 		}
 		for _, c := range []struct {
-			name    string
-			section time.Duration
-		}{{"contended, 1 ms", time.Millisecond}, {"contended, empty", 0}} {
+			name       string
+			goroutines int
+			section    time.Duration
+		}{{"contended, 1 ms", 25, time.Millisecond}, {"contended, empty", 25, 0}, {"worker loops, 20 ms", 1, 20 * time.Millisecond}} {
 			var group []result
 			for _, r := range able {
-				got, err := compete(r, addrs[:nodes], c.section, d)
+				got, err := compete(r, addrs[:nodes], c.goroutines, c.section, d)
 				if err != nil {
 					return nil, err
 				}

@@ -4,6 +4,7 @@ package atomic_test
 
 import (
 	"context"
+	"database/sql"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -155,5 +156,36 @@ func TestNoSavepointIsLeft(t *testing.T) {
 		require.ErrorIs(t, err, atomic.ErrInsufficient)
 		_, err = tx.Exec("RELEASE SAVEPOINT nogap")
 		require.Error(t, err)
+	})
+}
+
+// TestAlteredColumn: a column gets another type while programs run that have prepared their statements.
+func TestAlteredColumn(t *testing.T) {
+	matrix.Run(t, matrix.Postgres(), func(t *testing.T, target matrix.Target) {
+		db := items(t, target, "INT")
+		stock := newStock[int64](t, db)
+		conns := make([]*sql.Conn, 3) // each has a plan of its own
+		change := func() {
+			for i := range conns {
+				var err error
+				_, err = stock.Increment(t.Context(), 2, "sku-1")
+				require.NoError(t, err)
+				_, err = stock.Decrement(t.Context(), 1, "sku-1")
+				require.NoError(t, err)
+				require.NoError(t, stock.Transfer(t.Context(), 1, atomic.Key{"sku-1"}, atomic.Key{"sku-0"}))
+				conns[i], err = db.Conn(t.Context()) // the next turn uses another connection
+				require.NoError(t, err)
+			}
+			for _, c := range conns {
+				require.NoError(t, c.Close())
+			}
+		}
+		change()
+		exec(t, db, "ALTER TABLE items ALTER COLUMN stock TYPE BIGINT")
+		change()
+		exec(t, db, "ALTER TABLE items ADD COLUMN added INT")
+		change()
+		require.Equal(t, int64(5), stockOf[int64](t, db, "sku-1"))
+		require.Equal(t, int64(9), stockOf[int64](t, db, "sku-0"))
 	})
 }

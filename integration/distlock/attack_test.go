@@ -185,8 +185,9 @@ func TestAttackRenewalAfterUnlock(t *testing.T) {
 	client := connect(t, addr...)[0]
 	const ttl = 30 * time.Millisecond
 	locks := newLockerWith(t, addr, distlock.Prefix(unique(t)), distlock.TTL(ttl), distlock.HandOver(0))
-	const rounds, workers = 10_000, 25
+	const rounds, workers = 6000, 25
 	var confirmed atomic.Int64
+	start := time.Now()
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
@@ -199,7 +200,7 @@ func TestAttackRenewalAfterUnlock(t *testing.T) {
 				}
 				return v
 			}
-			for i := range rounds / workers {
+			for i := 0; confirmed.Load() < rounds && time.Since(start) < time.Minute; i++ {
 				lease, err := locks.Lock(ctx, name)
 				if err != nil {
 					continue // on a busy machine the TTL may be over at once
@@ -218,6 +219,6 @@ func TestAttackRenewalAfterUnlock(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.Greater(t, confirmed.Load(), int64(rounds/2))
+	require.GreaterOrEqual(t, confirmed.Load(), int64(rounds))
 	require.True(t, eventually(time.Second, func() bool { return len(keys(t, addr[0], unique(t))) == 0 }))
 }

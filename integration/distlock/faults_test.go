@@ -370,6 +370,45 @@ func TestLostWakeUp(t *testing.T) {
 	})
 }
 
+// A lease is lost while its holder hangs. Other goroutines of the process get the lock, as other processes do, and the
+// holder's late Unlock does them no harm.
+func TestLostLeaseFreesTheTurn(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, addrs []string) {
+		locks := newLockerWith(t, addrs, distlock.Prefix(unique(t)), distlock.TTL(1500*time.Millisecond))
+		hung, err := locks.Lock(t.Context(), "a")
+		require.NoError(t, err)
+		leases := make(chan *distlock.Lease, 2)
+		var wg sync.WaitGroup
+		t.Cleanup(wg.Wait)
+		for range 2 {
+			wg.Go(func() {
+				lease, err := locks.Lock(t.Context(), "a")
+				if err != nil {
+					t.Error(err)
+				}
+				leases <- lease
+			})
+		}
+		expire(t, addrs, unique(t)+"a")
+		var second *distlock.Lease
+		select {
+		case second = <-leases:
+		case <-time.After(5 * time.Second):
+			require.Fail(t, "they wait for the holder that hangs")
+		}
+		require.ErrorIs(t, context.Cause(hung.Context()), distlock.ErrLost)
+		require.ErrorIs(t, hung.Unlock(t.Context()), distlock.ErrLost)
+		require.NoError(t, second.Context().Err())
+		require.Empty(t, leases, "the Unlock let another caller in")
+		require.NoError(t, second.Unlock(t.Context()))
+		third := <-leases
+		require.NoError(t, third.Context().Err())
+		require.NoError(t, third.Unlock(t.Context()))
+		requireNoKeys(t, unique(t), 5*time.Second, addrs...)
+	})
+}
+
 // Nodes that crash come back empty. As long as a majority has the lock it is held; without one its holder is told
 // before the lease's time is over.
 func TestRestartedNodes(t *testing.T) {

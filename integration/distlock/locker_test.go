@@ -335,13 +335,6 @@ func TestHandOverIsBounded(t *testing.T) {
 	})
 }
 
-func TestNewRefusesAServerTwice(t *testing.T) {
-	t.Parallel()
-	nodes := servers.Redis(t, 3)
-	_, err := distlock.New(connect(t, nodes[0], nodes[1], nodes[1]))
-	require.ErrorContains(t, err, "lead to the same server")
-}
-
 func TestClose(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, addrs []string) {

@@ -109,7 +109,7 @@ func requireNoKeys(tb testing.TB, prefix string, within time.Duration, addrs ...
 // isNote reports whether a key is the note of a release. It has to end with NodeTimeout.
 func isNote(tb testing.TB, addr, key string) bool {
 	tb.Helper()
-	if !strings.Contains(key, "}:woken") {
+	if !strings.HasSuffix(key, ":woken") {
 		return false
 	}
 	client := redis.NewClient(&redis.Options{Addr: addr})

@@ -82,7 +82,15 @@ var roles = map[string]func(*distlock.Locker) error{
 		return nil
 	},
 	"history": recordHistory,
+	"loop":    loop,
 }
+
+func firstAddr() string {
+	first, _, _ := strings.Cut(os.Getenv(addrsVariable), ",")
+	return first
+}
+
+func prefixOfChild() string { return os.Getenv(prefixVariable) }
 
 // process is another process that uses the lock.
 type process struct {

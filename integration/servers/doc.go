@@ -1,5 +1,6 @@
-// Package servers gives the tests of nogap the servers that they need: PostgreSQL, MariaDB, MySQL, Redis,
-// PgBouncer, a Galera cluster and MySQL Group Replication. A test asks for one and gets it running:
+// Package servers gives the tests of nogap the servers that they need: PostgreSQL, MariaDB, MySQL, PgBouncer, a Galera
+// cluster, MySQL Group Replication, Redis with replicas, Redis Cluster and Redis Sentinel. A test asks for one and gets
+// it running:
 //
 //	func TestMain(m *testing.M) { servers.Main(m) }
 //

@@ -53,26 +53,38 @@ func StartRedis(tb testing.TB, n int) []*Server {
 	return servers
 }
 
-var redisPlan = plan{
-	name:     "redis",
-	accounts: []string{"redis", "nobody"},
-	ports:    1,
-	signal:   syscall.SIGKILL,
-	prepare: func(s *Server) ([]string, error) {
-		root, err := newest("valkey")
-		if err != nil {
-			return nil, err
-		}
-		program := filepath.Join(root, "usr/bin/valkey-server")
-		if root == "" {
-			if program, err = find("redis-server", "redis-server"); err != nil {
+var redisPlan = redisWith("redis", 1, redisVersion, func(*Server) []string { return nil })
+
+// redisWith returns the plan of a Redis server with more arguments.
+func redisWith(
+	name string, ports int, ready func(context.Context, *Server) (string, error), arguments func(s *Server) []string,
+) plan {
+	return plan{
+		name:     name,
+		accounts: []string{"redis", "nobody"},
+		ports:    ports,
+		signal:   syscall.SIGKILL,
+		prepare: func(s *Server) ([]string, error) {
+			program, err := redisProgram()
+			if err != nil {
 				return nil, err
 			}
-		}
-		return []string{program, "--bind", "127.0.0.1", "--port", strconv.Itoa(s.ports[0].number), "--dir", s.dir,
-			"--save", "", "--appendonly", "no"}, nil
-	},
-	ready: redisVersion,
+			return append([]string{program, "--bind", "127.0.0.1", "--port", strconv.Itoa(s.ports[0].number), "--dir", s.dir,
+				"--save", "", "--appendonly", "no"}, arguments(s)...), nil
+		},
+		ready: ready,
+	}
+}
+
+func redisProgram() (string, error) {
+	root, err := newest("valkey")
+	if err != nil {
+		return "", err
+	}
+	if root != "" {
+		return filepath.Join(root, "usr/bin/valkey-server"), nil
+	}
+	return find("redis-server", "redis-server")
 }
 
 func redisVersion(ctx context.Context, s *Server) (string, error) {
@@ -86,4 +98,14 @@ func redisVersion(ctx context.Context, s *Server) (string, error) {
 		return "Valkey " + version, nil
 	}
 	return "Redis " + info("Server", "redis_version"), nil
+}
+
+// redisField returns a field of an answer to INFO or CLUSTER INFO.
+func redisField(info, name string) string {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
 }

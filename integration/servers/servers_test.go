@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -107,6 +108,35 @@ func TestRedis(t *testing.T) {
 	require.Error(t, clients[0].Ping(ctx).Err())
 	nodes[0].Restart(t)
 	require.ErrorIs(t, clients[0].Get(ctx, "k").Err(), redis.Nil, "a restarted server is empty")
+}
+
+func TestRedisCluster(t *testing.T) {
+	nodes := servers.StartRedisCluster(t, 3)
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{nodes[0].Addr}})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	for i := range 100 {
+		require.NoError(t, client.Set(t.Context(), strconv.Itoa(i), "v", 0).Err())
+	}
+	for _, node := range nodes {
+		one := redis.NewClient(&redis.Options{Addr: node.Addr})
+		t.Cleanup(func() { require.NoError(t, one.Close()) })
+		require.NotZero(t, one.DBSize(t.Context()).Val(), "each node has its share")
+	}
+}
+
+// A sentinel makes the replica of a master that has gone the new master.
+func TestRedisSentinel(t *testing.T) {
+	master := servers.StartRedis(t, 1)[0]
+	servers.StartRedisReplica(t, master)
+	sentinel := servers.StartRedisSentinel(t, master)
+	client := redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: servers.SentinelMaster, SentinelAddrs: []string{sentinel.Addr},
+	})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	require.NoError(t, client.Set(t.Context(), "k", "v", 0).Err())
+	require.EqualValues(t, 1, client.Wait(t.Context(), 1, 10*time.Second).Val(), "the replica has it")
+	master.Kill(t)
+	require.Eventually(t, func() bool { return client.Get(t.Context(), "k").Val() == "v" }, time.Minute, 10*time.Millisecond)
 }
 
 // A node that has lost the majority answers that it is not ready.

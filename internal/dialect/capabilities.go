@@ -19,6 +19,11 @@ type Capabilities struct {
 	// OnConflict: INSERT … ON CONFLICT … RETURNING works. Where it does not, a duplicate is an error of INSERT, and
 	// ON DUPLICATE KEY UPDATE works.
 	OnConflict bool
+	// WritingCTE: WITH … AS (INSERT … RETURNING …) SELECT works.
+	WritingCTE bool
+	// verifyStored is the end of an UPDATE that makes it fail if a condition does not hold for the row as it is stored.
+	// Empty where there is none.
+	verifyStored string
 	// uniqueIndexes counts the unique indexes on exactly some columns; empty if the server refuses an ON CONFLICT
 	// without its index by itself.
 	uniqueIndexes string
@@ -67,11 +72,23 @@ type Capabilities struct {
 	SystemVersion string
 	// TypelessTimes: times are stored as the driver writes them, and compared as that.
 	TypelessTimes bool
-	columnType    string // selects the type of a column
-	byRegclass    bool   // by the quoted name of its table; elsewhere by schema and name
 	timesOfSix    string // the types of times that keep microseconds: "" without a precision, or with six
 	exactText     string // the type of a text column that compares bytes, of so many at most
 	tableOptions  string // at the end of CREATE TABLE
+	// driverCutsTimes: the driver may send times without their microseconds, depending on its settings.
+	driverCutsTimes bool
+
+	// The first look. {schema} stands for the schema of the table, {2} for its name.
+
+	// look selects the fields of Look and the definition of a view whose tables are to be looked at. {type} stands for
+	// columnType, {cut} for the question whether times are cut.
+	look string
+	// columnType selects the type of column {3} of the table, in look.
+	columnType string
+	// currentSchema is the SQL of the schema that is meant if none is named; if empty, look itself knows.
+	currentSchema string
+	// session selects the session's autocommit and completion_type; empty where every statement is committed by itself.
+	session string
 
 	// Names.
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
 // Amount returns the template of a bound amount, the caller's value number index, typed so that the server computes with
@@ -27,6 +29,22 @@ func (s Server) NoOverflow(column, amount, sum string) string {
 		return ""
 	}
 	return fmt.Sprintf(s.noOverflow, column, amount, sum)
+}
+
+// Verify returns the end of an UPDATE that makes it fail, so that nothing is written, if a condition does not hold for the
+// row with its new values: as a trigger BEFORE the UPDATE has left them, not one AFTER it. It is empty where the server has
+// nothing for that; see Look.Rewrites.
+func (s Server) Verify(condition string) string {
+	if s.verifyStored == "" {
+		return ""
+	}
+	return fmt.Sprintf(s.verifyStored, condition)
+}
+
+// Unverified reports whether err may be that of a statement that Verify has made fail.
+func Unverified(err error) bool {
+	m := sqlerr.Of(err)
+	return m.Has(sqlerr.DivisionByZero) || m.Has(sqlerr.OutOfRange)
 }
 
 // Equals returns the template of a condition that holds when each column equals its value, whose placeholders are

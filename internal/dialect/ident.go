@@ -83,6 +83,9 @@ func checkPart(part string) error {
 // String returns the name as it was given.
 func (id Ident) String() string { return strings.Join(id.parts, ".") }
 
+// IsZero reports whether id is no name.
+func (id Ident) IsZero() bool { return len(id.parts) == 0 }
+
 // Last returns the part behind the qualifiers: the bare name of the table or the column.
 func (id Ident) Last() string { return id.parts[len(id.parts)-1] }
 

@@ -31,7 +31,7 @@ func (s Server) WriteLock(table Ident) string {
 	switch {
 	case s.RowLocks:
 		return ""
-	case len(table.parts) == 0:
+	case table.IsZero():
 		// Does nothing unless the database was made with auto_vacuum, and then at most gives one free page back. Of the
 		// statements that need no table it is the only one that begins a write and then has nothing to write.
 		return "PRAGMA incremental_vacuum(1)"

@@ -70,11 +70,17 @@ SELECT COUNT(*) FROM (
 		NamedLocks:  UserLocks,
 		MayBeGalera: true,
 
-		columnType: "SELECT COLUMN_TYPE FROM information_schema.COLUMNS " +
-			"WHERE TABLE_SCHEMA = COALESCE(NULLIF({1}, ''), DATABASE()) AND TABLE_NAME = {2} AND COLUMN_NAME = {3}",
 		timesOfSix:   "datetime(6)|timestamp(6)",
 		exactText:    "VARBINARY(%d)", // text would compare without regard to case and trailing blanks
 		tableOptions: " ENGINE=InnoDB",
+
+		driverCutsTimes: true, // timeTruncate
+
+		look: mysqlLook,
+		columnType: "SELECT COLUMN_TYPE FROM information_schema.COLUMNS " +
+			"WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {2} AND COLUMN_NAME = {3} LIMIT 1",
+		currentSchema: "DATABASE()",
+		session:       "SELECT @@autocommit, @@completion_type",
 
 		FoldsColumns: true,
 		sameTable: `
@@ -85,3 +91,20 @@ FROM (SELECT COALESCE(NULLIF({1}, ''), DATABASE()) AS d, {2} AS t) AS ours,
 	(SELECT COALESCE(NULLIF({3}, ''), DATABASE()) AS d, {4} AS t) AS theirs`,
 	}
 }
+
+// mysqlLook asks for the engine, and for the definition of a view, whose tables have engines. A view that can't be updated
+// is computed first, and its rows are not those of a table. What does not fit is cut unless the sql_mode is strict. MariaDB lists temporary tables from 11.2 on.
+const mysqlLook = `
+SELECT 0,
+	COALESCE((SELECT v.IS_UPDATABLE = 'NO' FROM information_schema.VIEWS AS v
+		WHERE v.TABLE_SCHEMA = {schema} AND v.TABLE_NAME = {2} LIMIT 1), 0),
+	COALESCE((SELECT e.ENGINE FROM information_schema.ENGINES AS e WHERE e.ENGINE = t.ENGINE AND e.TRANSACTIONS = 'NO' LIMIT 1), ''),
+	{type}, {cut}, t.TABLE_TYPE <> 'TEMPORARY',
+	COALESCE((SELECT v.VIEW_DEFINITION FROM information_schema.VIEWS AS v
+		WHERE v.TABLE_SCHEMA = {schema} AND v.TABLE_NAME = {2} LIMIT 1), ''),
+	@@sql_mode NOT LIKE '%STRICT_%' OR EXISTS (SELECT 1 FROM information_schema.TRIGGERS AS g
+		WHERE g.EVENT_OBJECT_SCHEMA = {schema} AND g.EVENT_OBJECT_TABLE = {2}
+			AND g.EVENT_MANIPULATION = 'UPDATE' AND g.ACTION_TIMING = 'BEFORE')
+FROM information_schema.TABLES AS t
+WHERE t.TABLE_SCHEMA = {schema} AND t.TABLE_NAME = {2}
+ORDER BY t.TABLE_TYPE = 'TEMPORARY' DESC LIMIT 1`

@@ -33,6 +33,8 @@ var postgres = language{
 
 			UpdateReturning: true,
 			OnConflict:      true,
+			WritingCTE:      true,
+			verifyStored:    " RETURNING 1 / CASE WHEN %s THEN 1 ELSE 0 END",
 
 			// Without the cast an amount takes the column's type, and one beyond an INTEGER is refused by the driver.
 			amounts: [...]string{Verbatim: "%s", Signed: "CAST(%s AS BIGINT)", Unsigned: "CAST(%s AS NUMERIC)", Decimal: "%s"},
@@ -49,11 +51,12 @@ var postgres = language{
 			LockLimit:        LocalLimit,
 			NamedLocks:       AdvisoryLocks,
 
-			columnType: "SELECT format_type(atttypid, atttypmod) FROM pg_attribute " +
-				"WHERE attrelid = to_regclass(CAST({1} AS text)) AND attname = CAST({2} AS text)",
-			byRegclass: true,
-			timesOfSix: "timestamp|timestamp without time zone|timestamp with time zone",
-			exactText:  "TEXT",
+			timesOfSix: "timestamp without time zone|timestamp with time zone|" +
+				"timestamp|timestamp(6)|timestamp(6) without time zone|timestamp(6) with time zone",
+			exactText: "TEXT",
+
+			look:       postgresLook,
+			columnType: postgresType,
 
 			// to_regclass fails for a schema that is named and may not be looked into.
 			sameTable: "SELECT CASE WHEN " + postgresOID("{1}", "{2}") + " = " + postgresOID("{3}", "{4}") + " THEN 1 ELSE 0 END",
@@ -63,6 +66,7 @@ var postgres = language{
 			c.SystemVersion = "xmin::text::bigint" // neither database/sql nor all drivers know the type xid
 		case CockroachDB:
 			c.NamedLocks = NoNamedLocks // its advisory locks do nothing
+			c.look = cockroachLook
 		}
 		return c
 	},
@@ -75,3 +79,54 @@ func postgresOID(schema, name string) string {
 		"SELECT c.oid FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace " +
 		"WHERE n.nspname = " + schema + " AND c.relname = " + name + ") END"
 }
+
+// postgresType is the type of column {3} of the table with the number c.oid.
+const postgresType = "SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attribute AS a " +
+	"WHERE a.attrelid = c.oid AND a.attname = CAST({3} AS text)"
+
+// postgresLook looks at all tables of the name, since a session with another search_path would find another one. What is
+// reached from a view are the tables and views that its definition names. What takes the place of a command is a trigger
+// INSTEAD OF it (64, with the bits of the commands 4, 16 and 8) or a rule other than the one that makes a view what it
+// is. Rows that come from a WITH, a UNION or a function are not locked, unless it is in a condition: the server could write
+// through such a view without a rule (4 is UPDATE).
+var postgresLook = `
+WITH RECURSIVE named(oid, temporary, type) AS (
+	SELECT c.oid, c.relpersistence = 't', {type}
+	FROM pg_class AS c
+	WHERE c.relname = CAST({2} AS text) AND c.relkind IN ('r', 'p', 'v', 'f', 'm')
+		AND (CAST({schema} AS text) = '' OR c.oid = ` + postgresOID("{schema}", "{2}") + `)
+), reached(root, oid) AS (
+	SELECT oid, oid FROM named
+	UNION
+	SELECT reached.root, d.refobjid
+	FROM reached
+	JOIN pg_rewrite AS r ON r.ev_class = reached.oid AND r.ev_type = '1'
+	JOIN pg_depend AS d ON d.objid = r.oid AND d.classid = CAST('pg_rewrite' AS regclass)
+		AND d.refclassid = CAST('pg_class' AS regclass) AND d.refobjid <> reached.oid
+), rules(root, diverted) AS (
+	SELECT reached.root, bit_or(CASE WHEN r.ev_enabled = 'D' THEN 0 WHEN r.ev_type = '3' THEN 1 WHEN r.ev_type = '2' THEN 2 ELSE 4 END)
+	FROM reached JOIN pg_rewrite AS r ON r.ev_class = reached.oid AND r.ev_type <> '1' AND r.is_instead
+	GROUP BY reached.root
+), triggers(root, diverted) AS (
+	SELECT reached.root, bit_or(CASE WHEN t.tgtype & 4 <> 0 THEN 1 ELSE 0 END | CASE WHEN t.tgtype & 16 <> 0 THEN 2 ELSE 0 END
+		| CASE WHEN t.tgtype & 8 <> 0 THEN 4 ELSE 0 END)
+	FROM reached JOIN pg_trigger AS t ON t.tgrelid = reached.oid AND t.tgtype & 64 <> 0 AND t.tgenabled <> 'D'
+	GROUP BY reached.root
+), computed(root) AS (
+	SELECT DISTINCT reached.root
+	FROM reached JOIN pg_rewrite AS r ON r.ev_class = reached.oid AND r.ev_type = '1'
+	WHERE CAST(r.ev_action AS text) ~ ':ctename |SETOPERATIONSTMT :|RANGETBLFUNCTION :'
+), told(oid, temporary, type, diverted, unlockable) AS (
+	SELECT n.oid, n.temporary, n.type, COALESCE(rules.diverted, 0) | COALESCE(triggers.diverted, 0),
+		CASE WHEN computed.root IS NOT NULL AND (rules.root IS NOT NULL OR pg_relation_is_updatable(n.oid, false) & 4 = 0) THEN 1 ELSE 0 END
+	FROM named AS n
+	LEFT JOIN rules ON rules.root = n.oid
+	LEFT JOIN triggers ON triggers.root = n.oid
+	LEFT JOIN computed ON computed.root = n.oid
+)
+SELECT t.diverted, t.unlockable, '', t.type, {cut}, CASE WHEN t.temporary OR EXISTS (SELECT 1 FROM told AS o
+	WHERE o.temporary OR o.type <> t.type OR o.diverted <> t.diverted OR o.unlockable <> t.unlockable) THEN 0 ELSE 1 END, '', 0
+FROM told AS t WHERE t.oid = ` + postgresOID("{schema}", "{2}")
+
+// cockroachLook asks for less: CockroachDB has no rules and no triggers on views.
+var cockroachLook = "SELECT 0, 0, '', {type}, {cut}, 1, '', 0 FROM pg_class AS c WHERE c.oid = " + postgresOID("{schema}", "{2}")

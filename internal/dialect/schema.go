@@ -33,26 +33,16 @@ func (s Server) SameColumn(a, b Ident) bool {
 	return a.String() == b.String() || s.FoldsColumns && strings.EqualFold(a.String(), b.String())
 }
 
-// ColumnType returns a query for the type of a column; see KeepsMicroseconds and IsNumber.
-func (s Server) ColumnType(table, column Ident) (query Statement, args []any) {
-	if s.byRegclass {
-		return s.Compile(s.columnType), []any{s.Quote(table), column.String()}
-	}
-	return s.Compile(s.columnType), []any{table.Qualifier(), table.Last(), column.String()}
-}
-
-// KeepsMicroseconds reports whether a column of a type, as ColumnType returns it, keeps times to the microsecond.
+// KeepsMicroseconds reports whether a column of a type, as Look has it, keeps times to the microsecond.
 func (s Server) KeepsMicroseconds(columnType string) bool {
-	t := strings.ToLower(columnType)
-	types := strings.Split(s.timesOfSix, "|")
-	return slices.Contains(types, t) || s.byRegclass && slices.Contains(types, strings.Replace(t, "(6)", "", 1))
+	return slices.Contains(strings.Split(s.timesOfSix, "|"), strings.ToLower(columnType))
 }
 
 // notNumbers matches the types whose values are texts, bytes or times. A domain's name matches as a whole word only.
 var notNumbers = regexp.MustCompile(`(?i)^(n?(var)?char|character|national|native|varying|(tiny|medium|long)?(text|blob)|clob|` +
 	`(var)?binary|bytea|date|datetime|time|timestamp|timestamptz|year|interval|uuid|enum|set|bit|jsonb?)\b`)
 
-// IsNumber reports whether a column of a type, as ColumnType returns it, holds numbers, as far as its name tells.
+// IsNumber reports whether a column of a type, as Look has it, holds numbers, as far as its name tells.
 func IsNumber(columnType string) bool { return !notNumbers.MatchString(columnType) }
 
 // ExactText returns the type of a column for text of at most so many bytes that compares byte by byte.

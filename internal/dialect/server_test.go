@@ -3,6 +3,7 @@ package dialect_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -135,10 +136,20 @@ func TestCapabilitiesAreComplete(t *testing.T) {
 			require.Contains(t, s.Amount(n, 3), "{3}", d)
 			require.Contains(t, s.Numeric(n, column), s.Quote(column), d)
 		}
-		if !s.TypelessTimes {
-			query, args := s.ColumnType(column, column)
-			require.Len(t, query.Args(args), len(args), d)
+		table, err := dialect.Table("shop.items")
+		require.NoError(t, err)
+		server := fakedb.New(func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Reply{}, nil })
+		server.Looks = func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+			if strings.Contains(c.Query, "{") {
+				t.Error(c.Query)
+			}
+			return fakedb.Row(int64(6), int64(0), "", "bigint", int64(0), int64(1), "", int64(1)), nil
 		}
+		tx, err := server.DB().Begin()
+		require.NoError(t, err)
+		look, err := s.Look(t.Context(), txn.In(tx), table, &column, true)
+		require.NoError(t, err)
+		require.Equal(t, dialect.Look{Listed: true, Diverted: dialect.Update | dialect.Delete, Type: "bigint", Lasts: true, Rewrites: true}, look, d)
 	}
 }
 

@@ -47,8 +47,12 @@ SELECT
 			NamedLocks: DatabaseLock,
 
 			TypelessTimes: true,
-			columnType:    "SELECT type FROM pragma_table_info({2}, nullif({1}, '')) WHERE lower(name) = lower({3})",
 			exactText:     "TEXT",
+
+			driverCutsTimes: true,
+
+			look:       sqliteLook,
+			columnType: "SELECT c.type FROM pragma_table_info({2}, found.schema) AS c WHERE lower(c.name) = lower({3})",
 
 			FoldsColumns: true,
 			// Without a schema a name is looked for in temp, then in main, then in what is attached.
@@ -64,3 +68,17 @@ WHERE place IS NOT NULL`,
 		}
 	},
 }
+
+// sqliteLook looks for the name in temp, then in main, then in what is attached. A view is written by triggers INSTEAD OF
+// the commands, or not at all. A trigger AFTER an UPDATE may be a second one. Another connection may have something else attached, or under temp.
+const sqliteLook = `
+WITH found(schema, type) AS (
+	SELECT l.schema, l.type FROM pragma_table_list AS l
+	WHERE lower(l.name) = lower({2}) AND lower({schema}) IN ('', lower(l.schema)))
+SELECT CASE found.type WHEN 'view' THEN 7 ELSE 0 END, 0, '', {type}, {cut},
+	found.schema = 'main' AND (SELECT count(*) FROM found) = 1, '',
+	EXISTS (SELECT 1 FROM (SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'
+			UNION ALL SELECT tbl_name, sql FROM sqlite_temp_master WHERE type = 'trigger')
+		WHERE lower(tbl_name) = lower({2}) AND upper(sql) LIKE '%UPDATE%')
+FROM found
+ORDER BY found.schema = 'temp' DESC, found.schema = 'main' DESC LIMIT 1`

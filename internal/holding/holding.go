@@ -69,6 +69,22 @@ func around(ctx context.Context) *Transaction {
 // Within reports whether ctx comes from a callback, so that there is something to check.
 func Within(ctx context.Context) bool { return around(ctx) != nil }
 
+// In reports whether ctx comes from a callback whose transaction is one of db.
+func In(ctx context.Context, db *sql.DB) bool {
+	for t := around(ctx); t != nil; t = t.outer {
+		if t.db == db && t.open() {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *Transaction) open() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.ended
+}
+
 // Check returns ErrHeld if a transaction around the call holds a lock that the call wants over another connection of db.
 // Without row locks it is held whatever it is.
 func Check(ctx context.Context, db *sql.DB, exclusive bool, wanted Lock) error {

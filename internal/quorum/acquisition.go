@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Acquisition is a lock that a majority of the nodes has granted, under a value of its own. Extend may be called once
-// at a time, and Release once, also while an Extend is under way: the Extend then finds no key with our value.
+// Acquisition is a lock that a majority of the nodes has granted, under a value of its own. Release may be called once,
+// also while an extension is under way: that one then finds no key with our value.
 type Acquisition struct {
 	nodes      *Nodes
 	key, value string
@@ -45,6 +45,13 @@ func (a *Acquisition) Extend(ctx context.Context) (until time.Time, failed *Tall
 		return time.Time{}, op.tally()
 	}
 	return m.Until(), nil
+}
+
+// Renew is Extend that does not wait: the lock is extended soon, in one command with others that are due. ends is when the
+// lock would end without it: those that end first are extended first. done is called with what Extend would have
+// returned. If ctx has values, the commands are not promised to get them.
+func (a *Acquisition) Renew(ctx context.Context, ends time.Time, done func(until time.Time, failed *Tally)) {
+	a.nodes.renewals.add(&renewal{a: a, ctx: ctx, ends: ends, done: done})
 }
 
 // Release deletes the lock where it is still ours, even if ctx has ended. What a node that does not answer may still

@@ -13,7 +13,9 @@ var errOverrun = fmt.Errorf("%d earlier commands are still unanswered", maxLate)
 func ask[T any](r *round, n *Node, f func(ctx context.Context) (T, error)) (T, error) {
 	late := n.late.Load()
 	if n.prompt && !late && !r.hasty {
+		n.inPerson.Add(1)
 		value, err := recovered(r.ctx, f)
+		n.inPerson.Add(-1)
 		return value, n.judge(r.ctx, err)
 	}
 	var enough <-chan struct{}
@@ -42,7 +44,7 @@ func ask[T any](r *round, n *Node, f func(ctx context.Context) (T, error)) (T, e
 		return a.value, a.err
 	case <-r.ctx.Done():
 		n.late.Store(true)
-		return *new(T), timeoutError{n.timeout}
+		return *new(T), n.unanswered(nil)
 	case <-enough:
 		return *new(T), errUnanswered
 	case <-r.interrupt:

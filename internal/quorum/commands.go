@@ -17,15 +17,33 @@ var (
 	extendSource string
 	//go:embed lua/delete.lua
 	deleteSource string
+	//go:embed lua/inspect.lua
+	inspectSource string
 
 	releaseScript = redis.NewScript(releaseSource)
 	extendScript  = redis.NewScript(extendSource)
 	deleteScript  = redis.NewScript(deleteSource)
+	inspectScript = redis.NewScript(inspectSource)
 )
 
-// set sets the lock's key if nobody has it. go-redis repeats a command whose answer it has missed, so a refusal may be
-// due to the first try: then the key has our own value.
+// set sets the lock's key if nobody has it. go-redis by itself repeats a command whose answer it has missed, and one that
+// the server could not run for the time being, so that it would tell neither: the first time it is not to.
 func (n *Node) set(ctx context.Context, key, value string, ttl time.Duration) (bool, error) {
+	cmd := onceBoolCmd{redis.NewBoolCmd(ctx, "set", key, value, "px", ttl.Milliseconds(), "nx")}
+	first := n.client.Process(ctx, cmd)
+	if answered(first) || ctx.Err() != nil {
+		return cmd.Val(), first
+	}
+	ok, err := n.setAgain(ctx, key, value, ttl)
+	if err != nil && ctx.Err() != nil {
+		err = first // the client tells no more than that the time is over
+	}
+	return ok, err
+}
+
+// setAgain sets the key after a try of which the answer is missing. A refusal may be due to that try: then the key has
+// our own value.
+func (n *Node) setAgain(ctx context.Context, key, value string, ttl time.Duration) (bool, error) {
 	ok, err := n.client.SetNX(ctx, key, value, ttl).Result()
 	if ok || err != nil {
 		return err == nil, err
@@ -35,6 +53,24 @@ func (n *Node) set(ctx context.Context, key, value string, ttl time.Duration) (b
 		return false, nil // released in between
 	}
 	return err == nil && holder == value, err
+}
+
+// examine returns why a key can't be the lock of a holder, or nil.
+func (n *Node) examine(ctx context.Context, key string) (reason, err error) {
+	err = n.client.Get(ctx, key).Err()
+	switch {
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		return err, nil
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	left, err := n.client.PTTL(ctx, key).Result()
+	if left == -1 {
+		reason = errEndless
+	}
+	return reason, err
 }
 
 // extend gives the key a new TTL if it still has the value. It reports whether it has.
@@ -57,6 +93,9 @@ const (
 // If the answer is lost, release asks again. If the first try has taken a process off the queue, the second one finds
 // that out. Otherwise, that the key is not ours may be the work of the first try, so it counts for nothing, and the
 // error is that of the first try.
+//
+// While a Cluster moves the slot, it runs no script with several keys unless it finds all of them in one place. Then the
+// key is deleted by itself.
 func (n *Node) release(ctx context.Context, key, value string) (status releaseStatus, next string, err error) {
 	status, next, err = n.releaseVia(ctx, n.once, key, value)
 	if err == nil || ctx.Err() != nil {
@@ -64,14 +103,36 @@ func (n *Node) release(ctx context.Context, key, value string) (status releaseSt
 	}
 	first := err
 	status, next, err = n.releaseVia(ctx, n.client, key, value)
-	if status <= 0 && !answered(first) {
+	if errorCode(err) == "TRYAGAIN" {
+		status, next, err = n.releaseByParts(ctx, key, value)
+	}
+	if status <= 0 && !settled(first) {
 		err = first
 	}
 	return status, next, err
 }
 
+// releaseByParts does with one key at a time what the script does with all of them. If an answer is lost, a process may
+// be off the queue and not be woken.
+func (n *Node) releaseByParts(ctx context.Context, key, value string) (status releaseStatus, next string, err error) {
+	status, err = n.delete(ctx, key, value)
+	if err == nil && status == released {
+		next, _ = n.Next(ctx, key)
+	}
+	return status, next, err
+}
+
+// Next takes the process that has waited longest off the queue of the lock with the key. It returns "" if nobody waits.
+func (n *Node) Next(ctx context.Context, key string) (process string, err error) {
+	process, err = n.client.LPop(ctx, n.keys.Queue(key)).Result()
+	if errors.Is(err, redis.Nil) {
+		err = nil
+	}
+	return process, err
+}
+
 func (n *Node) releaseVia(ctx context.Context, client redis.Scripter, key, value string) (releaseStatus, string, error) {
-	keys := []string{key, QueueKey(key), wokenKey(key)}
+	keys := []string{key, n.keys.Queue(key), n.keys.woken(key)}
 	reply, err := releaseScript.Run(ctx, client, keys, value, n.timeout.Milliseconds()+1).Result()
 	if err != nil {
 		return 0, "", err
@@ -86,6 +147,7 @@ func (n *Node) releaseVia(ctx context.Context, client redis.Scripter, key, value
 }
 
 // delete deletes the key if it has the value, and wakes nobody: it is for what an attempt may have left behind.
-func (n *Node) delete(ctx context.Context, key, value string) error {
-	return deleteScript.Run(ctx, n.client, []string{key}, value).Err()
+func (n *Node) delete(ctx context.Context, key, value string) (releaseStatus, error) {
+	status, err := deleteScript.Run(ctx, n.client, []string{key}, value).Int64()
+	return releaseStatus(status), err
 }

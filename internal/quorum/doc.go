@@ -7,6 +7,6 @@
 // waited for again; keys that are deleted in the end although nobody waits any more; and an account of what each node
 // said.
 //
-// The files are layers, and calls go down: nodes, acquisition, redsync and single, grant, operation,
-// ask, round and tally, pending, commands, node and keys.
+// The files are layers, and calls go down: nodes, acquisition, renewals, batch, redsync and single, grant, operation,
+// ask, round and tally, pending, commands, node, unanswered and keys.
 package quorum

@@ -12,12 +12,18 @@ import (
 
 // server is a Redis server in the place of a client's connections: a go-redis hook that answers the commands of locks.
 type server struct {
-	mu     sync.Mutex
-	keys   map[string]string
-	queue  []string              // the processes that wait for any lock
-	lose   int                   // how many answers to lose
-	before func(cmd redis.Cmder) // runs before each command
-	sent   []string              // names of commands
+	mu      sync.Mutex
+	keys    map[string]string
+	queue   []string              // the processes that wait for any lock
+	info    string                // its answer to INFO
+	looks   int                   // how often it was looked at
+	refused []any                 // what it refuses to scripts
+	lose    int                   // how many answers to lose
+	before  func(cmd redis.Cmder) // runs before each command
+	sent    []string              // names of commands
+
+	pipelines [][]redis.Cmder
+	forgot    bool // the scripts
 }
 
 func newServer() *server { return &server{keys: make(map[string]string)} }
@@ -32,8 +38,27 @@ func (s *server) client(t *testing.T) *redis.Client {
 
 func (s *server) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (s *server) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+func (s *server) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(_ context.Context, cmds []redis.Cmder) error {
+		if s.before != nil {
+			s.before(cmds[0])
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if cmds[0].Name() == "info" { // which begins the look at the server
+			s.looks++
+		} else {
+			s.pipelines = append(s.pipelines, cmds)
+		}
+		for _, cmd := range cmds {
+			s.run(cmd)
+			if s.lose > 0 {
+				cmd.SetErr(errLostAnswer)
+			}
+		}
+		s.lose = max(0, s.lose-1)
+		return cmds[0].Err()
+	}
 }
 
 var errLostAnswer = errors.New("EOF")
@@ -58,31 +83,50 @@ func (s *server) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 func (s *server) run(cmd redis.Cmder) {
 	args := cmd.Args()
 	switch cmd := cmd.(type) {
-	case *redis.BoolCmd: // SET key value EX seconds NX
+	case interface{ SetVal(bool) }: // SET key value EX seconds NX
 		key, value := args[1].(string), args[2].(string)
 		if _, held := s.keys[key]; !held {
 			s.keys[key] = value
 			cmd.SetVal(true)
 		}
-	case *redis.StringCmd: // GET key
-		value, held := s.keys[args[1].(string)]
+	case *redis.StringCmd:
+		if cmd.Name() == "info" {
+			cmd.SetVal(s.info)
+			break
+		}
+		value, held := s.keys[args[1].(string)] // GET key
 		if !held {
 			cmd.SetErr(redis.Nil)
 		}
 		cmd.SetVal(value)
-	case interface{ SetVal(any) }: // EVALSHA
+	case interface{ SetVal(any) }: // EVAL, EVALSHA
+		if s.forgot && args[0] == "evalsha" {
+			cmd.(redis.Cmder).SetErr(redis.ErrNoScript)
+			return
+		}
 		cmd.SetVal(s.script(args[2].(int), args[3:]))
+	case *redis.IntCmd: // PUBLISH
+	case *redis.StringSliceCmd: // LRANGE
+		cmd.SetVal(s.queue)
 	default:
 		cmd.SetErr(fmt.Errorf("ERR unknown command %v", args))
 	}
 }
 
-// script runs one of the scripts of the package: that of the release has three keys, that of the extension a TTL.
+// script runs one of the scripts of the package: that of the release has three keys, that of the extension a TTL. One
+// without arguments reads the lock, or looks at the server.
 func (s *server) script(keys int, args []any) any {
-	lock, value := args[0].(string), args[keys].(string)
+	lock := args[0].(string)
 	holder, held := s.keys[lock]
+	if len(args) == keys {
+		if held {
+			return []any{holder, int64(8000)}
+		}
+		return append([]any{}, s.refused...)
+	}
+	value := args[keys].(string)
 	if !held || holder != value {
-		if keys == 3 && !held {
+		if !held && (keys == 3 || len(args) == 2) {
 			return int64(-1)
 		}
 		return int64(0)

@@ -32,6 +32,10 @@ func (g *grant) acquire(op *operation) (bool, error) {
 	g.state = asking
 	g.mu.Unlock()
 	yes, err := ask(&op.round, g.node, func(ctx context.Context) (bool, error) {
+		if err := g.node.look(ctx); err != nil {
+			g.answer(false, nil) // it was not asked
+			return false, err
+		}
 		yes, err := g.node.set(ctx, op.key, op.value, op.ttl)
 		if g.answer(yes, err) {
 			g.node.deleteLater(op.key, op.value)
@@ -85,8 +89,8 @@ func (g *grant) delete(op *operation) {
 		return
 	}
 	ask(op.cleanUp(g.node.timeout), g.node, func(ctx context.Context) (struct{}, error) {
-		err := g.node.delete(ctx, op.key, op.value)
-		if !answered(err) {
+		_, err := g.node.delete(ctx, op.key, op.value)
+		if !settled(err) {
 			g.node.deleteLater(op.key, op.value)
 		}
 		return struct{}{}, err
@@ -102,7 +106,7 @@ func (g *grant) release(op *operation) (releaseStatus, error) {
 	}
 	status, err := ask(&op.round, g.node, func(ctx context.Context) (releaseStatus, error) {
 		status, next, err := g.node.release(ctx, op.key, op.value)
-		if !answered(err) {
+		if !settled(err) {
 			g.node.deleteLater(op.key, op.value)
 		}
 		if next != "" {

@@ -25,28 +25,39 @@ type Node struct {
 	client     redis.UniversalClient // for commands
 	once       redis.Scripter        // for scripts that must be sent a single time
 	prompt     bool                  // the client keeps to the timeout
+	slotted    bool                  // the client chooses the server by the key
 	timeout    time.Duration
+	keys       Keys
 	background *background.Group
 	pending    pendingDeletes
+	looking    looking
 
 	// late is set while the node's last answer came too late or not at all. A late node is still asked, but its answer
 	// is waited for only as long as it can make a difference.
 	late     atomic.Bool
-	inFlight atomic.Int32
+	inFlight atomic.Int32 // commands on goroutines of their own
+	inPerson atomic.Int32 // commands on those of their callers
+	probe    probe
 }
 
 // maxLate bounds the commands in flight to a node that is late, and with them the goroutines and connections that hang
 // there.
 const maxLate = 32
 
-func newNode(index int, client redis.UniversalClient, timeout time.Duration, bg *background.Group) *Node {
-	n := &Node{index: index, addr: address(client), given: client, client: client, timeout: timeout, background: bg}
-	if c, ok := client.(*redis.Client); ok {
+func newNode(index int, client redis.UniversalClient, c Config, bg *background.Group) *Node {
+	n := &Node{
+		index: index, addr: address(client), given: client, client: client, timeout: c.Timeout, keys: c.Keys, background: bg,
+		looking: newLooking(),
+	}
+	switch c := client.(type) {
+	case *redis.ClusterClient, *redis.Ring:
+		n.slotted = true
+	case *redis.Client:
 		n.prompt = true
 		// The deadline of the round's context is all that a client needs which heeds it. One without a timeout of its
 		// own, which shows as a negative one, sets no deadline whatever the context says.
 		if o := c.Options(); !o.ContextTimeoutEnabled || o.ReadTimeout < 0 || o.WriteTimeout < 0 {
-			own := c.WithTimeout(timeout)              // with the same pool of connections, but without hooks
+			own := c.WithTimeout(n.timeout)            // with the same pool of connections, but without hooks
 			own.Options().ContextTimeoutEnabled = true // or each read has the whole time
 			n.client = own
 		}
@@ -68,8 +79,8 @@ func address(client redis.UniversalClient) string {
 // Client returns the client to send commands with, in Ask, or with a context that has a deadline.
 func (n *Node) Client() redis.UniversalClient { return n.client }
 
-// Given returns the client as the caller gave it, to subscribe with: a subscription has no end.
-func (n *Node) Given() redis.UniversalClient { return n.given }
+// Keys returns the names of the keys.
+func (n *Node) Keys() Keys { return n.keys }
 
 // Index returns the node's place among the nodes, from 0.
 func (n *Node) Index() int { return n.index }
@@ -80,12 +91,38 @@ func (n *Node) Late() bool { return n.late.Load() }
 // Timeout returns how long the node may take to answer.
 func (n *Node) Timeout() time.Duration { return n.timeout }
 
-// timeoutError says that a node did not answer in time. It does not wrap the context's error, which would look as if
-// the caller's context had ended.
-type timeoutError struct{ after time.Duration }
+// server returns the client of the one server that has a key, or nil if it is not known.
+func (n *Node) server(ctx context.Context, key string) *redis.Client {
+	switch c := n.given.(type) {
+	case *redis.Client:
+		return c
+	case *redis.ClusterClient:
+		ctx, cancel := context.WithTimeout(ctx, n.timeout)
+		defer cancel()
+		if server, err := c.MasterForKey(ctx, key); err == nil {
+			return server
+		}
+	case *redis.Ring:
+		if server, err := c.GetShardClientForKey(key); err == nil {
+			return server
+		}
+	}
+	return nil
+}
 
-func (e timeoutError) Error() string { return fmt.Sprintf("no answer within %v", e.after) }
-func (e timeoutError) Timeout() bool { return true }
+// pipeline returns a pipeline for keys that are on the same server as this one. That of a Ring goes to its shard: once a
+// Ring is closed, its own pipeline panics on a goroutine where nobody can recover.
+func (n *Node) pipeline(ctx context.Context, key string) (redis.Pipeliner, error) {
+	ring, ok := n.given.(*redis.Ring)
+	if !ok {
+		return n.client.Pipeline(), nil
+	}
+	shard, err := ring.GetShardClientForKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return shard.Pipeline(), nil
+}
 
 // judge notes whether the node answered in time, and returns the error to report. ctx is that of the round.
 func (n *Node) judge(ctx context.Context, err error) error {
@@ -95,18 +132,15 @@ func (n *Node) judge(ctx context.Context, err error) error {
 		}
 		return err
 	}
-	if ctx.Err() != nil {
+	// The connection's deadline, which is the context's, may be noticed first.
+	if deadline, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(deadline) {
 		n.late.Store(true)
-		return timeoutError{n.timeout}
+		return n.unanswered(err)
+	}
+	if errors.Is(err, redis.ErrPoolTimeout) {
+		if why := n.connectionsInUse(); why != nil {
+			return fmt.Errorf("%w: %w", err, why)
+		}
 	}
 	return err
-}
-
-// answered reports whether err comes from the server, or is no error.
-func answered(err error) bool {
-	if err == nil {
-		return true
-	}
-	var reply redis.Error
-	return errors.As(err, &reply)
 }

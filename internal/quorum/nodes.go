@@ -20,35 +20,41 @@ import (
 // Nodes are the independent Redis servers that keep the locks. They are made by New and safe for concurrent use.
 type Nodes struct {
 	nodes   []*Node
-	slotted bool // a client chooses the server by the key
+	keys    Keys
 	ttl     time.Duration
 	timeout time.Duration
 	process string
+	label   string
 	count   atomic.Uint64 // of the attempts
+
+	renewals *renewals
+	outage   *outage
 }
 
 // Config says how the nodes are used.
 type Config struct {
+	Keys    Keys
 	TTL     time.Duration // how long a lock outlives its holder
 	Timeout time.Duration // how long a node may take to answer
 	Process string        // the name of this process, which no other has
+	Label   string        // what the values of its locks say of it, for people
 }
 
-// New returns the Nodes behind the clients. It refuses a number of clients that makes no sense, nil ones, and two that
-// are seen to lead to one server: to see that, it asks each server for its run_id.
+// New returns the Nodes behind the clients. It refuses a number of clients that makes no sense, nil ones, and one that
+// is given twice. It asks no server.
 func New(clients []redis.UniversalClient, c Config, bg *background.Group) (*Nodes, error) {
 	if err := checkClients(clients); err != nil {
 		return nil, err
 	}
-	ns := &Nodes{ttl: c.TTL, timeout: c.Timeout, process: c.Process}
+	ns := &Nodes{keys: c.Keys, ttl: c.TTL, timeout: c.Timeout, process: c.Process, label: c.Label}
+	ns.renewals, ns.outage = newRenewals(ns, bg), newOutage(c.TTL, bg.Closing())
+	known := new(identities)
 	for i, client := range clients {
-		ns.nodes = append(ns.nodes, newNode(i, client, c.Timeout, bg))
-		switch client.(type) {
-		case *redis.ClusterClient, *redis.Ring:
-			ns.slotted = true
-		}
+		n := newNode(i, client, c, bg)
+		n.looking.known = known
+		ns.nodes = append(ns.nodes, n)
 	}
-	return ns, ns.checkServers()
+	return ns, nil
 }
 
 func checkClients(clients []redis.UniversalClient) error {
@@ -73,67 +79,68 @@ func checkClients(clients []redis.UniversalClient) error {
 	return nil
 }
 
-// checkServers refuses two clients of the same server, as far as the servers say who they are.
-func (ns *Nodes) checkServers() error {
-	if len(ns.nodes) == 1 {
-		return nil
-	}
-	r := newRound(context.Background(), len(ns.nodes), ns.timeout)
-	defer r.end()
-	ids := make([]string, len(ns.nodes))
-	var wg sync.WaitGroup
-	for i, n := range ns.nodes {
-		wg.Go(func() {
-			ids[i], _ = ask(r, n, func(ctx context.Context) (string, error) {
-				info, err := n.client.Info(ctx, "server").Result()
-				return runID(info), err
-			})
-		})
-	}
-	wg.Wait()
-	for i, id := range ids {
-		if first := slices.Index(ids, id); id != "" && first != i {
-			return fmt.Errorf("clients %d (%s) and %d (%s) lead to the same server, run_id %s: nodes must be independent",
-				first, ns.nodes[first].addr, i, ns.nodes[i].addr, id)
-		}
-	}
-	return nil
-}
-
-// runID returns the random name that a Redis server has had since it started, from its answer to INFO.
-func runID(info string) string {
-	for line := range strings.Lines(info) {
-		if id, ok := strings.CutPrefix(line, "run_id:"); ok {
-			return strings.TrimSpace(id)
-		}
-	}
-	return ""
-}
-
 // All returns the nodes in the order of their clients. It must not be changed.
 func (ns *Nodes) All() []*Node { return ns.nodes }
 
-// Slotted reports whether the keys of a lock have to be in one slot, because a client chooses the server by the key.
-// SameSlot tells whether they are.
-func (ns *Nodes) Slotted() bool { return ns.slotted }
+// Suits reports whether a lock may have the name. Where a client chooses the server by the key, all keys of the lock must
+// be in one slot.
+func (ns *Nodes) Suits(name string) bool {
+	return !ns.slotted() || ns.keys.SameSlot(ns.keys.Lock(name))
+}
 
-// Acquire tries once to set the key on a majority of the nodes, and returns as well when ctx ends. until is how long
+// slotted reports whether a client chooses the server by the key.
+func (ns *Nodes) slotted() bool {
+	return slices.ContainsFunc(ns.nodes, func(n *Node) bool { return n.slotted })
+}
+
+// Acquire tries once to set the lock's key on a majority of the nodes, and returns as well when ctx ends. until is how long
 // the lock is held at least. If it fails, failed tells why, and what was set is deleted again, on nodes that hang in the
 // background.
-func (ns *Nodes) Acquire(ctx context.Context, key string) (a *Acquisition, until time.Time, failed *Tally) {
-	a = &Acquisition{nodes: ns, key: key, value: ns.nextValue(), grants: make([]grant, len(ns.nodes))}
+func (ns *Nodes) Acquire(ctx context.Context, name string) (a *Acquisition, until time.Time, failed *Tally) {
+	a = &Acquisition{nodes: ns, key: ns.keys.Lock(name), value: ns.nextValue(), grants: make([]grant, len(ns.nodes))}
 	for i, n := range ns.nodes {
 		a.grants[i].node = n
 	}
-	if until, failed = a.acquire(ctx); failed != nil {
+	until, failed = a.acquire(ctx)
+	if ns.outage.note(failed); failed != nil {
 		return nil, time.Time{}, failed
 	}
 	return a, until, nil
 }
 
-// nextValue returns a value that tells one attempt's key from every other's: the random name of this process and a
-// count.
+// Examine returns why the nodes don't grant a lock whose key is none that a holder sets: it is of another type, or has no TTL.
+// Nodes of which it finds out neither are not among the failed ones.
+func (ns *Nodes) Examine(ctx context.Context, name string) *Tally {
+	key := ns.keys.Lock(name)
+	r := newRound(ctx, len(ns.nodes), ns.timeout)
+	defer r.end()
+	r.interruptedBy(ctx)
+	var wg sync.WaitGroup
+	for _, n := range ns.nodes {
+		wg.Go(func() {
+			reason, err := ask(r, n, func(ctx context.Context) (error, error) { return n.examine(ctx, key) })
+			if err == nil {
+				r.vote(n, reason)
+			}
+		})
+	}
+	wg.Wait()
+	return r.tally()
+}
+
+// nextValue returns a value that tells one attempt's key from every other's: the random name of this process, a count,
+// and the label if there is one.
 func (ns *Nodes) nextValue() string {
 	value := append(make([]byte, 0, 64), ns.process...)
-	return string(strconv.AppendUint(append(value, '-'), ns.count.Add(1), 36))
+	value = strconv.AppendUint(append(value, '-'), ns.count.Add(1), 36)
+	if ns.label != "" {
+		value = append(append(value, ' '), ns.label...)
+	}
+	return string(value)
+}
+
+// labelOf returns the label in a value that nextValue has made.
+func labelOf(value string) string {
+	_, label, _ := strings.Cut(value, " ")
+	return label
 }

@@ -6,10 +6,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestRunID(t *testing.T) {
-	require.Equal(t, "abc", runID("# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\ntcp_port:6379\r\n"))
-	require.Empty(t, runID("# Server\r\nredis_version:7.0.15\r\n"))
-	require.Empty(t, runID(""))
+func TestInfoField(t *testing.T) {
+	const info = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\ntcp_port:6379\r\n"
+	require.Equal(t, "abc", infoField(info, "run_id"))
+	require.Empty(t, infoField("# Server\r\nredis_version:7.0.15\r\n", "run_id"))
+	require.Empty(t, infoField("", "run_id"))
+}
+
+func TestLabel(t *testing.T) {
+	for label, want := range map[string]string{"": "", "cron-7": "cron-7", "a b": "a b", " ": " "} {
+		ns := Nodes{process: "p", label: label}
+		require.Equal(t, want, labelOf(ns.nextValue()))
+	}
 }
 
 func TestValuesAreUnique(t *testing.T) {

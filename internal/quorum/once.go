@@ -15,6 +15,11 @@ type onceCmd struct{ *redis.Cmd }
 
 func (onceCmd) NoRetry() bool { return true }
 
+// onceBoolCmd is another one.
+type onceBoolCmd struct{ *redis.BoolCmd }
+
+func (onceBoolCmd) NoRetry() bool { return true }
+
 func (c once) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
 	return c.send(ctx, "eval", script, keys, args)
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/nogap-go/nogap/internal/backoff"
 )
 
-// pendingDeletes are the keys that a node may have set, or may yet set, for attempts that have failed. It did not
-// answer, and a command that was sent is run even if the client has gone away. They are deleted once the node answers
-// again. The zero value is ready for use.
+// pendingDeletes are the keys that a node may have set, or may yet set, for attempts that have failed, or may still have
+// after their release. It did not answer, and a command that was sent is run even if the client has gone away; or it said
+// that it can't run the command now. They are deleted once the node answers again. The zero value is ready for use.
 type pendingDeletes struct {
 	mu      sync.Mutex
 	deletes map[pendingDelete]int // how often the node has yet to say that the key is not there
@@ -62,7 +62,8 @@ func (n *Node) deletePending() {
 	}
 }
 
-// deleteAllOnce tries all keys once. It reports whether the node answered.
+// deleteAllOnce tries all keys once. It reports whether the node carried out all that it was asked. One that does not, is
+// not asked for the next key, unless that may be on another server.
 func (n *Node) deleteAllOnce() bool {
 	p := &n.pending
 	p.mu.Lock()
@@ -71,11 +72,15 @@ func (n *Node) deleteAllOnce() bool {
 		deletes = append(deletes, d)
 	}
 	p.mu.Unlock()
+	all := true
 	for _, d := range deletes {
 		ctx, cancel := context.WithTimeout(context.Background(), n.timeout)
-		err := n.delete(ctx, d.key, d.value)
+		_, err := n.delete(ctx, d.key, d.value)
 		cancel()
-		if !answered(err) {
+		if !settled(err) {
+			if all = false; n.slotted && answered(err) {
+				continue
+			}
 			return false
 		}
 		p.mu.Lock()
@@ -84,5 +89,5 @@ func (n *Node) deleteAllOnce() bool {
 		}
 		p.mu.Unlock()
 	}
-	return true
+	return all
 }

@@ -49,6 +49,7 @@ func (p pool) Get(context.Context) (redis.Conn, error) {
 // conn is redsync's Conn for one node in one operation. Key, value and TTL are those of the operation, from which
 // redsync has them.
 type conn struct {
+	unused
 	operation *operation
 	grant     *grant
 }
@@ -80,16 +81,24 @@ func (c *conn) Eval(script *redis.Script, _ ...any) (any, error) {
 		}
 		return int64(1), nil
 	}
+	return c.unused.Eval(script)
+}
+
+// unused is what redsync's Conn has, and the operations on locks have no use for.
+type unused struct{}
+
+func (unused) Get(string) (string, error)                        { return "", errUnused }
+func (unused) Set(string, string) (bool, error)                  { return false, errUnused }
+func (unused) SetNX(string, string, time.Duration) (bool, error) { return false, errUnused }
+func (unused) ScriptLoad(*redis.Script) error                    { return errUnused }
+func (unused) PTTL(string) (time.Duration, error)                { return 0, errUnused }
+
+func (unused) Eval(script *redis.Script, _ ...any) (any, error) {
 	return nil, fmt.Errorf("%w: script %s", errUnused, script.Hash)
 }
 
 // Close does nothing: the client has its own pool.
-func (c *conn) Close() error { return nil }
-
-func (c *conn) Get(string) (string, error)         { return "", errUnused }
-func (c *conn) Set(string, string) (bool, error)   { return false, errUnused }
-func (c *conn) ScriptLoad(*redis.Script) error     { return errUnused }
-func (c *conn) PTTL(string) (time.Duration, error) { return 0, errUnused }
+func (unused) Close() error { return nil }
 
 // redsyncScripts returns the hashes of the scripts with which redsync deletes and extends a key. redsync does not
 // export them, so a Mutex is asked to use each of them once, on a Conn that only looks.
@@ -109,7 +118,7 @@ func (p seenPool) Get(context.Context) (redis.Conn, error) { return p.recorder, 
 
 // scriptRecorder is a Conn that notes which script it is asked to run.
 type scriptRecorder struct {
-	conn
+	unused
 	hash string
 }
 

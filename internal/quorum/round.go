@@ -76,7 +76,7 @@ func (r *round) vote(n *Node, err error) {
 	if err == nil {
 		r.yes++
 	} else {
-		r.failed = append(r.failed, NodeFailure{Node: n.index, Addr: n.addr, Err: err, Refused: refusal(err)})
+		r.failed = append(r.failed, n.Failure(err))
 	}
 	if quorum := majority(r.total); r.yes >= quorum || len(r.failed) > r.total-quorum {
 		r.settle()

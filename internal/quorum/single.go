@@ -38,14 +38,33 @@ func (s single) UnlockContext(context.Context) (bool, error) {
 
 func (s single) Until() time.Time { return s.op.until }
 
-// renewed notes a TTL that began at start or later, less redsync's allowance for clocks that drift. It reports false if
-// it is over already.
-func (s single) renewed(start time.Time) bool {
-	ttl := s.op.ttl
-	until := start.Add(ttl - ttl/100)
-	if !time.Now().Before(until) {
-		return false
+// renewed notes a TTL that began at start or later. It reports false if it is over already.
+func (s single) renewed(start time.Time) (ok bool) {
+	s.op.until, ok = validity(start, s.op.ttl)
+	return ok
+}
+
+// singleExtension is the mutex of a batch on one node.
+type singleExtension struct {
+	ttl    time.Duration
+	extend func() (bool, error)
+	until  time.Time
+}
+
+func (s *singleExtension) ExtendContext(context.Context) (bool, error) {
+	start := time.Now()
+	ok, err := s.extend()
+	if ok {
+		s.until, ok = validity(start, s.ttl)
 	}
-	s.op.until = until
-	return true
+	return ok, err
+}
+
+func (s *singleExtension) Until() time.Time { return s.until }
+
+// validity returns the end of a TTL that began at start or later, less redsync's allowance for clocks that drift. It
+// reports false if that is over already.
+func validity(start time.Time, ttl time.Duration) (until time.Time, ok bool) {
+	until = start.Add(ttl - ttl/100)
+	return until, time.Now().Before(until)
 }

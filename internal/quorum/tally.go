@@ -1,9 +1,14 @@
 package quorum
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
 
 var (
 	errHeld        = errors.New("held by somebody else")
+	errEndless     = fmt.Errorf("%w, in a key without a TTL: it never ends by itself", errHeld)
 	errGone        = errors.New("not there any more")
 	errUnanswered  = errors.New("no answer yet")
 	errInterrupted = errors.New("not waited for")
@@ -19,6 +24,11 @@ type NodeFailure struct {
 	Err  error
 	// Refused is set if the node is in order and refused: another holder has the lock there, or none has.
 	Refused bool
+}
+
+// Failure returns what the node answered instead of yes.
+func (n *Node) Failure(err error) NodeFailure {
+	return NodeFailure{Node: n.index, Addr: n.addr, Err: err, Refused: refusal(err)}
 }
 
 // Tally is what the nodes said to an operation that has failed.
@@ -41,6 +51,44 @@ func (t *Tally) Refused() int {
 // Answered reports whether a majority of the nodes is in order, whether they agreed or refused.
 func (t *Tally) Answered() bool {
 	return t.Total-len(t.Failed)+t.Refused() >= majority(t.Total)
+}
+
+// Explain returns the tally with the reasons that an examination has found for the nodes which say only that somebody
+// else has the lock.
+func (t *Tally) Explain(examined *Tally) *Tally {
+	if t == nil || examined == nil {
+		return t
+	}
+	explained := &Tally{Total: t.Total, Failed: slices.Clone(t.Failed)}
+	for i, f := range t.Failed {
+		for _, e := range examined.Failed {
+			if e.Node == f.Node && f.Err == errHeld {
+				explained.Failed[i] = e
+			}
+		}
+	}
+	return explained
+}
+
+// Interrupted reports whether the caller did not wait for the answer of a node.
+func (t *Tally) Interrupted() bool {
+	for _, f := range t.Failed {
+		if errors.Is(f.Err, errInterrupted) {
+			return true
+		}
+	}
+	return false
+}
+
+// Incurable reports whether so many nodes failed for reasons that no waiting removes that the others are no majority.
+func (t *Tally) Incurable() bool {
+	count := 0
+	for _, f := range t.Failed {
+		if incurable(f.Err) {
+			count++
+		}
+	}
+	return count > t.Total-majority(t.Total)
 }
 
 // Agreed reports whether a majority of the nodes said yes.

@@ -11,7 +11,7 @@ import (
 )
 
 // Meaning is what is known of an error; the flags combine.
-type Meaning uint16
+type Meaning uint32
 
 const (
 	// Server: the server, or the SQLite library, answered with this error.
@@ -37,6 +37,15 @@ const (
 	NoArbiter
 	// NotReady: a Galera node that is not part of a cluster refuses to serve.
 	NotReady
+	// NoColumn: a table has no column of that name.
+	NoColumn
+	// StalePlan: the table was altered after the driver had prepared the statement, which did nothing. The driver prepares
+	// it anew. Only in a transaction is that of no use, which has failed with this.
+	StalePlan
+	// DivisionByZero: a number was divided by zero.
+	DivisionByZero
+	// NoTransaction: COMMIT or ROLLBACK found none.
+	NoTransaction
 )
 
 // Has reports whether all the flags are set.
@@ -56,15 +65,18 @@ var sqlStates = map[string]Meaning{
 	"23505": Unique,
 	"23514": Check,
 	"22003": OutOfRange,
+	"22012": DivisionByZero,
 	"57014": Canceled,
 	"25P02": Aborted,
 	"42P10": NoArbiter,
+	"42703": NoColumn,
 }
 
 // https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 // https://mariadb.com/docs/server/reference/error-codes, https://docs.pingcap.com/tidb/stable/error-codes
 var numbers = map[uint16]Meaning{
 	1213: Retry,    // deadlock; on Galera also a write set that lost its certification
+	1412: Retry,    // the table was altered after the snapshot of the transaction was taken
 	1020: Retry,    // MariaDB with innodb_snapshot_isolation: the row changed since the snapshot
 	3101: Retry,    // MySQL group replication: rolled back by a plugin
 	3058: Retry,    // MySQL: deadlock among GET_LOCKs
@@ -79,6 +91,7 @@ var numbers = map[uint16]Meaning{
 	3024: Canceled, // MySQL max_execution_time
 	1969: Canceled, // MariaDB max_statement_time
 	1047: NotReady,
+	1054: NoColumn,
 	1053: Ambiguous, // server shutdown in progress
 	1180: Ambiguous, // an engine or Galera failed in mid-COMMIT
 	1927: Ambiguous, // MariaDB: connection was killed
@@ -145,7 +158,24 @@ func ofOne(err error, v reflect.Value) Meaning {
 		if !known {
 			m = resultCodes[code&0xff]
 		}
+		if code == sqliteError {
+			m |= ofText(err.Error())
+		}
 		return m | Server
+	}
+	return 0
+}
+
+// sqliteError is the code that SQLite has for everything that is wrong with the text of a statement. Only the error's own
+// text, which is not translated, says what it is.
+const sqliteError = 1
+
+func ofText(text string) Meaning {
+	switch {
+	case strings.Contains(text, "no such column"):
+		return NoColumn
+	case strings.Contains(text, "no transaction is active"):
+		return NoTransaction
 	}
 	return 0
 }
@@ -164,23 +194,32 @@ func ofState(state string, v reflect.Value) Meaning {
 		// A transaction or a session that was idle for too long: the statement came too late to be read.
 	case ended(v):
 		m |= Ambiguous
+	case state == "0A000" && textField(v, "Routine") == "RevalidateCachedQuery":
+		// The code stands for other things too, and the text may be translated.
+		m |= Retry | StalePlan
 	}
 	return m
+}
+
+// textField returns the text in a field of an error; "" if there is none.
+func textField(v reflect.Value, name string) string {
+	if v.Kind() != reflect.Struct {
+		return ""
+	}
+	if f := v.FieldByName(name); f.IsValid() && f.Kind() == reflect.String {
+		return f.String()
+	}
+	return ""
 }
 
 // ended reports whether PostgreSQL ended the session with this error, which may come after the commit record: it says
 // FATAL, or PANIC when the whole server goes down, such as when the log cannot be flushed. pgx and lib/pq have the word
 // as a field, and another one for servers that translate it.
 func ended(v reflect.Value) bool {
-	if v.Kind() != reflect.Struct {
-		return false
-	}
 	for _, name := range [...]string{"SeverityUnlocalized", "Severity"} {
-		if f := v.FieldByName(name); f.IsValid() && f.Kind() == reflect.String {
-			switch f.String() {
-			case "FATAL", "PANIC":
-				return true
-			}
+		switch textField(v, name) {
+		case "FATAL", "PANIC":
+			return true
 		}
 	}
 	return false

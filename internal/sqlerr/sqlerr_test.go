@@ -16,7 +16,7 @@ import (
 )
 
 // PgError has the shape of *pgconn.PgError.
-type PgError struct{ Severity, SeverityUnlocalized, Code, Message string }
+type PgError struct{ Severity, SeverityUnlocalized, Code, Message, Routine string }
 
 func (e *PgError) Error() string    { return e.Message }
 func (e *PgError) SQLState() string { return e.Code }
@@ -71,6 +71,10 @@ func TestOf(t *testing.T) {
 		{"cancelled", pg("57014"), server | sqlerr.Canceled},
 		{"aborted", pg("25P02"), server | sqlerr.Aborted},
 		{"no arbiter", pg("42P10"), server | sqlerr.NoArbiter},
+		{"no column", pg("42703"), server | sqlerr.NoColumn},
+		{"not supported", pg("0A000"), server},
+		{"an altered table", &PgError{Severity: "FEHLER", Code: "0A000", Routine: "RevalidateCachedQuery"},
+			server | sqlerr.Retry | sqlerr.StalePlan},
 		{"syntax error", pg("42601"), server},
 		{"idle in transaction", fatal("25P03"), server},
 		{"idle session", fatal("57P05"), server},
@@ -81,6 +85,8 @@ func TestOf(t *testing.T) {
 
 		{"MySQL deadlock", my(1213), server | sqlerr.Retry},
 		{"MariaDB record changed", my(1020), server | sqlerr.Retry},
+		{"an altered table of MySQL", my(1412), server | sqlerr.Retry},
+		{"no column of MySQL", my(1054), server | sqlerr.NoColumn},
 		{"lock wait timeout", my(1205), server | sqlerr.LockBusy},
 		{"NOWAIT", my(3572), server | sqlerr.LockBusy},
 		{"duplicate", my(1062), server | sqlerr.Unique},

@@ -28,7 +28,7 @@ func TestForeignTransaction(t *testing.T) {
 	require.NoError(t, err)
 	var q table.SQL[dialect.Server]
 	of := func(b *table.Table) nogap.Dialect {
-		s, err := q.Of(t.Context(), b, func(_ context.Context, _ txn.Runner, s dialect.Server) (*dialect.Server, error) {
+		s, err := q.Of(t.Context(), b, func(_ context.Context, _ txn.Runner, s dialect.Server, _ dialect.Look) (*dialect.Server, error) {
 			return &s, nil
 		})
 		require.NoError(t, err)

@@ -21,7 +21,7 @@ import (
 // statements is what a user package would build.
 type statements struct{ server string }
 
-func build(ctx context.Context, r txn.Runner, s dialect.Server) (*statements, error) {
+func build(ctx context.Context, r txn.Runner, s dialect.Server, _ dialect.Look) (*statements, error) {
 	var looked int
 	err := r.Read(ctx, "LOOK", nil, &looked)
 	return &statements{s.String()}, err

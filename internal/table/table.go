@@ -24,6 +24,10 @@ type Table struct {
 	Key []dialect.Ident
 	// Policy says how often Statement and Transaction try, and how long they wait in between.
 	Policy txn.Policy
+	// Version is the column whose type Look asks for, and Times says that Look asks whether the driver cuts times. They are
+	// set before the first use.
+	Version *dialect.Ident
+	Times   bool
 
 	db        *sql.DB
 	source    dialect.Source
@@ -33,6 +37,7 @@ type Table struct {
 	id        string // names the table and its key among the locks of the database
 
 	writing *writing // how the Table's columns are written; nil if nobody needs to know
+	known   *known   // shared by all copies
 
 	inTx  bool
 	tx    nogap.Tx
@@ -64,6 +69,7 @@ func Bind(db *sql.DB, name string, o Options) (*Table, error) {
 		return nil, err
 	}
 	t.db, t.source, t.observers = db, source, perdb.Observers.Of(db, nil)
+	t.known.session = sessions.Of(db, nil)
 	return t, nil
 }
 
@@ -79,6 +85,7 @@ func Unbound(name string, o Options) (*Table, error) {
 	}
 	return &Table{
 		Name: ident, Key: o.Key, Policy: o.Policy, classify: o.Classify, text: name, id: name + "(" + names(o.Key) + ")",
+		known: new(known),
 	}, nil
 }
 

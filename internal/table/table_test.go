@@ -343,7 +343,9 @@ func TestTransactionInTheCallersIsCancelled(t *testing.T) {
 func TestInNoTransaction(t *testing.T) {
 	serve(t, nil, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
 		var q table.SQL[string]
-		build := func(context.Context, txn.Runner, dialect.Server) (*string, error) { return new(string), nil }
+		build := func(context.Context, txn.Runner, dialect.Server, dialect.Look) (*string, error) {
+			return new(string), nil
+		}
 		_, err := q.Of(t.Context(), bind(t, db), build)
 		require.NoError(t, err)
 		before := len(server.Calls())

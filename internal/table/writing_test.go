@@ -98,7 +98,9 @@ func TestServerIsAskedWhetherTwoNamesAreOneTable(t *testing.T) {
 	version, stock := columns(t, "version")[0], columns(t, "stock")[0]
 	use := func(bound *table.Table) error {
 		_, err := new(table.SQL[statements]).Of(t.Context(), bound,
-			func(context.Context, txn.Runner, dialect.Server) (*statements, error) { return new(statements), nil })
+			func(context.Context, txn.Runner, dialect.Server, dialect.Look) (*statements, error) {
+				return new(statements), nil
+			})
 		return err
 	}
 	for _, tt := range []struct {

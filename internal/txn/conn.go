@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
 // resends is how often a call that wrote nothing is tried on another connection, when the pool has no idle one left.
@@ -144,6 +145,8 @@ func (c *Conn) QueryRow(ctx context.Context, query string, args []any, dest ...a
 		}
 		found, scanErr, err := scanOne(rows, dest)
 		switch {
+		case t.stalePlan(err):
+			continue
 		case err != nil && !definite(err):
 			// A driver that could not read a row fails like one that lost the connection, and the write may stand.
 			c.suspectAll(ctx)
@@ -169,6 +172,9 @@ func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) 
 			return err
 		}
 		err := readRow(ctx, c.conn, query, args, dest)
+		if t.stalePlan(err) {
+			continue
+		}
 		if err == nil || !c.lost(ctx, err) || !t.again(c.db) {
 			return JoinContext(ctx, err)
 		}
@@ -197,6 +203,8 @@ func (p Pool) Read(ctx context.Context, query string, args []any, dest ...any) e
 // afterCall decides what to do about an error with which a driver refused a call: again if nothing was sent.
 func (c *Conn) afterCall(ctx context.Context, t *tries, err error) (again bool, _ error) {
 	switch {
+	case t.stalePlan(err):
+		return true, nil
 	case unsent(c.db, err):
 		if t.again(c.db) {
 			err = c.reconnect(ctx)
@@ -211,7 +219,20 @@ func (c *Conn) afterCall(ctx context.Context, t *tries, err error) (again bool, 
 }
 
 // tries counts the connections on which a call that wrote nothing failed.
-type tries struct{ failed, most int }
+type tries struct {
+	failed, most int
+	replanned    bool
+}
+
+// stalePlan reports whether to run a statement again, on the same connection, because its table was altered after the
+// driver had prepared it.
+func (t *tries) stalePlan(err error) bool {
+	if t.replanned || !sqlerr.Of(err).Has(sqlerr.StalePlan) {
+		return false
+	}
+	t.replanned = true
+	return true
+}
 
 // again counts one more, and reports whether to try another connection. After a restart of the server every idle
 // connection of the pool is dead, and each try uses one up.

@@ -341,3 +341,52 @@ type lateContext struct {
 }
 
 func (c lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
+
+// stalePlan has the shape of pgx's error for a statement whose table was altered.
+type stalePlan struct{ Routine string }
+
+func (e *stalePlan) Error() string    { return "cached plan must not change result type" }
+func (e *stalePlan) SQLState() string { return "0A000" }
+
+// A statement that a driver has prepared before its table was altered is run again, once, on the same connection.
+func TestConnStalePlan(t *testing.T) {
+	for name, tt := range map[string]struct {
+		late bool // the error comes with the rows
+		run  func(context.Context, *txn.Conn) error
+	}{
+		"Exec": {false, func(ctx context.Context, c *txn.Conn) error {
+			_, err := c.Exec(ctx, "UPDATE")
+			return err
+		}},
+		"QueryRow": {false, func(ctx context.Context, c *txn.Conn) error { return c.QueryRow(ctx, "UPDATE", nil, new(int)) }},
+		"rows":     {true, func(ctx context.Context, c *txn.Conn) error { return c.QueryRow(ctx, "UPDATE", nil, new(int)) }},
+		"Read":     {true, func(ctx context.Context, c *txn.Conn) error { return c.Read(ctx, "SELECT", nil, new(int)) }},
+	} {
+		for failures, works := range map[int]bool{1: true, 2: false} {
+			t.Run(name, func(t *testing.T) {
+				left := failures
+				handle := func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+					if c.Query == "" {
+						return fakedb.Reply{}, nil
+					}
+					if left--; left < 0 {
+						return fakedb.Row(int64(1)), nil
+					}
+					err := &stalePlan{"RevalidateCachedQuery"}
+					if tt.late {
+						return fakedb.Reply{Columns: []string{"v"}, Err: err}, nil
+					}
+					return fakedb.Reply{}, err
+				}
+				serve(t, handle, func(t *testing.T, server *fakedb.Server, db *sql.DB) {
+					c := acquire(t, db)
+					defer func() { require.NoError(t, c.Close()) }()
+					err := tt.run(t.Context(), c)
+					require.Equal(t, works, err == nil, err)
+					require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+					require.Len(t, server.Log(), 2)
+				})
+			})
+		}
+	}
+}

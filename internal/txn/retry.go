@@ -15,8 +15,10 @@ import (
 // seconds: whoever wants to give up sooner has a context for it.
 const DefaultMaxAttempts = 50
 
+const longestDefaultWait = 250 * time.Millisecond
+
 // DefaultBackoff waits up to 2 ms after the first failed attempt and up to 250 ms after the eighth.
-var DefaultBackoff = backoff.FullJitter(2*time.Millisecond, 250*time.Millisecond)
+var DefaultBackoff = backoff.FullJitter(2*time.Millisecond, longestDefaultWait)
 
 // Policy says how often an attempt is repeated, and how long to wait in between. The zero Policy has the defaults.
 type Policy struct {
@@ -30,6 +32,18 @@ func (p Policy) Last(n int) bool {
 		p.MaxAttempts = DefaultMaxAttempts
 	}
 	return n >= p.MaxAttempts
+}
+
+// LongestWait returns the longest time that Wait waits: of a Backoff of the caller's what it says before the last attempt.
+func (p Policy) LongestWait() time.Duration {
+	if p.Backoff == nil {
+		return longestDefaultWait
+	}
+	last := p.MaxAttempts - 1
+	if p.MaxAttempts == 0 {
+		last = DefaultMaxAttempts - 1
+	}
+	return p.Backoff(max(last, 1))
 }
 
 // Wait waits as long as the Backoff says after n failed attempts, or until ctx ends: then it returns ctx's error.

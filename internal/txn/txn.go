@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
 // endGrace is how long COMMIT or ROLLBACK may go on after the context has ended. Cutting a COMMIT short would trade an
@@ -25,8 +26,8 @@ const endGrace = time.Second
 // Do returns, except after a server that did not answer COMMIT or ROLLBACK for a second beyond the end of ctx: Do
 // does not wait longer for it, and the connection is closed when the driver gives up.
 //
-// The error wraps nogap.ErrOutcomeUnknown exactly if COMMIT may have been carried out. Any other error means that
-// nothing was written, unless fn has ended the transaction itself.
+// The error wraps nogap.ErrOutcomeUnknown if COMMIT may have been carried out, or if fn is known to have ended the
+// transaction itself, by a statement. Any other error means that nothing was written, unless fn has called tx.Commit.
 //
 // The transaction does not end with ctx by itself, as one made by BeginTx(ctx) does: database/sql would roll it back
 // from another goroutine, and pgx would cut a COMMIT short. The statements in fn use ctx.
@@ -62,7 +63,7 @@ func DoWith(ctx context.Context, db *sql.DB, opts Options, fn func(tx *sql.Tx) e
 			t.abandon(ctx)
 		case !committing:
 			t.end(ctx, (*transaction).rollback)
-			if t.over.Load() && nogap.Retryable(err) { // to run it again could be to write twice
+			if t.endedByCallback(ctx, err) {
 				err = fmt.Errorf("%w: %w: %w", nogap.ErrOutcomeUnknown, errEnded, err)
 			}
 		}
@@ -87,11 +88,28 @@ type transaction struct {
 	// cancel ends the context that the driver was given with BEGIN.
 	cancel context.CancelFunc
 	after  func(ctx context.Context, conn *sql.Conn) error
-	// over is set when the callback turns out to have ended the transaction.
-	over atomic.Bool
+	// over is set when the callback turns out to have called the Commit or Rollback of its tx, left when it has ended the
+	// transaction by a statement, and none when SQLite says that there is no transaction to roll back.
+	over, left, none atomic.Bool
+	// watched: the driver has said that it is in a transaction, so it will say when it is in none.
+	watched bool
 }
 
-var errEnded = errors.New("the callback ended the transaction itself")
+var errEnded = errors.New("the callback ended the transaction itself, by COMMIT, by ROLLBACK or by a statement that " +
+	"commits, such as CREATE TABLE on MySQL")
+
+// endedByCallback reports whether the callback, which failed with err, has ended the transaction in a way that makes err
+// say too little: what was written may stand. After tx.Rollback, which many callbacks call before they return an error,
+// that is only so if err asks for another run, which could write twice.
+func (t *transaction) endedByCallback(ctx context.Context, err error) bool {
+	switch {
+	case t.left.Load():
+		return true
+	case t.none.Load(): // SQLite rolls back by itself too, after some of its errors and if it is interrupted
+		return !sqlerr.Of(err).Has(sqlerr.Server) && ctx.Err() == nil
+	}
+	return t.over.Load() && nogap.Retryable(err)
+}
 
 // begin opens a transaction. BEGIN writes nothing, so a connection that turns out to be dead is replaced.
 func begin(ctx context.Context, db *sql.DB, opts Options) (*transaction, error) {
@@ -138,7 +156,17 @@ func (t *transaction) begin(ctx context.Context, opts Options) error {
 		return err
 	}
 	t.tx, t.cancel = tx, cancel
+	t.watched, _ = t.conn.inTransaction()
 	return nil
+}
+
+// isOut reports whether the connection is known to have left the transaction.
+func (t *transaction) isOut() bool {
+	if !t.watched {
+		return false
+	}
+	_, out := t.conn.inTransaction()
+	return out
 }
 
 // release gives the connection back, or closes it if what the transaction has left behind can't be undone.
@@ -221,12 +249,19 @@ func (t *transaction) abandon(ctx context.Context) {
 }
 
 func (t *transaction) rollback(ctx context.Context) error {
+	out := t.isOut()
 	err := t.tx.Rollback()
+	if errors.Is(err, sql.ErrTxDone) {
+		t.over.Store(true)
+		return nil
+	}
+	t.left.Store(out)
 	switch {
 	case err == nil:
-	case errors.Is(err, sql.ErrTxDone):
-		t.over.Store(true)
 	case definite(err):
+		if sqlerr.Of(err).Has(sqlerr.NoTransaction) {
+			t.none.Store(true)
+		}
 		// An SQLite that had already rolled back by itself says that there is no transaction. A server that was told to
 		// kill the statement has not rolled back.
 		t.clear(ctx)
@@ -237,11 +272,15 @@ func (t *transaction) rollback(ctx context.Context) error {
 }
 
 func (t *transaction) commit(ctx context.Context) error {
+	if t.isOut() {
+		t.rollback(ctx)
+		return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, errEnded)
+	}
 	err := t.tx.Commit()
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, sql.ErrTxDone):
+	case errors.Is(err, sql.ErrTxDone), sqlerr.Of(err).Has(sqlerr.NoTransaction):
 		return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, errEnded)
 	case unsent(t.conn.db, err):
 		t.conn.discard()

@@ -95,19 +95,25 @@ func (s *server) now() (queue, woken []string) {
 	return slices.Clone(s.queue), slices.Clone(s.woken)
 }
 
+var keys = quorum.Keys{Prefix: "lock:"}
+
 // newQueue returns the Waiters of process "me" on a server. Its subscription counts as confirmed, and is never opened.
 func newQueue(t *testing.T, s *server) *Waiters {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true})
 	client.AddHook(s)
 	bg := background.New()
-	nodes, err := quorum.New([]redis.UniversalClient{client}, quorum.Config{TTL: 8 * time.Second, Timeout: time.Second}, bg)
+	nodes, err := quorum.New([]redis.UniversalClient{client}, quorum.Config{
+		Keys: keys, TTL: 8 * time.Second, Timeout: time.Second,
+	}, bg)
 	require.NoError(t, err)
 	q := New(nodes.All(), Config{
-		Process: "me", Prefix: "lock:", Backoff: func(int) time.Duration { return time.Minute },
+		Process: "me", Keys: keys, Backoff: func(int) time.Duration { return time.Minute },
+		Failed:   func(context.Context, *quorum.Node, string, error) {},
+		Hopeless: nodes.Hopeless,
 	}, bg)
 	for _, sub := range q.subscriptions {
-		sub.once.Do(func() { close(sub.ready) })
+		sub.once.Do(func() { sub.set(true, nil) })
 	}
 	t.Cleanup(func() {
 		bg.Close()

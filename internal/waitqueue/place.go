@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/nogap-go/nogap/internal/quorum"
 )
 
@@ -13,8 +15,8 @@ const (
 	// maxWait is how long a process waits for a hint before it tries by itself. So it is what a lost hint costs at
 	// most. It is shortened at random, so that processes don't try in step.
 	maxWait = time.Second
-	// yieldWait is how long a process that was just woken has to get the lock, before the one that woke it looks again.
-	yieldWait = 25 * time.Millisecond
+	// YieldWait is how long a process that was just woken has to get the lock, before the one that woke it looks again.
+	YieldWait = 25 * time.Millisecond
 )
 
 // place is the place of this process in the queue of a lock. The queue is kept on one node: the first that answers, in
@@ -29,6 +31,7 @@ type place struct {
 	tries   int             // failed attempts since somebody was known to hold the lock
 	queued  atomic.Bool     // in the queue, unless somebody took us out
 	left    atomic.Bool     // the caller is gone, or about to go
+	strange bool            // the key is none that a holder sets, and the caller knows
 }
 
 func newPlace(ws *Waiters, key string) *place {
@@ -54,9 +57,13 @@ func (p *place) join(ctx context.Context) (left time.Duration, ok bool) {
 		if err == nil {
 			return left, true
 		}
-		if ctx.Err() != nil {
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return endless, true // as good as a key that never ends
+		}
+		if ctx.Err() != nil || p.waiters.background.Closed() {
 			break
 		}
+		p.waiters.failed(ctx, n, p.waiters.keys.Name(p.key), err)
 	}
 	return 0, false
 }
@@ -84,10 +91,12 @@ func (p *place) joinAt(ctx context.Context, n *quorum.Node, first bool) (left ti
 // yield lets another process go first: the one that was woken when this one released the lock. Meanwhile this one takes
 // a place in the queue. yield returns when this one is woken in its turn, or when a try is due.
 func (p *place) yield(ctx context.Context) {
+	start := time.Now()
 	if _, ok := p.join(ctx); !ok {
 		return
 	}
-	p.wait(ctx, yieldWait)
+	// The wake-up and the attempt of the other one travel, too: on a slow network for longer than it has.
+	p.wait(ctx, YieldWait+2*time.Since(start))
 	if p.hinted || ctx.Err() != nil || p.waiters.background.Closed() {
 		return
 	}
@@ -98,11 +107,15 @@ func (p *place) yield(ctx context.Context) {
 	}
 }
 
-// waitForRelease waits until a try is due. held says that another process is known to hold the lock.
-func (p *place) waitForRelease(ctx context.Context, held bool) {
+// waitForRelease waits until a try is due. held says that another process is known to hold the lock. It returns at once,
+// the first time, and reports true if the key is none that a holder sets.
+func (p *place) waitForRelease(ctx context.Context, held bool) (strange bool) {
 	left, ok := p.join(ctx)
 	var pause time.Duration
 	switch {
+	case ok && left == endless && !p.strange:
+		p.strange = true
+		return true
 	case ok && left < 0 && p.tries == 0:
 		p.tries++ // released just before we were in the queue: nobody will wake us
 	case ok && left >= 0 && held:
@@ -113,9 +126,10 @@ func (p *place) waitForRelease(ctx context.Context, held bool) {
 		pause = p.waiters.backoff(p.tries)
 	}
 	p.wait(ctx, pause)
+	return false
 }
 
-// wait waits for a hint, for d, or for the end of ctx.
+// wait waits for a hint, for d, for the end of ctx, or until waiting is hopeless.
 func (p *place) wait(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -124,7 +138,7 @@ func (p *place) wait(ctx context.Context, d time.Duration) {
 		p.hinted = true
 	case <-timer.C:
 	case <-ctx.Done():
-	case <-p.waiters.background.Closing().Done():
+	case <-p.waiters.hopeless():
 	}
 }
 
@@ -173,7 +187,7 @@ func (p *place) resign(ctx context.Context, n *quorum.Node, hinted bool) error {
 // lives, in case the holder has died.
 func pollWait(left time.Duration) time.Duration {
 	d := maxWait - rand.N(maxWait/4)
-	if left >= 0 {
+	if left >= 0 && left < d {
 		d = min(d, left+time.Millisecond)
 	}
 	return d

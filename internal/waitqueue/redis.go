@@ -3,6 +3,7 @@ package waitqueue
 import (
 	"context"
 	_ "embed"
+	"math"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -13,30 +14,34 @@ import (
 // queueTTL is how long a queue lives that nobody refreshes. A live waiter does so every maxWait.
 const queueTTL = 10 * maxWait
 
+// endless is what a key without a TTL has left.
+const endless = time.Duration(math.MaxInt64)
+
 var (
 	//go:embed lua/join.lua
 	joinSource string
 	joinScript = redis.NewScript(joinSource)
 )
 
-// channel returns the name of the channel to which a process subscribes.
-func channel(process string) string { return "nogap:wake:" + process }
-
 // push puts a process into the lock's queue: at the end, or at the head if it is to be first. If it is there already,
-// it keeps its place. push returns how long the lock has left on this node, or a negative time if nobody holds it here.
+// it keeps its place. push returns how long the lock has left on this node, endless if its key has no TTL, or a negative
+// time if nobody holds it here.
 func push(ctx context.Context, n *quorum.Node, key, process string, first bool) (time.Duration, error) {
 	end := "RPUSH"
 	if first {
 		end = "LPUSH"
 	}
-	keys := []string{key, quorum.QueueKey(key)}
+	keys := []string{key, n.Keys().Queue(key)}
 	ms, err := joinScript.Run(ctx, n.Client(), keys, process, queueTTL.Milliseconds(), end).Int64()
+	if ms == -1 {
+		return endless, err
+	}
 	return time.Duration(ms) * time.Millisecond, err
 }
 
 // remove takes a process out of the queue. It reports false if somebody has taken it out, to wake it.
 func remove(ctx context.Context, n *quorum.Node, key, process string) (bool, error) {
-	removed, err := n.Client().LRem(ctx, quorum.QueueKey(key), 0, process).Result()
+	removed, err := n.Client().LRem(ctx, n.Keys().Queue(key), 0, process).Result()
 	return removed > 0, err
 }
 
@@ -45,12 +50,11 @@ func remove(ctx context.Context, n *quorum.Node, key, process string) (bool, err
 // is a quorum.Waker.
 func Wake(ctx context.Context, n *quorum.Node, key, process string) {
 	for process != "" {
-		heard, err := n.Client().Publish(ctx, channel(process), key).Result()
+		heard, err := n.Publish(ctx, process, key)
 		if err != nil || heard > 0 {
 			return
 		}
-		process, err = n.Client().LPop(ctx, quorum.QueueKey(key)).Result()
-		if err != nil {
+		if process, err = n.Next(ctx, key); err != nil {
 			return
 		}
 	}
@@ -58,7 +62,7 @@ func Wake(ctx context.Context, n *quorum.Node, key, process string) {
 
 // wakeNext wakes the process that has waited longest.
 func wakeNext(ctx context.Context, n *quorum.Node, key string) {
-	if process, err := n.Client().LPop(ctx, quorum.QueueKey(key)).Result(); err == nil {
+	if process, err := n.Next(ctx, key); err == nil {
 		Wake(ctx, n, key, process)
 	}
 }

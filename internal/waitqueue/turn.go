@@ -14,10 +14,10 @@ type Turn struct {
 	place   *place // among the processes; nil until the caller has to wait for another one
 }
 
-// Wait waits for the turn. It returns an error if ctx ends, or the background is closed. waited reports whether other
+// Wait waits for the turn. It returns an error if ctx ends, or waiting is hopeless. waited reports whether other
 // callers of this process were ahead.
 func (ws *Waiters) Wait(ctx context.Context, name string) (t Turn, waited bool, err error) {
-	local, err := ws.local.WaitOr(ctx, ws.background.Closing().Done(), name)
+	local, err := ws.local.WaitOr(ctx, ws.hopeless(), name)
 	if err != nil {
 		return Turn{}, true, err
 	}
@@ -38,15 +38,16 @@ func (t *Turn) Waiting() int { return t.local.Behind() }
 func (t *Turn) Yield(ctx context.Context) { t.takePlace().yield(ctx) }
 
 // WaitForRelease waits until a try is due, after one that has failed: until the process is woken, for as long as the
-// lock can still be held, or for the time of the backoff, or for the end of ctx. held says that another process is
-// known to hold the lock.
-func (t *Turn) WaitForRelease(ctx context.Context, held bool) {
-	t.takePlace().waitForRelease(ctx, held)
+// lock can still be held, or for the time of the backoff, for the end of ctx, or until waiting is hopeless. held says that another process is
+// known to hold the lock. It does not wait, once, and reports true if the lock's key is none that a holder sets: it has
+// no TTL, or is of another type.
+func (t *Turn) WaitForRelease(ctx context.Context, held bool) (strange bool) {
+	return t.takePlace().waitForRelease(ctx, held)
 }
 
 func (t *Turn) takePlace() *place {
 	if t.place == nil {
-		t.place = newPlace(t.waiters, t.waiters.prefix+t.local.Key())
+		t.place = newPlace(t.waiters, t.waiters.keys.Lock(t.local.Key()))
 	}
 	return t.place
 }

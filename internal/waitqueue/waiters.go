@@ -2,7 +2,6 @@ package waitqueue
 
 import (
 	"context"
-	"strings"
 	"sync"
 
 	"github.com/nogap-go/nogap/internal/background"
@@ -15,8 +14,10 @@ import (
 type Waiters struct {
 	nodes      []*quorum.Node
 	process    string
-	prefix     string
+	keys       quorum.Keys
 	backoff    backoff.Policy
+	failed     func(ctx context.Context, n *quorum.Node, name string, err error)
+	hopeless   func() <-chan struct{}
 	background *background.Group
 
 	local         keyqueue.Queue[string] // the callers of this process, by name
@@ -28,20 +29,25 @@ type Waiters struct {
 
 // Config says how a process waits.
 type Config struct {
-	Process string         // its name, which no other process has
-	Prefix  string         // of the names of locks, to make their keys
+	Process string // its name, which no other process has
+	Keys    quorum.Keys
 	Backoff backoff.Policy // how long to wait where nobody will wake the process
+	// Failed is called when a caller could not take its place in the queue of a lock, or subscribe to be woken.
+	Failed func(ctx context.Context, n *quorum.Node, name string, err error)
+	// Hopeless returns a channel that is closed when nobody needs to wait any more, also because the background is
+	// closed.
+	Hopeless func() <-chan struct{}
 }
 
 // New returns the Waiters of a process.
 func New(nodes []*quorum.Node, c Config, bg *background.Group) *Waiters {
 	ws := &Waiters{
-		nodes: nodes, process: c.Process, prefix: c.Prefix, backoff: c.Backoff, background: bg,
+		nodes: nodes, process: c.Process, keys: c.Keys, backoff: c.Backoff, failed: c.Failed, hopeless: c.Hopeless, background: bg,
 		hints: make(map[string]chan struct{}),
 	}
 	for _, n := range nodes {
 		ws.subscriptions = append(ws.subscriptions, &subscription{
-			client: n.Given(), channel: channel(c.Process), background: bg, ready: make(chan struct{}),
+			node: n, process: c.Process, background: bg,
 			deliver: func(key string) { ws.deliver(n, key) },
 		})
 	}
@@ -68,7 +74,7 @@ func (ws *Waiters) deliver(n *quorum.Node, key string) {
 	if ws.tell(key) {
 		return
 	}
-	if turn, free := ws.local.Try(strings.TrimPrefix(key, ws.prefix)); free {
+	if turn, free := ws.local.Try(ws.keys.Name(key)); free {
 		turn.Done()
 		ws.background.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), n.Timeout())

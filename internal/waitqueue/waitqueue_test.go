@@ -131,7 +131,7 @@ func TestGiveUp(t *testing.T) {
 	for name, hinted := range map[string]bool{"not woken": false, "woken": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &server{queue: []string{"gone", "next"}, gone: map[string]bool{channel("gone"): true}, ttl: time.Hour}
+				s := &server{queue: []string{"gone", "next"}, gone: map[string]bool{keys.Channel("gone"): true}, ttl: time.Hour}
 				q := newQueue(t, s)
 				turn := newTurn(t, q)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -149,7 +149,7 @@ func TestGiveUp(t *testing.T) {
 				require.True(t, <-then, "the turn has ended")
 				queue, woken := s.now()
 				if hinted {
-					require.Equal(t, []string{channel("next")}, woken)
+					require.Equal(t, []string{keys.Channel("next")}, woken)
 					require.Empty(t, queue)
 				} else {
 					require.Empty(t, woken)
@@ -174,7 +174,7 @@ func TestHintForNobody(t *testing.T) {
 		q.deliver(q.nodes[0], "lock:k")
 		synctest.Wait()
 		_, woken = s.now()
-		require.Equal(t, []string{channel("next")}, woken)
+		require.Equal(t, []string{keys.Channel("next")}, woken)
 	})
 }
 
@@ -185,13 +185,13 @@ func TestYield(t *testing.T) {
 		turn := newTurn(t, q)
 		start := time.Now()
 		turn.Yield(t.Context())
-		require.Equal(t, yieldWait, time.Since(start), "the process that was woken is gone")
+		require.Equal(t, YieldWait, time.Since(start), "the process that was woken is gone")
 
 		s.set(func() { s.ttl = time.Hour }) // it has the lock
-		time.AfterFunc(yieldWait+time.Millisecond, func() { q.deliver(q.nodes[0], "lock:k") })
+		time.AfterFunc(YieldWait+time.Millisecond, func() { q.deliver(q.nodes[0], "lock:k") })
 		start = time.Now()
 		turn.Yield(t.Context())
-		require.Equal(t, yieldWait+time.Millisecond, time.Since(start))
+		require.Equal(t, YieldWait+time.Millisecond, time.Since(start))
 		turn.Acquired()
 		turn.Done()
 	})

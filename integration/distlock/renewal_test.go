@@ -1,0 +1,249 @@
+//go:build unix
+
+package distlock_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap/distlock"
+	"github.com/nogap-go/nogap/integration/servers"
+)
+
+// extensions is a go-redis hook that counts how often leases are extended, and with how many commands at a time.
+type extensions struct {
+	mu        sync.Mutex
+	underWay  int
+	most      int // under way at once
+	exchanges int // commands and pipelines
+}
+
+func (e *extensions) begin(cmds ...redis.Cmder) func() {
+	args := cmds[0].Args()
+	if name := cmds[0].Name(); (name != "evalsha" && name != "eval") || fmt.Sprint(args[2]) != "1" || len(args) != 6 {
+		return func() {}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.exchanges++
+	e.underWay++
+	e.most = max(e.most, e.underWay)
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.underWay--
+	}
+}
+
+func (*extensions) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (e *extensions) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		defer e.begin(cmd)()
+		return next(ctx, cmd)
+	}
+}
+
+func (e *extensions) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		defer e.begin(cmds...)()
+		return next(ctx, cmds)
+	}
+}
+
+// A process that holds many leases extends them with few commands at a time, which it shares among them. It loses none,
+// and free names can be locked meanwhile.
+func TestManyIdleLeases(t *testing.T) {
+	each(t, func(t *testing.T, addrs []string) {
+		const (
+			leases = 2000
+			ttl    = 3 * time.Second
+		)
+		var clients []redis.UniversalClient
+		meters := make([]*extensions, len(addrs))
+		for i, addr := range addrs {
+			client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
+			t.Cleanup(func() { client.Close() })
+			meters[i] = new(extensions)
+			client.AddHook(meters[i])
+			clients = append(clients, client)
+		}
+		var renewed, lost atomic.Int32
+		locks, err := distlock.New(clients, distlock.Prefix(unique(t)), distlock.TTL(ttl), distlock.NodeTimeout(ttl/4),
+			distlock.OnEvent(func(_ context.Context, e distlock.Event) {
+				switch {
+				case e.Kind == distlock.Extended && e.Err == nil:
+					renewed.Add(1)
+				case e.Kind == distlock.Lost:
+					lost.Add(1)
+				}
+			}))
+		require.NoError(t, err)
+		t.Cleanup(func() { locks.Close() })
+
+		held := make([]*distlock.Lease, leases)
+		var wg sync.WaitGroup
+		for part := range 16 {
+			wg.Go(func() {
+				for i := part; i < leases; i += 16 {
+					lease, err := locks.Lock(t.Context(), fmt.Sprint(i))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					held[i] = lease
+				}
+			})
+		}
+		wg.Wait()
+		require.False(t, t.Failed())
+		for i := 0; renewed.Load() < 3*leases && lost.Load() == 0; i++ {
+			lease, err := locks.TryLock(t.Context(), fmt.Sprint("free", i))
+			require.NoError(t, err)
+			require.NoError(t, lease.Unlock(t.Context()))
+			time.Sleep(time.Millisecond)
+		}
+		require.Zero(t, lost.Load())
+		for i, m := range meters {
+			m.mu.Lock()
+			require.Positive(t, m.exchanges)
+			require.LessOrEqual(t, m.most, 4, "at a time, on node %d", i)
+			require.Less(t, m.exchanges, int(renewed.Load())/4, "the extensions share commands, on node %d", i)
+			m.mu.Unlock()
+		}
+		for _, lease := range held {
+			require.NoError(t, lease.Context().Err())
+		}
+		for part := range 16 {
+			wg.Go(func() {
+				for i := part; i < leases; i += 16 {
+					if err := held[i].Unlock(context.Background()); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		requireNoKeys(t, unique(t), 5*time.Second, addrs...)
+	})
+}
+
+// The server forgets its scripts while many leases are held.
+func TestManyLeasesAndScriptsFlushed(t *testing.T) {
+	t.Parallel()
+	node := servers.StartRedis(t, 1)[0]
+	var renewed, failed atomic.Int32
+	locks := newLockerWith(t, []string{node.Addr}, distlock.TTL(2*time.Second), distlock.OnEvent(func(_ context.Context, e distlock.Event) {
+		if e.Kind == distlock.Extended && e.Err == nil {
+			renewed.Add(1)
+		} else if e.Kind == distlock.Extended || e.Kind == distlock.Lost {
+			failed.Add(1)
+		}
+	}))
+	const leases = 100
+	for i := range leases {
+		_, err := locks.Lock(t.Context(), fmt.Sprint(i))
+		require.NoError(t, err)
+	}
+	client := redis.NewClient(&redis.Options{Addr: node.Addr})
+	defer client.Close()
+	for range 3 {
+		before := renewed.Load()
+		require.NoError(t, client.ScriptFlush(t.Context()).Err())
+		require.True(t, eventually(10*time.Second, func() bool { return renewed.Load() > before+leases }))
+	}
+	require.Zero(t, failed.Load())
+}
+
+// The application has all connections of the client in use. The error says so: the node is not to blame.
+func TestConnectionsInUse(t *testing.T) {
+	t.Parallel()
+	addr := servers.Redis(t, 1)[0]
+	client := redis.NewClient(&redis.Options{Addr: addr, PoolSize: 3})
+	t.Cleanup(func() { client.Close() })
+	var mu sync.Mutex
+	var failures []error
+	locks, err := distlock.New([]redis.UniversalClient{client}, distlock.Prefix(unique(t)), distlock.TTL(time.Second),
+		distlock.NodeTimeout(200*time.Millisecond), distlock.OnEvent(func(_ context.Context, e distlock.Event) {
+			if e.Kind == distlock.Extended && e.Err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failures = append(failures, e.Err)
+			}
+		}))
+	require.NoError(t, err)
+	t.Cleanup(func() { locks.Close() })
+	for i := range 50 {
+		_, err := locks.Lock(t.Context(), fmt.Sprint(i))
+		require.NoError(t, err)
+	}
+
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() { client.BLPop(context.Background(), 2*time.Second, unique(t)+"nothing") })
+	}
+	require.True(t, eventually(5*time.Second, func() bool {
+		s := client.PoolStats()
+		return s.TotalConns == 3 && s.IdleConns == 0
+	}))
+	_, err = locks.TryLock(t.Context(), "free")
+	require.ErrorIs(t, err, distlock.ErrNotAcquired)
+	require.ErrorContains(t, err, "all 3 connections of the client are in use, 3 of them by others than the locks")
+	wg.Wait()
+	mu.Lock()
+	defer mu.Unlock()
+	require.NotEmpty(t, failures)
+	blamed := 0
+	for _, err := range failures {
+		if strings.Contains(err.Error(), "connections of the client are in use") {
+			blamed++
+		}
+	}
+	require.Positive(t, blamed, errors.Join(failures...))
+}
+
+// One shard of a Ring hangs. The leases on the other are extended as before.
+func TestHangingShard(t *testing.T) {
+	t.Parallel()
+	nodes := servers.StartRedis(t, 2)
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": nodes[0].Addr, "b": nodes[1].Addr}})
+	t.Cleanup(func() { ring.Close() })
+	locks, err := distlock.New([]redis.UniversalClient{ring}, distlock.TTL(3*time.Second))
+	require.NoError(t, err)
+	t.Cleanup(func() { locks.Close() })
+	var healthy, hanging []*distlock.Lease
+	for i := range 300 {
+		name := fmt.Sprint(i)
+		lease, err := locks.Lock(t.Context(), name)
+		require.NoError(t, err)
+		shard, err := ring.GetShardClientForKey("lock:" + name)
+		require.NoError(t, err)
+		if shard.Options().Addr == nodes[0].Addr {
+			hanging = append(hanging, lease)
+		} else {
+			healthy = append(healthy, lease)
+		}
+	}
+	nodes[0].Pause(t)
+	for _, lease := range hanging {
+		select {
+		case <-lease.Context().Done():
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "it is not extended, and not lost")
+		}
+	}
+	for _, lease := range healthy {
+		require.NoError(t, lease.Context().Err())
+		require.Greater(t, time.Until(lease.Until()), time.Second)
+	}
+	nodes[0].Resume(t)
+}

@@ -1,0 +1,114 @@
+//go:build unix
+
+package distlock_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap/distlock"
+	"github.com/nogap-go/nogap/integration/servers"
+)
+
+// hooked is a client that takes hooks.
+type hooked interface {
+	redis.UniversalClient
+	AddHook(redis.Hook)
+}
+
+// sharded are the topologies in which the client chooses the server by the key. Each returns how to connect, and the
+// addresses of the servers.
+var sharded = map[string]func(t *testing.T) (connect func() hooked, addrs []string){
+	"Ring": func(t *testing.T) (func() hooked, []string) {
+		addrs := servers.Redis(t, 3)
+		return func() hooked {
+			shards := map[string]string{}
+			for i, addr := range addrs {
+				shards[fmt.Sprint(i)] = addr
+			}
+			return redis.NewRing(&redis.RingOptions{Addrs: shards})
+		}, addrs
+	},
+	"Cluster": func(t *testing.T) (func() hooked, []string) {
+		addrs := addrs(servers.StartRedisCluster(t, 3))
+		return func() hooked { return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs}) }, addrs
+	},
+}
+
+// On a Ring and on a Cluster each release wakes the process that has waited longest, at once and with one message.
+func TestWakeUpsAreHeard(t *testing.T) {
+	t.Parallel()
+	const waiters, rounds = 3, 7
+	for kind, start := range sharded {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			connect, addrs := start(t)
+			var published atomic.Int64
+			newLocker := func() *distlock.Locker {
+				client := connect()
+				client.AddHook(interceptor(func(_ context.Context, cmd redis.Cmder) {
+					if name := cmd.Name(); name == "publish" || name == "spublish" {
+						published.Add(1)
+					}
+				}))
+				locks, err := distlock.New([]redis.UniversalClient{client}, distlock.Prefix(unique(t)), patient)
+				require.NoError(t, err)
+				t.Cleanup(func() { locks.Close(); client.Close() })
+				return locks
+			}
+			processes := make([]*distlock.Locker, 1+waiters)
+			for i := range processes {
+				processes[i] = newLocker()
+				lease, err := processes[i].Lock(t.Context(), fmt.Sprint("first look ", i))
+				require.NoError(t, err)
+				require.NoError(t, lease.Unlock(t.Context()))
+			}
+			published.Store(0)
+			for round := range rounds {
+				handOverInOrder(t, processes, addrs, fmt.Sprint("lock ", round))
+			}
+			require.EqualValues(t, waiters*rounds, published.Load(), "one message for each hand-over")
+			requireNoKeys(t, unique(t), 5*time.Second, addrs...)
+		})
+	}
+}
+
+// handOverInOrder has the first process hold a lock for which the others wait, and checks who gets it after whom and when.
+func handOverInOrder(t *testing.T, processes []*distlock.Locker, addrs []string, name string) {
+	t.Helper()
+	lease, err := processes[0].Lock(t.Context(), name)
+	require.NoError(t, err)
+	type turn struct {
+		process int
+		at      time.Time
+	}
+	turns := make(chan turn, len(processes))
+	for i, locks := range processes[1:] {
+		go func() {
+			lease, err := locks.Lock(context.Background(), name)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			turns <- turn{i + 1, time.Now()}
+			if err := lease.Unlock(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}()
+		require.True(t, eventually(5*time.Second, func() bool { return queued(t, addrs, name) == int64(i+1) }))
+	}
+	last := time.Now()
+	require.NoError(t, lease.Unlock(t.Context()))
+	for i := range processes[1:] {
+		next := <-turns
+		require.Equal(t, i+1, next.process, "somebody was overtaken")
+		require.Less(t, next.at.Sub(last), 500*time.Millisecond, "the timer takes 750 ms: it was not woken")
+		last = next.at
+	}
+}

@@ -1,0 +1,130 @@
+package dialect
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Commands are statements that write, as flags.
+type Commands int
+
+// The commands.
+const (
+	Insert Commands = 1 << iota
+	Update
+	Delete
+)
+
+// String returns the commands in SQL.
+func (c Commands) String() string {
+	var names []string
+	for i, name := range []string{"INSERT", "UPDATE", "DELETE"} {
+		if c&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// Look is what a server says of a table, or of a view, at its first use. What it does not say for lack of rights is as if
+// there were nothing against it.
+type Look struct {
+	// Listed is false for a table that is not there, and for a temporary one where the server does not list those.
+	Listed bool
+	// Diverted are the commands in whose place a trigger or a rule has something else done.
+	Diverted Commands
+	// Unlockable: a SELECT of this view locks no rows.
+	Unlockable bool
+	// Engine is one without transactions, which Behind, a table behind the view, has; else empty. The zero Behind is the
+	// table itself.
+	Engine string
+	Behind Ident
+	// Type is that of the version column; empty if there is none or it is not listed. See KeepsMicroseconds and IsNumber.
+	Type string
+	// CutsTimes: the driver sends two times that differ by a microsecond as one.
+	CutsTimes bool
+	// Rewrites: an UPDATE may store another value than the statement itself can tell, because of a trigger or of a sql_mode
+	// that is not strict.
+	Rewrites bool
+	// Lasts: other sessions would be told the same. It is false for a temporary table, and for a name of several tables
+	// that differ.
+	Lasts bool
+}
+
+// LookMark ends the statements of the first look, so that those who read a log know where they come from.
+const LookMark = " /* nogap looks once */"
+
+// maxBehind bounds how many tables and views behind a view are looked at.
+const maxBehind = 100
+
+// Look asks what a table is. It needs no rights, and fails only if r does. version is the column whose type is asked for;
+// nil asks for none. times asks whether the driver cuts times.
+func (s Server) Look(ctx context.Context, r Reader, table Ident, version *Ident, times bool) (Look, error) {
+	look, view, err := s.lookAt(ctx, r, table, version, times)
+	seen := map[string]bool{table.String(): true}
+	for behind := tablesIn(view); err == nil && len(behind) > 0 && len(seen) < maxBehind; behind = behind[1:] {
+		if name := behind[0].String(); seen[name] {
+			continue
+		} else {
+			seen[name] = true
+		}
+		var inner Look
+		inner, view, err = s.lookAt(ctx, r, behind[0], nil, false)
+		if inner.Engine != "" {
+			look.Engine, look.Behind = inner.Engine, behind[0]
+			return look, err
+		}
+		behind = append(behind, tablesIn(view)...)
+	}
+	return look, err
+}
+
+// lookAt asks what one table is. view is the definition of a view whose tables are to be looked at as well.
+func (s Server) lookAt(ctx context.Context, r Reader, table Ident, version *Ident, times bool) (l Look, view string, err error) {
+	q, args := s.lookQuery(table, version, times)
+	text, bound := q.WithLiterals().Bind(args)
+	l.Listed = true
+	err = r.Read(ctx, text, bound, &l.Diverted, &l.Unlockable, &l.Engine, &l.Type, &l.CutsTimes, &l.Lasts, &view, &l.Rewrites)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return Look{}, "", nil
+	case err != nil:
+		return Look{}, "", fmt.Errorf("looking at the table: %w", err)
+	}
+	return l, view, nil
+}
+
+func (s Server) lookQuery(table Ident, version *Ident, times bool) (Statement, []any) {
+	schema, column, cut := "{1}", "''", "0"
+	if table.Qualifier() == "" && s.currentSchema != "" {
+		schema = s.currentSchema
+	}
+	args := []any{table.Qualifier(), table.Last()}
+	if version != nil {
+		column = "COALESCE((" + s.columnType + "), '')"
+		args = append(args, version.String())
+	}
+	if times && s.driverCutsTimes {
+		n := len(args)
+		cut = placeholder(n+1) + " = " + placeholder(n+2)
+		now := time.Date(2001, 2, 3, 4, 5, 6, 7000, time.UTC)
+		args = append(args, now, now.Add(time.Microsecond))
+	}
+	template := strings.NewReplacer("{type}", column, "{cut}", cut).Replace(s.look)
+	return s.Compile(strings.ReplaceAll(template, "{schema}", schema) + LookMark), args
+}
+
+// namesOfView matches the tables in the definition of a view, as MySQL and MariaDB write it.
+var namesOfView = regexp.MustCompile("(?i)\\b(?:from|join)[\\s(]+`((?:[^`]|``)+)`\\.`((?:[^`]|``)+)`")
+
+func tablesIn(view string) (tables []Ident) {
+	for _, m := range namesOfView.FindAllStringSubmatch(view, -1) {
+		tables = append(tables, Ident{[]string{strings.ReplaceAll(m[1], "``", "`"), strings.ReplaceAll(m[2], "``", "`")}})
+	}
+	return tables
+}

@@ -1,0 +1,168 @@
+package quorum_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap/internal/background"
+	"github.com/nogap-go/nogap/internal/quorum"
+)
+
+// renewal is what a renewal has told.
+type renewal struct {
+	until  time.Time
+	failed *quorum.Tally
+	after  time.Duration
+}
+
+// renew renews locks, of which the later ones in the slice end first, and returns what came of it.
+func renew(ctx context.Context, locks []*quorum.Acquisition) []renewal {
+	all := make([]renewal, len(locks))
+	start := time.Now()
+	var wg sync.WaitGroup
+	wg.Add(len(locks))
+	for i, a := range locks {
+		a.Renew(ctx, start.Add(time.Hour-time.Duration(i)), func(until time.Time, failed *quorum.Tally) {
+			all[i] = renewal{until, failed, time.Since(start)}
+			wg.Done()
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+func acquire(t *testing.T, ns *quorum.Nodes, n int) (locks []*quorum.Acquisition) {
+	t.Helper()
+	for i := range n {
+		a, _, failed := ns.Acquire(t.Context(), fmt.Sprint(i))
+		require.Nil(t, failed)
+		locks = append(locks, a)
+	}
+	return locks
+}
+
+// Renewals that are due together go into one pipeline, and those of the locks that end first before the others.
+func TestRenewalsShareCommands(t *testing.T) {
+	each(t, func(t *testing.T, ns *quorum.Nodes, servers []*server) {
+		locks := acquire(t, ns, 1000)
+		for _, s := range servers {
+			s.before = func(redis.Cmder) { time.Sleep(10 * time.Millisecond) }
+			s.pipelines = nil // the looks at the server
+		}
+		start := time.Now()
+		for i, r := range renew(t.Context(), locks) {
+			require.Nil(t, r.failed, i)
+			require.False(t, r.until.Before(start.Add(ttl-ttl/100)), i)
+			require.True(t, r.until.Before(start.Add(ttl)), i)
+		}
+		for _, s := range servers {
+			require.Len(t, s.pipelines, 2)
+			sent := map[any]int{}
+			for i, p := range s.pipelines {
+				for _, cmd := range p {
+					sent[cmd.Args()[3]] = i
+				}
+			}
+			require.Len(t, sent, 1000)
+			for i := range 400 {
+				require.NotEqual(t, sent["999"], sent[fmt.Sprint(i)], "that of %d ends last", i)
+			}
+		}
+	})
+}
+
+// A server that has started anew has forgotten the script, and is sent it once more.
+func TestRenewalsOfAForgottenScript(t *testing.T) {
+	each(t, func(t *testing.T, ns *quorum.Nodes, servers []*server) {
+		locks := acquire(t, ns, 10)
+		for _, s := range servers {
+			s.forgot = true
+		}
+		for _, r := range renew(t.Context(), locks) {
+			require.Nil(t, r.failed)
+		}
+	})
+}
+
+// Each lock has its own result: one is held by another process, another is fine. Without answers none is lost.
+func TestRenewalsAreCountedOneByOne(t *testing.T) {
+	each(t, func(t *testing.T, ns *quorum.Nodes, servers []*server) {
+		locks := acquire(t, ns, 3)
+		for i, s := range servers {
+			s.keys["1"] = "somebody else's"
+			if i == 0 && len(servers) > 1 {
+				delete(s.keys, "2")
+			}
+		}
+		all := renew(t.Context(), locks)
+		require.Nil(t, all[0].failed)
+		require.True(t, all[1].failed.Lost())
+		require.Len(t, all[1].failed.Failed, len(servers))
+		require.Nil(t, all[2].failed, "a majority has it")
+		for _, s := range servers {
+			s.lose = 1
+		}
+		for _, r := range renew(t.Context(), locks) {
+			require.NotNil(t, r.failed)
+			require.False(t, r.failed.Answered())
+			require.False(t, r.failed.Lost())
+		}
+	})
+}
+
+// However many renewals are due, few batches are under way while a server does not answer, and none is forgotten.
+func TestRenewalsAreBounded(t *testing.T) {
+	each(t, func(t *testing.T, ns *quorum.Nodes, servers []*server) {
+		locks := acquire(t, ns, 5000)
+		var mu sync.Mutex
+		underWay, most := 0, 0
+		servers[0].before = func(redis.Cmder) {
+			mu.Lock()
+			underWay++
+			most = max(most, underWay)
+			mu.Unlock()
+			time.Sleep(50 * time.Millisecond)
+			mu.Lock()
+			underWay--
+			mu.Unlock()
+		}
+		for _, r := range renew(t.Context(), locks) {
+			require.Nil(t, r.failed)
+		}
+		require.Equal(t, 4, most)
+	})
+}
+
+// A node that hangs costs one batch its time, and no lock.
+func TestRenewalsWithAHangingNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bg := background.New()
+		var clients []redis.UniversalClient
+		servers := make([]*server, 3)
+		for i := range servers {
+			servers[i] = newServer()
+			clients = append(clients, struct{ redis.UniversalClient }{servers[i].client(t)})
+		}
+		ns, err := quorum.New(clients, quorum.Config{TTL: ttl, Timeout: timeout, Process: "p"}, bg)
+		require.NoError(t, err)
+		locks := acquire(t, ns, 10)
+		resumed := make(chan struct{})
+		servers[2].before = func(redis.Cmder) { <-resumed }
+		for i, most := range []time.Duration{timeout + 50*time.Millisecond, 50 * time.Millisecond} {
+			for _, r := range renew(t.Context(), locks) {
+				require.Nil(t, r.failed, i)
+				require.LessOrEqual(t, r.after, most, i)
+			}
+		}
+		close(resumed)
+		bg.Close()
+		require.True(t, bg.Wait(time.Minute))
+	})
+}

@@ -1,0 +1,47 @@
+// Package transaction runs a transaction of your own: again after the server has undone it, and with an outcome that is
+// known.
+//
+//	err := transaction.Run(ctx, db, func(ctx context.Context, tx *sqlx.Tx) error {
+//		if err := stock.WithTx(tx).DecrementAll(ctx, cart); err != nil {
+//			return err // rolls back
+//		}
+//		if _, err := wallet.WithTx(tx).Decrement(ctx, total, buyer); err != nil {
+//			return err
+//		}
+//		return orders.WithTx(tx).Transition(ctx, "pending", "paid", order)
+//	})
+//
+// # When to use it
+//
+// Several changes that must all take effect or none belong in one transaction. Run locks nothing in advance. The guarded
+// calls of package atomic close the gap of each statement by themselves. What is read by a plain SELECT and decides a
+// later write is not guarded under the default isolation level of PostgreSQL, MySQL and MariaDB: lock it with
+// pessimistic.LockRow, or run the transaction with Serializable.
+//
+// A transaction that changes one row by one statement needs none of this: call the method of package atomic.
+//
+// # What is guaranteed
+//
+//   - The writes of the callback are committed together, once, or not at all.
+//   - A transaction that the server ends because it lost against others (a deadlock, a serialization failure, a lost
+//     certification of a cluster, a busy SQLite) is run again from its start, until it works, or MaxAttempts are used up, or
+//     the context ends. The callback may run more than once, so it must change nothing but the database, and must return
+//     the errors of tx.
+//   - If the connection is lost at COMMIT, and nothing tells whether it was carried out, the error wraps
+//     nogap.ErrOutcomeUnknown and nothing is run again. After any other error nothing has been written.
+//   - After an error, a panic or runtime.Goexit in the callback the transaction is rolled back, and its connection is free
+//     again.
+//
+// # Deadlocks
+//
+// Transactions that lock the same rows in different orders deadlock. The server ends one of them, and Run runs it again;
+// on PostgreSQL each deadlock costs the time of deadlock_timeout, which is 1 s by default. The transactions of one process that
+// have lost take turns for their next attempt, so that they do not meet again. A common order of the writes spares all of
+// it: first the stock, then the wallet, then the order, say, and in each table the rows by their keys, as DecrementAll
+// does.
+//
+// # SQLite
+//
+// SQLite has one write lock for the whole database. A transaction that reads first and writes later is refused if another
+// one has written in between, so Run takes the write lock before it calls the callback, unless ReadOnly is given.
+package transaction

@@ -1,0 +1,60 @@
+package transaction
+
+import (
+	"context"
+	"time"
+
+	"github.com/nogap-go/nogap/internal/holding"
+	"github.com/nogap-go/nogap/internal/keyqueue"
+	"github.com/nogap-go/nogap/internal/perdb"
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+// A turn is advice, not a lock. It is given up after ten times what the lost attempt took, and waited for for sixty times
+// that: on PostgreSQL a deadlock costs a second (deadlock_timeout), during which the others must stay out of the way. Both
+// are bounded: the transaction may be a long one, or wait for a lock that only one of those in the line could release.
+const (
+	turnFactor, shortestTurn, longestTurn = 10, time.Second, 10 * time.Second
+	waitFactor, longestWait               = 60, time.Minute
+)
+
+var queues perdb.Map[keyqueue.Queue[struct{}]]
+
+// losers lets the calls of one process whose transactions lost against others run their next attempts one after another.
+type losers struct {
+	queue  *keyqueue.Queue[struct{}]
+	policy txn.Policy
+	begun  time.Time // the last attempt
+	turn   *keyqueue.Turn[struct{}]
+	limit  *time.Timer
+}
+
+// begin notes that an attempt begins.
+func (l *losers) begin() { l.begun = time.Now() }
+
+// pause waits as the policy says after n failed attempts, and then for the turn, but not longer than the policy's longest
+// wait if the attempt was short. In a callback of nogap it does not wait for the turn, which may belong to somebody who waits
+// for what that callback has locked.
+func (l *losers) pause(ctx context.Context, n int) error {
+	lost := time.Since(l.begun)
+	l.done()
+	if err := l.policy.Wait(ctx, n); err != nil || holding.Within(ctx) {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, max(l.policy.LongestWait(), min(waitFactor*lost, longestWait)))
+	defer cancel()
+	turn, err := l.queue.Wait(limited, struct{}{})
+	if err == nil {
+		l.turn, l.limit = turn, time.AfterFunc(min(max(turnFactor*lost, shortestTurn), longestTurn), func() { turn.Done() })
+	}
+	return ctx.Err()
+}
+
+// done ends the turn.
+func (l *losers) done() {
+	if l.turn != nil {
+		l.limit.Stop()
+		l.turn.Done()
+		l.turn = nil
+	}
+}

@@ -1,0 +1,102 @@
+package transaction
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/callback"
+	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/holding"
+	"github.com/nogap-go/nogap/internal/observe"
+	"github.com/nogap-go/nogap/internal/perdb"
+	"github.com/nogap-go/nogap/internal/txn"
+)
+
+var (
+	errNoDB       = errors.New("db is nil")
+	errNoCallback = errors.New("the callback is nil")
+	errNested     = errors.New("Run is called in a callback of nogap that already has a transaction on this database, which a " +
+		"second one may wait for for ever; use the callback's tx")
+)
+
+// Run runs fn in a transaction and commits it. All that fn does must go through tx: its own statements, and the calls of
+// other packages of nogap with WithTx(tx) or LockRow.
+//
+// If fn returns an error, panics or calls runtime.Goexit, or if ctx ends, the transaction is rolled back. fn's error comes
+// back as it is. An error by which the server says that the transaction lost against another one (see nogap.Retryable) is
+// an exception, whether it comes from fn or from COMMIT: then fn is run again in a new transaction, with what is there
+// now. So fn may run more than once, and must change nothing but the database. It must return the errors of tx, even if it
+// could go on without that statement: MySQL has rolled back the whole transaction when it reports a deadlock. When all
+// attempts have lost, the error is nogap.ErrRetriesExhausted.
+//
+// An error by which the server says that a statement of fn has waited too long for a lock is wrapped with
+// nogap.ErrLockTimeout; fn is not run again. The error wraps nogap.ErrOutcomeUnknown if COMMIT may have been carried out
+// although its answer did not come. After any other error nothing has been written.
+//
+// The ctx that fn is given is the caller's, and knows which transaction is open: with it, a call on db that would wait for
+// what nogap has written in tx is an error at once, and so is Run itself. Run on another *sql.DB is not: those are two
+// transactions, of which one can be committed without the other. tx must not be used after fn has returned.
+//
+// When ctx ends, Run returns its error. A statement in progress is cancelled, a COMMIT in progress is waited for for up to
+// one second.
+func Run(ctx context.Context, db *sql.DB, fn func(ctx context.Context, tx *sqlx.Tx) error, opts ...Option) error {
+	c, err := configure(opts)
+	switch {
+	case err != nil:
+	case db == nil:
+		err = errNoDB
+	case fn == nil:
+		err = errNoCallback
+	case holding.In(ctx, db):
+		err = errNested
+	}
+	if err != nil {
+		return fail(err)
+	}
+	observers, what := perdb.Observers.Of(db, nil), nogap.Operation{Name: "transaction.Run"}
+	return observe.Do(ctx, observers, what, nil, func(ctx context.Context, op *observe.Op) error {
+		server, err := serverOf(ctx, db, c.dialect)
+		if err != nil {
+			return fail(err)
+		}
+		losers := losers{queue: queues.Of(db, nil), policy: c.policy}
+		defer losers.done()
+		call := callback.Call{
+			DB: db, Server: server, Op: op, Policy: c.policy, Pause: losers.pause,
+			Isolation: c.isolation, ReadOnly: c.readOnly, Before: c.before, Callback: fn,
+		}
+		return call.Run(ctx, func() callback.Attempt {
+			losers.begin()
+			return attempt(server, c.readOnly)
+		})
+	})
+}
+
+func serverOf(ctx context.Context, db *sql.DB, told nogap.Dialect) (dialect.Server, error) {
+	source, err := dialect.NewSource(db, told)
+	if err != nil {
+		return dialect.Server{}, err
+	}
+	return source.Server(ctx, txn.Pool{DB: db})
+}
+
+func attempt(s dialect.Server, readOnly bool) callback.Attempt {
+	a := callback.Attempt{Failed: fail}
+	if !s.RowLocks && !readOnly {
+		a.Enter = func(ctx context.Context, tx *sqlx.Tx) error {
+			_, err := tx.ExecContext(ctx, s.WriteLock(dialect.Ident{}))
+			return err
+		}
+	}
+	return a
+}
+
+// fail names the package in an error that does not come from the callback.
+func fail(err error) error {
+	return fmt.Errorf("transaction: %w", err)
+}
