@@ -119,8 +119,9 @@ func (l *Lease) pass(next handover) {
 		return
 	}
 	l.locker.handovers.leave(l.Name(), next)
-	l.turn.Done()
-	l.locker.handovers.sweep(l.Name())
+	if !l.turn.Done() { // nobody is there to take it
+		l.locker.handovers.sweep(l.Name())
+	}
 }
 
 // valid reports whether the lease can be trusted at this moment.

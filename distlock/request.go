@@ -41,7 +41,9 @@ func (r *request) lock(ctx context.Context) (*Lease, error) {
 	if err := r.check(ctx); err != nil {
 		return nil, err
 	}
-	r.start = time.Now()
+	if r.told() {
+		r.start = time.Now()
+	}
 	limited := ctx
 	if limit := r.locker.config.waitLimit; limit > 0 {
 		var cancel context.CancelFunc
@@ -58,7 +60,9 @@ func (r *request) try(ctx context.Context) (*Lease, error) {
 	if err := r.check(ctx); err != nil {
 		return nil, err
 	}
-	r.start = time.Now()
+	if r.told() {
+		r.start = time.Now()
+	}
 	turn, free := r.locker.waiters.Try(r.name)
 	if !free {
 		return nil, r.notAcquired(nil, errHeldHere)
@@ -231,8 +235,14 @@ func (r *request) notAcquired(failed *quorum.Tally, cause error) error {
 	return failure
 }
 
+// told reports whether anybody is told of the wait.
+func (r *request) told() bool { return r.observation != nil || r.locker.config.onEvent != nil }
+
 // tell tells how the wait has ended.
 func (r *request) tell(ctx context.Context, lease *Lease, err error) {
+	if !r.told() {
+		return
+	}
 	var took time.Duration
 	if err == nil {
 		took = lease.since.Sub(r.start)

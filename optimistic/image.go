@@ -40,10 +40,10 @@ func sent(field any) driver.Value {
 	return opaque{}
 }
 
-// shows reports whether the item still holds, in the same columns, what the image does. It is false in doubt.
-func (i image) shows(columns []fields.Column, item reflect.Value) bool {
-	for n, c := range columns {
-		if !sentAlike(i[n], sent(c.Get(item))) {
+// shows reports whether the values of the same columns are those of the image. It is false in doubt.
+func (i image) shows(values []any) bool {
+	for n := range i {
+		if !sentAlike(i[n], sent(values[n])) {
 			return false
 		}
 	}

@@ -186,7 +186,7 @@ func (m *modification[T]) decide() (*versionedWrite, error) {
 		return nil, errDeclined
 	}
 	m.caller.extend(turnTime)
-	if err = w.setColumns(row); err == nil && before.shows(m.table.columns.data, row) {
+	if err = w.setColumns(row); err == nil && before.shows(w.args) {
 		err = errUnchanged
 	}
 	return w, err

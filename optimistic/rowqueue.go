@@ -100,7 +100,7 @@ func (c *contender) wait(ctx context.Context, row string) error {
 
 func (c *contender) start(turn *keyqueue.Turn[string]) {
 	c.turn = turn
-	c.timer = time.AfterFunc(turnTime, turn.Done)
+	c.timer = time.AfterFunc(turnTime, func() { turn.Done() })
 }
 
 // count makes those who come later look at the queue.

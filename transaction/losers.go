@@ -45,7 +45,7 @@ func (l *losers) pause(ctx context.Context, n int) error {
 	defer cancel()
 	turn, err := l.queue.Wait(limited, struct{}{})
 	if err == nil {
-		l.turn, l.limit = turn, time.AfterFunc(min(max(turnFactor*lost, shortestTurn), longestTurn), turn.Done)
+		l.turn, l.limit = turn, time.AfterFunc(min(max(turnFactor*lost, shortestTurn), longestTurn), func() { turn.Done() })
 	}
 	return ctx.Err()
 }

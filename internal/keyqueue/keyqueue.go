@@ -225,7 +225,8 @@ func (l *line[K, V]) dismiss(t *TurnOf[K, V], why Fate) {
 // watch starts the timer of a turn that is limited, if somebody waits for it. The queue is locked.
 func (l *line[K, V]) watch() {
 	if l.limit > 0 && l.waiting > 0 && l.timer == nil {
-		l.timer = time.AfterFunc(l.limit, l.holder.Done)
+		holder := l.holder
+		l.timer = time.AfterFunc(l.limit, func() { holder.Done() })
 	}
 }
 
@@ -263,19 +264,19 @@ func (t *TurnOf[K, V]) Behind() int {
 	return t.line.waiting
 }
 
-// Done ends the turn and lets the next caller in. Calls after the first have no effect. It may be called from any
-// goroutine.
-func (t *TurnOf[K, V]) Done() {
+// Done ends the turn and lets the next caller in. It reports whether there was one. Calls after the first have no effect
+// and report false. It may be called from any goroutine.
+func (t *TurnOf[K, V]) Done() (passed bool) {
 	q := t.line.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	t.end()
+	return t.end()
 }
 
-// end makes the next in line the holder, or forgets the key. The queue is locked.
-func (t *TurnOf[K, V]) end() {
+// end makes the next in line the holder and reports true, or forgets the key. The queue is locked.
+func (t *TurnOf[K, V]) end() (passed bool) {
 	if t.done {
-		return
+		return false
 	}
 	t.done = true
 	l, next := t.line, t.next
@@ -290,13 +291,14 @@ func (t *TurnOf[K, V]) end() {
 		var none K
 		l.key, l.last = none, nil
 		q.spare = l
-		return
+		return false
 	}
 	// A finished turn that somebody keeps must not keep those that came after it alive.
 	t.next, next.prev = nil, nil
 	l.waiting--
 	next.fate = Granted
 	close(next.ready)
+	return true
 }
 
 // shrink gives the memory of a burst of keys back: a Go map never does so by itself. The queue is locked.

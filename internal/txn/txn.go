@@ -62,7 +62,7 @@ func DoWith(ctx context.Context, db *sql.DB, opts Options, fn func(tx *sql.Tx) e
 		case !returned:
 			t.abandon(ctx)
 		case !committing:
-			t.end(ctx, t.rollback)
+			t.end(ctx, (*transaction).rollback)
 			if t.endedByCallback(ctx, err) {
 				err = fmt.Errorf("%w: %w: %w", nogap.ErrOutcomeUnknown, errEnded, err)
 			}
@@ -77,13 +77,13 @@ func DoWith(ctx context.Context, db *sql.DB, opts Options, fn func(tx *sql.Tx) e
 		return err
 	}
 	committing = true
-	err = t.end(ctx, t.commit)
+	err = t.end(ctx, (*transaction).commit)
 	return JoinContext(ctx, err)
 }
 
 // transaction is a transaction and the connection that it has to itself.
 type transaction struct {
-	conn *Conn
+	conn Conn
 	tx   *sql.Tx
 	// cancel ends the context that the driver was given with BEGIN.
 	cancel context.CancelFunc
@@ -127,7 +127,7 @@ func begin(ctx context.Context, db *sql.DB, opts Options) (*transaction, error) 
 		if err != nil {
 			return nil, err
 		}
-		t := &transaction{conn: &Conn{conn: conn, db: db}, after: opts.After}
+		t := &transaction{conn: Conn{conn: conn, db: db}, after: opts.After}
 		if err = t.begin(ctx, opts); err == nil {
 			return t, nil
 		}
@@ -186,25 +186,24 @@ func (t *transaction) release(ctx context.Context) {
 // endGrace it stops waiting: the goroutine that does so outlives it, because go-sql-driver and lib/pq don't let a
 // COMMIT be cancelled, and database/sql won't close a connection under a call. pgx does, and needs no goroutine, which
 // would cost a tenth of a round trip.
-func (t *transaction) end(ctx context.Context, how func(context.Context) error) error {
-	result, released := make(chan error, 1), make(chan struct{})
-	finish := func() {
-		defer close(released)
-		defer t.cancel()
-		defer t.release(ctx)
-		result <- how(ctx)
-	}
+func (t *transaction) end(ctx context.Context, how func(*transaction, context.Context) error) error {
 	switch {
 	case ctx.Done() == nil:
-		finish()
-		return <-result
+		return t.finish(ctx, how)
 	case driverPackage(t.conn.db) == pgxPackage:
 		stop := context.AfterFunc(ctx, func() { time.AfterFunc(endGrace, t.cancel) })
 		defer stop()
-		finish()
-		return <-result
+		return t.finish(ctx, how)
 	}
-	go finish()
+	result, released := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(released)
+		t.finish(ctx, func(t *transaction, ctx context.Context) error {
+			err := how(t, ctx)
+			result <- err
+			return err
+		})
+	}()
 	select {
 	case <-released:
 		return <-result
@@ -225,6 +224,13 @@ func (t *transaction) end(ctx context.Context, how func(context.Context) error) 
 	}
 }
 
+// finish commits or rolls back, and gives the connection back.
+func (t *transaction) finish(ctx context.Context, how func(*transaction, context.Context) error) error {
+	defer t.cancel()
+	defer t.release(ctx)
+	return how(t, ctx)
+}
+
 // abandon rolls back after a panic or runtime.Goexit in the callback. It waits for that no longer than endGrace, because a
 // panic in a driver, or in the Value method of an argument, can leave a lock of database/sql held, for which the rollback
 // would wait for ever; the caller's panic must go on.
@@ -232,9 +238,7 @@ func (t *transaction) abandon(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer t.cancel()
-		defer t.release(ctx)
-		t.rollback(ctx)
+		t.finish(ctx, (*transaction).rollback)
 	}()
 	grace := time.NewTimer(endGrace)
 	defer grace.Stop()

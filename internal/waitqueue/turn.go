@@ -76,5 +76,6 @@ func (t *Turn) GiveUp(then func()) {
 	})
 }
 
-// Done ends the turn and lets the next caller of this process in. Calls after the first have no effect.
-func (t *Turn) Done() { t.local.Done() }
+// Done ends the turn and lets the next caller of this process in. It reports whether there was one. Calls after the first
+// have no effect and report false.
+func (t *Turn) Done() (passed bool) { return t.local.Done() }
