@@ -122,7 +122,7 @@ func DriverPrepares(ctx context.Context, db *sql.DB, tx nogap.Tx, s dialect.Serv
 
 func (l *link) driverPrepares(ctx context.Context, r Runner, s dialect.Server) (bool, error) {
 	return l.prepares.find(func() (bool, error) {
-		var p probe
+		var p countedArgument
 		// Galera loses no abort in the PREPARE of this one.
 		err := r.ReadSession(ctx, s.TakesArgument, []any{&p})
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -132,11 +132,11 @@ func (l *link) driverPrepares(ctx context.Context, r Runner, s dialect.Server) (
 	})
 }
 
-// probe is an argument that counts how often its value is asked for. database/sql asks once and gives the statement to the
+// countedArgument is an argument that counts how often its value is asked for. database/sql asks once and gives the statement to the
 // driver. If the driver answers that it must be prepared (driver.ErrSkip), database/sql asks once more to execute it.
-type probe struct{ asked int }
+type countedArgument struct{ asked int }
 
-func (p *probe) Value() (driver.Value, error) {
+func (p *countedArgument) Value() (driver.Value, error) {
 	p.asked++
 	return int64(0), nil
 }
