@@ -15,7 +15,7 @@ import (
 
 // Where the driver has each statement prepared, WithRowLocks prepares its SELECT once, before the first lock.
 func TestRowLocksPrepareOnce(t *testing.T) {
-	const query = "SELECT * FROM `items` WHERE `id` = ? FOR UPDATE"
+	const query = "SELECT `id`, `stock` FROM `items` WHERE `id` = ? FOR UPDATE"
 	const prepare = "PREPARE " + query
 	for _, tt := range []struct {
 		name     string
