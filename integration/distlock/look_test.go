@@ -50,7 +50,7 @@ func TestReplicaAsANode(t *testing.T) {
 	require.ErrorIs(t, err, distlock.ErrNotAcquired)
 	require.ErrorContains(t, err, "node 2 ("+replica.Addr+"): it is a replica of "+nodes[0].Addr)
 
-	require.NoError(t, admin.SlaveOf(t.Context(), "NO", "ONE").Err())
+	require.NoError(t, admin.ReplicaOf(t.Context(), "NO", "ONE").Err())
 	require.True(t, eventually(5*time.Second, func() bool {
 		lease, err := locks.TryLock(t.Context(), "c")
 		return err == nil && lease.Unlock(t.Context()) == nil

@@ -52,14 +52,14 @@ var passing = map[string]func(t *testing.T, server *redis.Client) (end func()){
 		return func() { require.NoError(t, server.ConfigSet(t.Context(), "min-replicas-to-write", "0").Err()) }
 	},
 	"READONLY": func(t *testing.T, server *redis.Client) func() {
-		require.NoError(t, server.SlaveOf(t.Context(), "127.0.0.1", "1").Err()) // nobody is there
-		return func() { require.NoError(t, server.SlaveOf(t.Context(), "NO", "ONE").Err()) }
+		require.NoError(t, server.ReplicaOf(t.Context(), "127.0.0.1", "1").Err()) // nobody is there
+		return func() { require.NoError(t, server.ReplicaOf(t.Context(), "NO", "ONE").Err()) }
 	},
 	"MASTERDOWN": func(t *testing.T, server *redis.Client) func() {
 		require.NoError(t, server.ConfigSet(t.Context(), "replica-serve-stale-data", "no").Err())
-		require.NoError(t, server.SlaveOf(t.Context(), "127.0.0.1", "1").Err())
+		require.NoError(t, server.ReplicaOf(t.Context(), "127.0.0.1", "1").Err())
 		return func() {
-			require.NoError(t, server.SlaveOf(t.Context(), "NO", "ONE").Err())
+			require.NoError(t, server.ReplicaOf(t.Context(), "NO", "ONE").Err())
 			require.NoError(t, server.ConfigSet(t.Context(), "replica-serve-stale-data", "yes").Err())
 		}
 	},
@@ -142,6 +142,7 @@ func TestUnlockInAClusterThatIsDown(t *testing.T) {
 	require.NoError(t, err)
 	owner, _, slot := c.owner(t, "a")
 	first := 0 // of the owner's slots
+	//lint:ignore SA1019 Redis 6 has no CLUSTER SHARDS
 	for _, shard := range owner.ClusterSlots(t.Context()).Val() {
 		if shard.Start <= slot && slot <= shard.End {
 			first = shard.Start

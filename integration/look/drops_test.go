@@ -57,7 +57,7 @@ func TestDropsInserts(t *testing.T) {
 				require.NoError(t, err)
 				server, err := src.Server(t.Context(), txn.Pool{DB: db})
 				require.NoError(t, err)
-				look, err := server.Look(t.Context(), txn.Pool{DB: db}, members, nil, false)
+				look, err := server.Look(t.Context(), txn.Pool{DB: db}, members, dialect.Question{})
 				require.NoError(t, err)
 				require.True(t, look.Listed)
 				require.True(t, look.Lasts)

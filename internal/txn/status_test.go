@@ -9,8 +9,8 @@ import (
 type pgConn struct{ txStatus byte }
 
 type conn struct {
-	name string
-	pg   *pgConn
+	_  string
+	pg *pgConn
 }
 
 // TestInTransaction reads the fields of a connection that is no driver's. Those of the drivers are tested with their

@@ -37,7 +37,7 @@ type subscription struct {
 func (s *subscription) open(ctx context.Context) error {
 	s.once.Do(func() { s.background.Go(s.listen) })
 	for {
-		confirmed, err, changed := s.state()
+		confirmed, changed, err := s.state()
 		if confirmed || err != nil {
 			return err
 		}
@@ -49,13 +49,13 @@ func (s *subscription) open(ctx context.Context) error {
 	}
 }
 
-func (s *subscription) state() (confirmed bool, err error, changed <-chan struct{}) {
+func (s *subscription) state() (confirmed bool, changed <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.changed == nil {
 		s.changed = make(chan struct{})
 	}
-	return s.confirmed, s.err, s.changed
+	return s.confirmed, s.changed, s.err
 }
 
 func (s *subscription) set(confirmed bool, err error) {
