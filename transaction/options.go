@@ -59,7 +59,8 @@ func Serializable() Option {
 }
 
 // ReadOnly makes the transaction one that only reads. PostgreSQL, MySQL and MariaDB refuse to write in it. On SQLite it
-// does not take the write lock; whether a write is refused depends on the driver.
+// does not take the write lock, so calls on db in the callback may write; whether a write in the transaction is refused
+// depends on the driver.
 func ReadOnly() Option {
 	return runOption{Name: "ReadOnly", Set: func(c *config) error { c.readOnly = true; return nil }}
 }
@@ -77,7 +78,7 @@ func Backoff(f func(failed int) time.Duration) Option {
 	return runOption(callback.Backoff(f, (*config).shared))
 }
 
-// Before sets a function that is called first in every transaction, with the tx that the callback gets. It is the place
+// Before sets a function that is called first in every transaction, with the ctx and the tx that the callback gets. It is the place
 // for SET LOCAL, by which row level security knows the tenant, for example. Its error rolls back and comes back as it is.
 func Before(f func(ctx context.Context, tx *sqlx.Tx) error) Option {
 	return runOption(callback.Before(f, (*config).shared))

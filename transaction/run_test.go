@@ -396,6 +396,60 @@ func TestTurnIsAdvice(t *testing.T) {
 	})
 }
 
+// How long the turn is waited for, and when it is given up, depends on how long the lost attempt took.
+func TestTimesOfATurn(t *testing.T) {
+	hours := transaction.Backoff(func(failed int) time.Duration { return time.Duration(failed-1) * time.Hour })
+	for name, tt := range map[string]struct {
+		holders    int           // who come one after another, a second apart, and hang when they have the turn
+		held, lost time.Duration // what the lost attempts took of the holders, and of the one that comes last
+		want       time.Duration // how long the last one waits for its turn
+		opts       []transaction.Option
+	}{
+		"waits as long as the backoff":   {1, 10 * time.Second, time.Millisecond, 250 * time.Millisecond, nil},
+		"waits sixty times the attempt":  {1, 10 * time.Second, 100 * time.Millisecond, 6 * time.Second, nil},
+		"waits for no more than this":    {7, 10 * time.Second, 2 * time.Second, time.Minute, nil},
+		"whatever the backoff is":        {7, 10 * time.Second, time.Millisecond, time.Minute, []transaction.Option{hours}},
+		"is given up after a second":     {1, time.Millisecond, time.Second, time.Second, nil},
+		"is given up after ten attempts": {1, 300 * time.Millisecond, time.Second, 3 * time.Second, nil},
+		"is given up after ten seconds":  {1, 20 * time.Second, time.Second, 10 * time.Second, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				db := server(nil).DB()
+				defer db.Close()
+				hangs := make(chan struct{})
+				run := func(takes time.Duration, second func()) (waited time.Duration) {
+					var lost time.Time
+					err := transaction.Run(t.Context(), db, func(context.Context, *sqlx.Tx) error {
+						if lost.IsZero() {
+							time.Sleep(takes)
+							lost = time.Now()
+							return deadlock
+						}
+						waited = time.Since(lost)
+						second()
+						return nil
+					}, append(tt.opts, asPostgres)...)
+					require.NoError(t, err)
+					return waited
+				}
+				// The last holder loses at the end, and the one that comes last 10 ms later.
+				end := tt.held + time.Duration(tt.holders)*time.Second + tt.lost
+				for n := range tt.holders {
+					go func() {
+						time.Sleep(end - tt.held - time.Duration(tt.holders-1-n)*time.Second)
+						run(tt.held, func() { <-hangs })
+					}()
+				}
+				time.Sleep(end + 10*time.Millisecond - tt.lost)
+				require.InDelta(t, tt.want, run(tt.lost, func() {}), float64(15*time.Millisecond))
+				close(hangs)
+				synctest.Wait()
+			})
+		})
+	}
+}
+
 // In the callback of another database the call waits for no turn: who has it may wait for what that callback has locked.
 func TestNoTurnInsideACallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
