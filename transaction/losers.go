@@ -12,7 +12,8 @@ import (
 
 // A turn is advice, not a lock. It is given up after ten times what the lost attempt took, and waited for for sixty times
 // that: on PostgreSQL a deadlock costs a second (deadlock_timeout), during which the others must stay out of the way. Both
-// are bounded, the wait by a minute: the transaction may be a long one, or wait for a lock that only one of those in the line could release.
+// are bounded, the wait by a minute: the transaction may be a long one, or wait for a lock that only one of those in the line
+// could release.
 const (
 	turnFactor, shortestTurn, longestTurn = 10, time.Second, 10 * time.Second
 	waitFactor, longestWait               = 60, time.Minute
