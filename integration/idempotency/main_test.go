@@ -93,4 +93,3 @@ func keys(tb testing.TB, db *sql.DB) int {
 	tb.Helper()
 	return number(tb, db, "SELECT count(*) FROM idempotency_keys")
 }
-
