@@ -17,6 +17,7 @@ type column struct {
 	t       *table.Table
 	name    dialect.Ident
 	version *dialect.Ident // is counted up too; nil if there is none
+	where   string         // a further condition, in brackets; empty if there is none
 	number  dialect.Number
 	sql     *table.SQL[columnSQL] // shared with the copies that are bound to transactions
 }
@@ -30,7 +31,7 @@ func newColumn(db *sql.DB, tableName, name string, n dialect.Number, opts []Opti
 	if err != nil {
 		return column{}, err
 	}
-	c := column{t: t, name: ident, version: o.version, number: n, sql: new(table.SQL[columnSQL])}
+	c := column{t: t, name: ident, version: o.version, where: o.where, number: n, sql: new(table.SQL[columnSQL])}
 	if err := c.checkVersion(); err != nil {
 		return column{}, err
 	}

@@ -143,8 +143,8 @@ func (c *Counter[N]) apply(ctx context.Context, r txn.Runner, u *guardedUpdate, 
 		return updateOrExplain[N](ctx, r, &c.column, u, args)
 	}
 	current, finding, err := ask[N](ctx, r, &c.column, u, args)
-	if err == nil && finding == refuses {
-		return current, c.refused(args[:len(c.t.Key)], u.refusal, current)
+	if err == nil && finding != holds {
+		return current, c.refused(args[:len(c.t.Key)], u.refusalOf(finding), current)
 	}
 	return current, c.explain(u, args, err)
 }

@@ -19,6 +19,7 @@ type Option interface {
 type options struct {
 	table.Options
 	version *dialect.Ident // nil if none is counted up
+	where   string         // a further condition, in brackets; empty if there is none
 }
 
 type tableOption option.Option[options]

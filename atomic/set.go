@@ -58,7 +58,7 @@ func newSet(db *sql.DB, name string, columns []string, opts []Option) (*Set, err
 		err = given.Refuse("NewSet, whose columns are the key", "WithKey")
 	}
 	if err == nil {
-		err = given.Refuse("NewSet, whose rows do not change", "VersionColumn")
+		err = given.Refuse("NewSet, whose rows do not change", "VersionColumn", "Where")
 	}
 	if err != nil {
 		return nil, err

@@ -100,8 +100,16 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 		tail = s.Verify(c.stored(s, value, condition))
 	}
 	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + c.countUp(s) +
-		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + tail)
+		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + c.and() + tail)
 	return u
+}
+
+// and is what the option Where adds to a condition.
+func (c *column) and() string {
+	if c.where == "" {
+		return ""
+	}
+	return " AND " + c.where
 }
 
 // stored is the condition that the column holds a value that was to replace the one under a condition. A decimal may have
@@ -140,6 +148,9 @@ func (c *column) guardSwap(s dialect.Server, to, condition string) guardedUpdate
 }
 
 func (c *column) question(s dialect.Server, condition, finding string) (question, latest dialect.Statement) {
+	if c.where != "" {
+		finding = fmt.Sprintf("CASE WHEN %s THEN %s ELSE %d END", c.where, finding, fails)
+	}
 	text := fmt.Sprintf("SELECT %s, CASE WHEN %s THEN %s ELSE %d END FROM %s WHERE %s",
 		s.Quote(c.name), condition, finding, refuses, s.Quote(c.t.Name), s.Equals(c.t.Key, 1))
 	return s.Compile(text), s.Compile(text + s.LatestRead)

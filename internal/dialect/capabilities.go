@@ -76,9 +76,14 @@ type Capabilities struct {
 	SystemVersion string
 	// TypelessTimes: times are stored as the driver writes them, and compared as that.
 	TypelessTimes bool
-	timesOfSix    string // the types of times that keep microseconds: "" without a precision, or with six
-	exactText     string // the type of a text column that compares bytes, of so many at most
-	tableOptions  string // at the end of CREATE TABLE
+	// Clock is the SQL of the server's time, in microseconds since 1970 UTC. Empty where the process's clock is the server's.
+	Clock string
+	// toCome is the condition that the time in a column has not come yet; one without a time zone is UTC. Empty where only
+	// the driver knows which instant it has stored.
+	toCome       string
+	timesOfSix   string // the types of times that keep microseconds: "" without a precision, or with six
+	exactText    string // the type of a text column that compares bytes, of so many at most
+	tableOptions string // at the end of CREATE TABLE
 	// driverCutsTimes: the driver may send times without their microseconds, depending on its settings.
 	driverCutsTimes bool
 

@@ -73,6 +73,9 @@ SELECT COUNT(*) FROM (
 		NamedLocks:  UserLocks,
 		MayBeGalera: true,
 
+		// Neither depends on the time zone of the session, as NOW(6) and UNIX_TIMESTAMP of a time do.
+		Clock: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))",
+
 		timesOfSix:   "datetime(6)|timestamp(6)",
 		exactText:    "VARBINARY(%d)", // text would compare without regard to case and trailing blanks
 		tableOptions: " ENGINE=InnoDB",

@@ -54,6 +54,8 @@ var postgres = language{
 			timesOfSix: "timestamp without time zone|timestamp with time zone|" +
 				"timestamp|timestamp(6)|timestamp(6) without time zone|timestamp(6) with time zone",
 			exactText: "TEXT",
+			Clock:     "CAST(" + postgresEpoch("clock_timestamp()") + " * 1000000 AS BIGINT)",
+			toCome:    postgresEpoch("%s") + " > " + postgresEpoch("clock_timestamp()"),
 
 			look:       postgresLook,
 			columnType: postgresType,
@@ -71,6 +73,9 @@ var postgres = language{
 		return c
 	},
 }
+
+// postgresEpoch is a time in seconds since 1970 UTC. One without a time zone is taken as UTC, whatever the session's is.
+func postgresEpoch(time string) string { return "EXTRACT(EPOCH FROM " + time + ")" }
 
 // postgresOID is the number of the table with that schema, which may be empty, and that name.
 func postgresOID(schema, name string) string {
