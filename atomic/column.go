@@ -23,7 +23,10 @@ type column struct {
 }
 
 func newColumn(db *sql.DB, tableName, name string, n dialect.Number, opts []Option) (column, error) {
-	t, o, _, err := bind(db, tableName, opts)
+	t, o, given, err := bind(db, tableName, opts)
+	if err == nil {
+		err = given.Refuse("a Counter or a State", useOptionNames...)
+	}
 	if err != nil {
 		return column{}, err
 	}

@@ -58,7 +58,10 @@ func newSet(db *sql.DB, name string, columns []string, opts []Option) (*Set, err
 		err = given.Refuse("NewSet, whose columns are the key", "WithKey")
 	}
 	if err == nil {
-		err = given.Refuse("NewSet, whose rows do not change", "VersionColumn", "Where")
+		err = given.Refuse("NewSet, whose rows do not change", "VersionColumn", "Where", "CreateMissing")
+	}
+	if err == nil {
+		err = given.Refuse("NewSet", useOptionNames...)
 	}
 	if err != nil {
 		return nil, err

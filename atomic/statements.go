@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/table"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -25,15 +26,23 @@ func (c *column) checkLook(look dialect.Look) error {
 	if err := c.t.CheckWritten(look, dialect.Update); err != nil {
 		return err
 	}
-	switch {
-	case look.CutsTimes:
+	if look.CutsTimes {
 		return fmt.Errorf("%s.%s: the driver cuts the microseconds of times (timeTruncate, for example), so that two of them are "+
 			"one: change its settings", c.t.Name, c.name)
-	case look.Type != "" && !dialect.IsNumber(look.Type):
-		return fmt.Errorf("%s: the version column %q is %s: only an integer can be counted up; optimistic.ReadOnly(%q) is "+
-			"the other way out", c.t.Name, c.version, look.Type, c.name)
 	}
-	return nil
+	if c.version == nil {
+		return nil
+	}
+	return checkVersionType(c.t, c.name, *c.version, look)
+}
+
+// checkVersionType returns an error if the version that is counted up with a column is no number.
+func checkVersionType(t *table.Table, column, version dialect.Ident, look dialect.Look) error {
+	if look.Type == "" || dialect.IsNumber(look.Type) {
+		return nil
+	}
+	return fmt.Errorf("%s: the version column %q is %s: only an integer can be counted up; optimistic.ReadOnly(%q) is "+
+		"the other way out", t.Name, version, look.Type, column)
 }
 
 func (c *column) build(s dialect.Server, rewritten bool) *columnSQL {
@@ -99,7 +108,7 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 	case unneeded:
 		tail = s.Verify(c.stored(s, value, condition))
 	}
-	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + c.countUp(s) +
+	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + countUp(s, c.version) +
 		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + c.and() + tail)
 	return u
 }
@@ -128,13 +137,17 @@ func (c *column) verify(s dialect.Server, to, condition string) dialect.Statemen
 		" WHERE " + s.Equals(c.t.Key, 1))
 }
 
-// countUp is the assignment that counts the version up, behind that of the value.
-func (c *column) countUp(s dialect.Server) string {
-	if c.version == nil {
+// countUp is the assignment that counts a version up, behind that of the value. It is empty if there is none.
+func countUp(s dialect.Server, version *dialect.Ident) string {
+	if version == nil {
 		return ""
 	}
-	version := s.Quote(*c.version)
-	return ", " + version + " = COALESCE(" + version + ", 0) + 1" // after NULL comes 1, as in package optimistic
+	return ", " + s.Quote(*version) + " = " + countedUp(s, *version)
+}
+
+// countedUp is the next version. After NULL comes 1, as in package optimistic.
+func countedUp(s dialect.Server, version dialect.Ident) string {
+	return "COALESCE(" + s.Quote(version) + ", 0) + 1"
 }
 
 // guardSwap is the guard of a compare-and-set. With a version the row changes even if the value is there already.
