@@ -31,7 +31,8 @@ var (
 var ErrRetriesExhausted = nogap.ErrRetriesExhausted
 
 // ErrNoUniqueIndex is returned when the table of a Set has no unique index or primary key on exactly its columns, so that
-// the server would let the same member in twice. The error's text names them. Nothing was written.
+// the server would let the same member in twice, or that of a Counter with CreateMissing none on exactly its key. The
+// error's text names them. Nothing was written.
 var ErrNoUniqueIndex = errors.New(prefix + "no unique index")
 
 // RefusedError says that the row is there and that its guard refused the change, which left everything as it was.

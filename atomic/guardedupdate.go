@@ -44,6 +44,10 @@ func (u *guardedUpdate) refusalOf(finding int) error {
 // columnSQL are the guarded updates of one column in the SQL of its server.
 type columnSQL struct {
 	updates [changes]guardedUpdate
+	// get selects the value.
+	get dialect.Statement
+	// creation is there with the option CreateMissing.
+	creation creation
 	// locksRefused: a question inside a transaction locks the row, so a refused call holds it.
 	locksRefused bool
 }

@@ -123,6 +123,8 @@ func (m *merger[N]) Batch(ctx context.Context, key []any, calls []*plan.Call, kn
 	}
 	planned := calls[:b.plan.Calls]
 	switch {
+	case m.counter.creates && isMissing(err):
+		return m.oneByOne(ctx, key, calls[:1], known) // until one of them has inserted the row
 	case err == nil && len(planned) == 0:
 		return m.oneByOne(ctx, key, calls[:1], known)
 	case err == nil:

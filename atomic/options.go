@@ -20,6 +20,7 @@ type options struct {
 	table.Options
 	version *dialect.Ident // nil if none is counted up
 	where   string         // a further condition, in brackets; empty if there is none
+	creates bool           // CreateMissing
 	use     useOptions
 }
 

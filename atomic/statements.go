@@ -12,18 +12,27 @@ import (
 
 // statements returns the guarded updates, and asks the server what it and the table are if that isn't known.
 func (c *column) statements(ctx context.Context) (*columnSQL, error) {
-	return c.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server, look dialect.Look) (*columnSQL, error) {
+	return c.sql.Of(ctx, c.t, func(ctx context.Context, r txn.Runner, s dialect.Server, look dialect.Look) (*columnSQL, error) {
 		if err := c.checkLook(look); err != nil {
 			return nil, err
 		}
-		return c.build(s, look.Rewrites), nil
+		if c.creates {
+			if err := checkUniqueIndex(ctx, r, c.t, s); err != nil {
+				return nil, fmt.Errorf("CreateMissing: %w", err)
+			}
+		}
+		return c.build(s, look), nil
 	})
 }
 
 // checkLook returns an error if the column can't be changed by guarded updates, or the version is no number, which some
 // servers would count up as if it were.
 func (c *column) checkLook(look dialect.Look) error {
-	if err := c.t.CheckWritten(look, dialect.Update); err != nil {
+	commands := dialect.Update
+	if c.creates {
+		commands |= dialect.Insert
+	}
+	if err := c.t.CheckWritten(look, commands); err != nil {
 		return err
 	}
 	if look.CutsTimes {
@@ -45,7 +54,7 @@ func checkVersionType(t *table.Table, column, version dialect.Ident, look dialec
 		"the other way out", t.Name, version, look.Type, column)
 }
 
-func (c *column) build(s dialect.Server, rewritten bool) *columnSQL {
+func (c *column) build(s dialect.Server, look dialect.Look) *columnSQL {
 	var (
 		col    = s.Quote(c.name)
 		first  = s.Amount(c.number, len(c.t.Key)+1)
@@ -58,17 +67,23 @@ func (c *column) build(s dialect.Server, rewritten bool) *columnSQL {
 	if exact := s.NoOverflow(col, first, sum); exact != "" {
 		fits += " AND " + exact
 	}
-	if rewritten {
+	if look.Rewrites {
 		how = readBack
 	}
-	q := &columnSQL{locksRefused: s.LatestRead != ""}
+	q := &columnSQL{
+		locksRefused: s.LatestRead != "",
+		get:          s.Compile("SELECT " + col + " FROM " + s.Quote(c.t.Name) + " WHERE " + s.Equals(c.t.Key, 1)),
+	}
+	if c.creates {
+		q.creation = c.creation(s, how, look.MeddlesInserts)
+	}
 	// c >= n, and not c - n >= 0, which is an error where the column is UNSIGNED.
 	q.updates[decrementOne] = c.guard(s, col+" - 1", held+" >= 1", how, ErrInsufficient)
 	q.updates[decrement] = c.guard(s, col+" - "+first, held+" >= "+first, how, ErrInsufficient)
 	q.updates[increment] = c.guard(s, sum, fits, how, ErrLimit)
 	q.updates[incrementUpTo] = c.guard(s, sum, fits+" AND "+sum+" <= "+second, how, ErrLimit)
 	q.updates[compareAndSet] = c.guardSwap(s, second, held+" = "+first)
-	if rewritten {
+	if look.Rewrites {
 		q.updates[compareAndSet].verify = c.verify(s, second, held+" = "+first)
 	}
 	return q

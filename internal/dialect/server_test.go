@@ -150,7 +150,7 @@ func TestCapabilitiesAreComplete(t *testing.T) {
 		look, err := s.Look(t.Context(), txn.In(tx), table, dialect.Question{Version: &column, Times: true})
 		require.NoError(t, err)
 		require.Equal(t, dialect.Look{
-			Listed: true, Diverted: dialect.Update | dialect.Delete, Type: "bigint", Lasts: true, Rewrites: true, DropsInserts: true,
+			Listed: true, Diverted: dialect.Update | dialect.Delete, Type: "bigint", Lasts: true, Rewrites: true, MeddlesInserts: true,
 		}, look, d)
 	}
 }
