@@ -124,3 +124,20 @@ func coupon(limit int64) *sql.DB {
 		return fakedb.Reply{Columns: []string{"used"}}, nil
 	})
 }
+
+// numbered is a table of numbers in which a row is inserted.
+func numbered() *sql.DB {
+	there, n := false, int64(0)
+	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		switch verb, _, _ := strings.Cut(c.Query, " "); {
+		case c.Query == "SELECT version()":
+			return fakedb.Row(version), nil
+		case verb == "INSERT":
+			there = true
+		case verb == "UPDATE" && there:
+			n++
+			return fakedb.Row(n), nil
+		}
+		return fakedb.Reply{Columns: []string{"last"}}, nil
+	})
+}

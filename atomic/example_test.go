@@ -86,6 +86,43 @@ func ExampleSet() {
 	// false <nil>
 }
 
+func ExampleCreateMissing() {
+	db := numbered() // invoice_numbers: nothing in it yet
+
+	numbers, err := atomic.NewCounter[int64](db, "invoice_numbers", "last", atomic.WithKey("series"), atomic.CreateMissing())
+	if err != nil {
+		panic(err)
+	}
+	tx, err := db.Begin()
+	if err != nil {
+		panic(err)
+	}
+	defer tx.Rollback()
+	n, err := numbers.WithTx(tx).Increment(ctx, 1, "2026-11") // others who want a number of this series wait until COMMIT
+	if err != nil {
+		panic(err)
+	}
+	// … insert the invoice with the number n, in tx
+	fmt.Println("invoice", n, tx.Commit())
+	// Output:
+	// invoice 1 <nil>
+}
+
+func ExampleCounter_IncrementAll() {
+	db := shop() // items: 1 of sku-1, 5 of sku-2
+
+	stock, err := atomic.NewCounter[int64](db, "items", "stock")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(stock.IncrementAll(ctx, []atomic.Item[int64]{ // a cart that is given back
+		{Key: atomic.Key{"sku-2"}, N: 3},
+		{Key: atomic.Key{"sku-1"}, N: 2},
+	}))
+	// Output:
+	// <nil>
+}
+
 func ExampleSingleUse() {
 	db := codes() // password_resets: "c0de" of user 7, for another hour
 

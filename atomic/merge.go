@@ -152,7 +152,7 @@ func failAll(calls []*plan.Call, err error) (done int) {
 // refusedByServer reports whether the server refused what the batch as a whole would have written. It may still take
 // some of the calls.
 func refusedByServer(err error) bool {
-	const couldBeData = sqlerr.Server | sqlerr.OutOfRange | sqlerr.Check | sqlerr.Unique
+	const couldBeData = sqlerr.Server | sqlerr.OutOfRange | sqlerr.Check | sqlerr.Unique | sqlerr.NoDefault
 	m := sqlerr.Of(err)
 	return m.Has(sqlerr.Server) && m&^couldBeData == 0 && !errors.Is(err, nogap.ErrOutcomeUnknown)
 }
