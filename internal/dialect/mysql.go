@@ -88,6 +88,10 @@ SELECT COUNT(*) FROM (
 		currentSchema: "DATABASE()",
 		session:       "SELECT @@autocommit, @@completion_type",
 
+		// Other defaults are not told.
+		makesValues: "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_NAME = {1} AND " +
+			"TABLE_SCHEMA = COALESCE(NULLIF({2}, ''), DATABASE()) AND COLUMN_NAME = {3} AND EXTRA LIKE '%auto_increment%'",
+
 		FoldsColumns: true,
 		sameTable: `
 SELECT CASE WHEN ours.d IS NULL OR theirs.d IS NULL THEN 0

@@ -60,6 +60,11 @@ var postgres = language{
 			look:       postgresLook,
 			columnType: postgresType,
 
+			// A view's columns have those of its table.
+			makesValues: "SELECT count(*) FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid " +
+				"WHERE c.oid = " + postgresOID("{2}", "{1}") + " AND a.attname = CAST({3} AS text) " +
+				"AND (a.atthasdef OR a.attidentity <> '' OR c.relkind = 'v')",
+
 			// to_regclass fails for a schema that is named and may not be looked into.
 			sameTable: "SELECT CASE WHEN " + postgresOID("{1}", "{2}") + " = " + postgresOID("{3}", "{4}") + " THEN 1 ELSE 0 END",
 		}
