@@ -138,6 +138,13 @@ func TestCapabilitiesAreComplete(t *testing.T) {
 		}
 		table, err := dialect.Table("shop.items")
 		require.NoError(t, err)
+		question, args := s.MakesValues(table, column)
+		require.NotEmpty(t, question.Text, d)
+		require.Equal(t, []any{"items", "shop", "n"}, args, d)
+		require.Equal(t, s.TypelessTimes, s.Clock == "", d)
+		if toCome := s.ToCome(column); toCome != "" {
+			require.Contains(t, toCome, s.Quote(column), d)
+		}
 		server := fakedb.New(func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Reply{}, nil })
 		server.Looks = func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 			if strings.Contains(c.Query, "{") {
