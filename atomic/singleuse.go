@@ -223,9 +223,12 @@ func (u *singleUse) run(ctx context.Context, op *observe.Op, key Key, fresh func
 	if err != nil {
 		return err
 	}
+	atOnce := func(r txn.Runner) error { return u.useAtOnce(ctx, r, q, key, fresh()) }
 	switch {
+	case q.atOnce && u.t.InTx(): // which must be one, since a use that can't be rolled back is lost
+		err = u.t.InProven(ctx, op, atOnce)
 	case q.atOnce:
-		err = u.t.Statement(ctx, op, func(r txn.Runner) error { return u.useAtOnce(ctx, r, q, key, fresh()) })
+		err = u.t.Statement(ctx, op, atOnce)
 	case u.t.InTx() || q.rewritten: // what is read after the write makes it one that can lose an abort
 		err = u.t.Transaction(ctx, op, func(r txn.Runner) error { return u.useLocked(ctx, r, q, key, fresh()) })
 	default:

@@ -357,3 +357,20 @@ type observer func(nogap.Operation, nogap.Result)
 func (o observer) Start(ctx context.Context, op nogap.Operation) (context.Context, func(nogap.Result)) {
 	return ctx, func(r nogap.Result) { o(op, r) }
 }
+
+// On a connection that is in no transaction a use could not be rolled back, so nothing is sent.
+func TestUseNeedsATransaction(t *testing.T) {
+	s, server := singleUse(t, nogap.Postgres, func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		if strings.HasPrefix(c.Query, "SAVEPOINT") {
+			return fakedb.Reply{}, sqlState("25P01")
+		}
+		return fakedb.Row(int64(1), "code", int64(7), useTime), nil
+	}, atomic.UsedAt("used_at"))
+	conn, err := server.DB().Conn(t.Context())
+	require.NoError(t, err)
+	defer conn.Close()
+	row, err := s.WithTx(conn).Use(t.Context(), "code")
+	require.ErrorContains(t, err, "*sql.Conn is in no transaction")
+	require.Zero(t, row)
+	require.NotContains(t, strings.Join(server.Log(), "\n"), "UPDATE")
+}

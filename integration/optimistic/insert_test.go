@@ -164,3 +164,16 @@ func TestInsertDropped(t *testing.T) {
 		require.Zero(t, *thing)
 	})
 }
+
+// A field without a column is named.
+func TestInsertNoColumn(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		exec(t, db, "CREATE TABLE things (id BIGINT PRIMARY KEY, version BIGINT NOT NULL)")
+		things, err := optimistic.NewTable[made[int64]](db, "things")
+		require.NoError(t, err)
+		err = things.Insert(t.Context(), &made[int64]{ID: 1})
+		require.ErrorContains(t, err, "a field of optimistic_test.made[int64] has no column")
+		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+	})
+}

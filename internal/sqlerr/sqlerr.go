@@ -181,7 +181,7 @@ const sqliteError = 1
 
 func ofText(text string) Meaning {
 	switch {
-	case strings.Contains(text, "no such column"):
+	case strings.Contains(text, "no such column"), strings.Contains(text, "has no column named"):
 		return NoColumn
 	case strings.Contains(text, "no transaction is active"):
 		return NoTransaction
