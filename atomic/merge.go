@@ -123,9 +123,7 @@ func (m *merger[N]) Batch(ctx context.Context, key []any, calls []*plan.Call, kn
 	}
 	planned := calls[:b.plan.Calls]
 	switch {
-	case m.counter.creates && isMissing(err):
-		return m.oneByOne(ctx, key, calls[:1], known) // until one of them has inserted the row
-	case err == nil && len(planned) == 0:
+	case err == nil && len(planned) == 0, m.counter.creates && isMissing(err): // until a call has inserted the row
 		return m.oneByOne(ctx, key, calls[:1], known)
 	case err == nil:
 		return len(planned)

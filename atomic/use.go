@@ -64,28 +64,38 @@ func (u *singleUse) statements(ctx context.Context) (*useSQL, error) {
 
 // build makes the SQL. rewritten says that an UPDATE may store something else than it says.
 func (u *singleUse) build(s dialect.Server, rewritten bool) (*useSQL, error) {
-	q := &useSQL{rewritten: rewritten, typeless: s.TypelessTimes}
 	guard, finding, inSQL := u.guard(s)
-	q.readsExpiry = !inSQL
-	q.readsClock = s.Clock != "" && (q.readsExpiry || u.usedAt != nil)
-	q.atOnce = s.UpdateReturning && inSQL && !rewritten
-	from := s.Quote(u.t.Name) + " WHERE " + s.Equals(u.t.Key, 1)
+	q := &useSQL{atOnce: s.UpdateReturning && inSQL && !rewritten, rewritten: rewritten}
 	if q.atOnce {
-		q.columns = u.columns
-		returning := ""
-		if u.usedAt != nil {
-			returning = s.Verify(s.Quote(*u.usedAt) + " IS NOT NULL")
-		}
-		if returning == "" {
-			returning = " RETURNING 1"
-		}
-		q.use = s.Compile(u.command(s) + guard + returning + u.list(s, q))
-		q.question = s.Compile("SELECT " + finding + " FROM " + from)
+		u.buildAtOnce(s, q, guard, finding)
 		return q, nil
 	}
+	q.typeless, q.readsExpiry = s.TypelessTimes, !inSQL
+	q.readsClock = s.Clock != "" && (q.readsExpiry || u.usedAt != nil)
+	return q, u.buildLocked(s, q, guard, finding)
+}
+
+func (u *singleUse) from(s dialect.Server) string {
+	return " FROM " + s.Quote(u.t.Name) + " WHERE " + s.Equals(u.t.Key, 1)
+}
+
+func (u *singleUse) buildAtOnce(s dialect.Server, q *useSQL, guard, finding string) {
+	returning := ""
+	if u.usedAt != nil {
+		returning = s.Verify(s.Quote(*u.usedAt) + " IS NOT NULL")
+	}
+	if returning == "" {
+		returning = " RETURNING 1"
+	}
+	q.columns = u.columns
+	q.use = s.Compile(u.command(s) + guard + returning + u.list(s, q))
+	q.question = s.Compile("SELECT " + finding + u.from(s))
+}
+
+func (u *singleUse) buildLocked(s dialect.Server, q *useSQL, guard, finding string) error {
 	lock, err := s.LockClause(dialect.ForUpdate, dialect.Wait)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	facts := finding
 	if q.readsExpiry {
@@ -101,13 +111,13 @@ func (u *singleUse) build(s dialect.Server, rewritten bool) (*useSQL, error) {
 		}
 		q.columns = append(q.columns, c)
 	}
-	q.read = s.Compile("SELECT " + facts + u.list(s, q) + " FROM " + from + lock)
+	q.read = s.Compile("SELECT " + facts + u.list(s, q) + u.from(s) + lock)
 	q.writeLock = s.WriteLock(u.t.Name)
 	q.write = s.Compile(u.command(s) + guard)
-	if rewritten {
-		q.verify = s.Compile("SELECT CASE WHEN " + s.Quote(*u.usedAt) + " IS NULL THEN 0 ELSE 1 END FROM " + from)
+	if q.rewritten {
+		q.verify = s.Compile("SELECT CASE WHEN " + s.Quote(*u.usedAt) + " IS NULL THEN 0 ELSE 1 END" + u.from(s))
 	}
-	return q, nil
+	return nil
 }
 
 // guard returns what is added to the condition of the key, and the finding about a row. inSQL says that they tell whether
