@@ -44,9 +44,9 @@ var (
 func describe(b *strings.Builder, t reflect.Type, within map[reflect.Type]bool) {
 	if t.Name() != "" {
 		b.WriteString(t.String())
-	}
-	if within[t] || implements(t, jsonMarshaler) || implements(t, textMarshaler) {
-		return // a type that contains itself, or one that says itself what its JSON is
+		if within[t] || implements(t, jsonMarshaler) || implements(t, textMarshaler) {
+			return // a type that contains itself, or one that says itself what its JSON is
+		}
 	}
 	within[t] = true
 	defer delete(within, t)

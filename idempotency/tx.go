@@ -29,7 +29,8 @@ func (s *Store[T]) WithTx(tx nogap.Tx) *TxStore[T] {
 // transaction may do that: an error for which nogap.Retryable is true is the caller's to handle, as a lost COMMIT is.
 //
 // Do waits for a transaction that has the key, as long as the server's limits for lock waits say. Under REPEATABLE READ and
-// SERIALIZABLE, PostgreSQL answers with a serialization failure if that one has committed after tx had begun. Fingerprint is the
+// SERIALIZABLE, PostgreSQL, and MariaDB with innodb_snapshot_isolation, answer with an error for which nogap.Retryable is true if that
+// one has committed after tx had begun. Fingerprint is the
 // only option.
 func (s *TxStore[T]) Do(
 	ctx context.Context, key string, fn func(ctx context.Context) (T, error), opts ...DoOption,

@@ -102,7 +102,8 @@ func TestWithTxSeesTheNewest(t *testing.T) {
 		require.True(t, replayed)
 		require.Equal(t, receipt{"far", 1}, got)
 		require.Equal(t, 2, payments(t, db))
-		require.Equal(t, target.Dialect == nogap.Postgres, runs == 2)
+		again := target.Dialect == nogap.Postgres || target.Name == "mariadb/snapshot" // the server refuses what the snapshot does not show
+		require.Equal(t, again, runs == 2)
 
 		err = transaction.Run(ctx, db, func(ctx context.Context, tx *sqlx.Tx) error {
 			_, _, err := s.WithTx(tx).Do(ctx, "k", func(context.Context) (receipt, error) { return receipt{}, nil }, idempotency.NoWait())
