@@ -84,15 +84,20 @@ func (c *Counter[N]) all(ctx context.Context, name string, parts []part) error {
 
 // prepare checks the parts and puts them in the order in which rows are locked.
 func (c *Counter[N]) prepare(ctx context.Context, parts []part) (err error) {
+	keys := make([][]any, len(parts))
 	for i := range parts {
 		p := &parts[i]
-		if err = c.check(ctx, p.key); err != nil {
+		if err = c.t.CheckKey(p.key); err != nil {
 			return err
 		}
+		keys[i] = p.key
 		if p.zero, err = checkAmount(p.amount); err != nil {
 			return err
 		}
 		p.row, _ = rowkey.Text(p.key)
+	}
+	if err := c.t.CheckFree(ctx, keys...); err != nil {
+		return err
 	}
 	// Stable, so that of two parts on one row the one that takes comes before the one that adds.
 	slices.SortStableFunc(parts, func(a, b part) int { return strings.Compare(a.row, b.row) })

@@ -66,7 +66,7 @@ func lockRow[T any](
 	if err != nil {
 		return nil, err
 	}
-	if err := holding.CheckIn(ctx, tx, c.mode.Exclusive(), l.Lock); err != nil {
+	if _, err := t.CheckLocksIn(ctx, tx, c.mode.Exclusive(), l.key); err != nil {
 		return nil, l.failed(err)
 	}
 	if err := txn.ProveTx(ctx, tx, server); err != nil {
