@@ -12,7 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/integration/matrix"
+	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/pessimistic"
 )
 
@@ -126,4 +128,90 @@ func asText(v any) string {
 		return string(b)
 	}
 	return fmt.Sprint(v)
+}
+
+// A call for a row that a callback around it has locked is refused, however its key and its table are spelt. One for
+// another row is not.
+func TestHeldUnderAnotherSpelling(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		for _, s := range spellings(target) {
+			t.Run(s.name, func(t *testing.T) {
+				db := spelt(t, target, s)
+				for _, table := range tableSpellings(t, target, db) {
+					for _, key := range []any{s.stored, s.other} {
+						requireHeld(t, target, db, s, table, key)
+					}
+				}
+			})
+		}
+	})
+}
+
+// tableSpellings returns names that the server knows for the table spelt.
+func tableSpellings(t *testing.T, target matrix.Target, db *sqlx.DB) []string {
+	t.Helper()
+	names := []string{"spelt"}
+	switch target.Dialect {
+	case nogap.Postgres:
+		return append(names, "public.spelt")
+	case nogap.SQLite:
+		return append(names, "main.spelt", "SPELT")
+	}
+	var database string
+	var folds bool
+	require.NoError(t, db.QueryRow("SELECT DATABASE(), @@lower_case_table_names <> 0").Scan(&database, &folds))
+	if names = append(names, database+".spelt"); folds {
+		names = append(names, "SPELT")
+	}
+	return names
+}
+
+func requireHeld(t *testing.T, target matrix.Target, db *sqlx.DB, s spelling, table string, key any) {
+	t.Helper()
+	ctx := within(t, time.Minute)
+	stock, err := atomic.NewCounter[int64](db.DB, table, "stock")
+	require.NoError(t, err)
+	nothing := func(context.Context, *sqlx.Tx, *speltItem) error { return nil }
+	row := pessimistic.Row{Table: "spelt", Key: s.stored}
+	err = pessimistic.WithRowLock(ctx, db.DB, row, func(ctx context.Context, tx *sqlx.Tx, _ *speltItem) error {
+		err := pessimistic.WithRowLock(ctx, db.DB, pessimistic.Row{Table: table, Key: key}, nothing)
+		require.ErrorIs(t, err, holding.ErrHeld, "%s at %v", table, key)
+		_, err = stock.Decrement(ctx, 1, key)
+		require.ErrorIs(t, err, holding.ErrHeld, "%s at %v", table, key)
+		err = stock.Transfer(ctx, 1, atomic.Key{s.distinct}, atomic.Key{key})
+		require.ErrorIs(t, err, holding.ErrHeld, "%s at %v", table, key)
+		if target.Dialect != nogap.SQLite { // where every write in a callback is refused
+			require.NoError(t, pessimistic.WithRowLock(ctx, db.DB, pessimistic.Row{Table: table, Key: s.distinct}, nothing))
+			_, err = stock.Decrement(ctx, 1, s.distinct)
+			require.NoError(t, err, "another row")
+		}
+		_, err = stock.WithTx(tx).Decrement(ctx, 1, key)
+		return err
+	})
+	require.NoError(t, err)
+}
+
+// A Transfer to oneself, and a cart that names one row twice, are in two spellings what they are in one.
+func TestChangesInTwoSpellings(t *testing.T) {
+	eachSpelling(t, func(t *testing.T, target matrix.Target, s spelling) {
+		db := spelt(t, target, s)
+		ctx := within(t, time.Minute)
+		stock, err := atomic.NewCounter[int64](db.DB, "spelt", "stock")
+		require.NoError(t, err)
+		for _, pair := range [][2]any{{s.stored, s.other}, {s.other, s.stored}, {s.stored, s.stored}} {
+			a, b := atomic.Key{pair[0]}, atomic.Key{pair[1]}
+			require.NoError(t, stock.Transfer(ctx, 100, a, b))
+			var refused *atomic.RefusedError
+			err := stock.Transfer(ctx, 101, a, b)
+			require.ErrorIs(t, err, atomic.ErrInsufficient, "%v", pair)
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, int64(100), refused.Current)
+			items := []atomic.Item[int64]{{Key: a, N: 60}, {Key: b, N: 41}}
+			require.ErrorIs(t, stock.DecrementAll(ctx, items), atomic.ErrInsufficient)
+		}
+		require.NoError(t, stock.Transfer(ctx, 60, atomic.Key{s.distinct}, atomic.Key{s.other}))
+		require.NoError(t, stock.Transfer(ctx, 160, atomic.Key{s.stored}, atomic.Key{s.distinct}))
+		require.ErrorIs(t, stock.Transfer(ctx, 1, atomic.Key{s.other}, atomic.Key{s.distinct}), atomic.ErrInsufficient)
+		require.NoError(t, stock.DecrementAll(ctx, []atomic.Item[int64]{{Key: atomic.Key{s.distinct}, N: 200}}))
+	})
 }

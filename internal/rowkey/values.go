@@ -1,6 +1,7 @@
 package rowkey
 
 import (
+	"database/sql/driver"
 	"encoding/binary"
 	"math"
 	"strings"
@@ -87,4 +88,25 @@ func cutTime(text string) (v any, rest string, ok bool) {
 		parts[i] = int64(bits ^ 1<<63)
 	}
 	return time.Unix(parts[0], parts[1]).In(time.FixedZone("", int(parts[2]))), text, true
+}
+
+// Apart reports whether two keys of the same columns are surely of two rows, because they have different integers for one of
+// the columns, of which each has one spelling. Of other values only the server knows.
+func Apart(a, b []any) bool {
+	for i := range min(len(a), len(b)) {
+		x, isInt := integer(a[i])
+		if y, too := integer(b[i]); isInt && too && x != y {
+			return true
+		}
+	}
+	return false
+}
+
+func integer(v any) (n int64, ok bool) {
+	plain, err := driver.DefaultParameterConverter.ConvertValue(v)
+	if err != nil {
+		return 0, false
+	}
+	n, ok = plain.(int64)
+	return n, ok
 }

@@ -104,7 +104,7 @@ func (t *Table) suspects(locks []holding.Lock, key []any) (all []*suspect) {
 			continue
 		}
 		sameColumns := strings.EqualFold(names(columns), names(t.Key))
-		if sameColumns && l.Key != ours.Key && otherNumbers(values, key) || len(values) != len(columns) {
+		if sameColumns && l.Key != ours.Key && rowkey.Apart(values, key) || len(values) != len(columns) {
 			continue
 		}
 		i := slices.IndexFunc(all, func(s *suspect) bool { return s.table.String() == name.String() && s.names == names(columns) })
@@ -114,22 +114,6 @@ func (t *Table) suspects(locks []holding.Lock, key []any) (all []*suspect) {
 		all[i].rows = append(all[i].rows, values)
 	}
 	return all
-}
-
-// otherNumbers reports whether two keys differ in a value that is an integer in both, of which each has one spelling.
-func otherNumbers(a, b []any) bool {
-	for i := range min(len(a), len(b)) {
-		x, isInt := a[i].(int64)
-		text, _ := rowkey.Text(b[i : i+1])
-		values, _ := rowkey.Values(text)
-		if len(values) != 1 {
-			continue
-		}
-		if y, too := values[0].(int64); isInt && too && x != y {
-			return true
-		}
-	}
-	return false
 }
 
 // cutID takes the id of a Table apart.
