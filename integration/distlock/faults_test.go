@@ -209,7 +209,7 @@ func TestLateWritesAreCleanedUp(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			node := servers.StartRedis(t, 1)[0]
-			locks := newKind(t, kind, []string{node.Addr}, distlock.NodeTimeout(50*time.Millisecond), distlock.TTL(time.Minute))
+			locks := newKind(t, kind, []string{node.Addr}, distlock.NodeTimeout(300*time.Millisecond), distlock.TTL(time.Minute))
 			lease, err := locks.Lock(t.Context(), "warm")
 			require.NoError(t, err)
 			require.NoError(t, lease.Unlock(t.Context()))
@@ -412,10 +412,11 @@ func TestLostLeaseFreesTheTurn(t *testing.T) {
 // Nodes that crash come back empty. As long as a majority has the lock it is held; without one its holder is told
 // before the lease's time is over.
 func TestRestartedNodes(t *testing.T) {
+	const ttl = 6 * time.Second
 	nodes := servers.StartRedis(t, 5)
 	var lost []distlock.Event
 	var mu sync.Mutex
-	locks := newLockerWith(t, addrs(nodes), distlock.TTL(2*time.Second), distlock.OnEvent(func(_ context.Context, e distlock.Event) {
+	locks := newLockerWith(t, addrs(nodes), distlock.TTL(ttl), distlock.NodeTimeout(ttl/4), distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 		if e.Kind == distlock.Lost {
 			mu.Lock()
 			defer mu.Unlock()
@@ -429,7 +430,7 @@ func TestRestartedNodes(t *testing.T) {
 		n.Restart(t)
 	}
 	until := lease.Until()
-	require.True(t, eventually(5*time.Second, func() bool { return lease.Until().After(until.Add(2 * time.Second)) }),
+	require.True(t, eventually(3*ttl, func() bool { return lease.Until().After(until.Add(ttl)) }),
 		"it is still extended")
 	require.NoError(t, lease.Context().Err())
 
@@ -437,7 +438,7 @@ func TestRestartedNodes(t *testing.T) {
 	nodes[2].Restart(t)
 	select {
 	case <-lease.Context().Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(2 * ttl):
 		require.Fail(t, "the holder was not told")
 	}
 	require.True(t, time.Now().Before(lease.Until()), "before its time is over")
@@ -457,7 +458,7 @@ func TestRestartedNodes(t *testing.T) {
 // the lock. It can do no harm when the connection is back.
 func TestPartitionedHolder(t *testing.T) {
 	t.Parallel()
-	const ttl = 4 * time.Second // a hundredth of it is the time in which the holder must hear of the loss
+	const ttl = 8 * time.Second // a hundredth of it is the time in which the holder must hear of the loss
 	for _, n := range []int{1, 5} {
 		t.Run(fmt.Sprintf("nodes=%d", n), func(t *testing.T) {
 			t.Parallel()

@@ -66,7 +66,7 @@ func TestManyIdleLeases(t *testing.T) {
 	each(t, func(t *testing.T, addrs []string) {
 		const (
 			leases = 2000
-			ttl    = 3 * time.Second
+			ttl    = 8 * time.Second // the default, with which the race detector's own work leaves time on two processors
 		)
 		var clients []redis.UniversalClient
 		meters := make([]*extensions, len(addrs))
@@ -142,7 +142,8 @@ func TestManyLeasesAndScriptsFlushed(t *testing.T) {
 	t.Parallel()
 	node := servers.StartRedis(t, 1)[0]
 	var renewed, failed atomic.Int32
-	locks := newLockerWith(t, []string{node.Addr}, distlock.TTL(2*time.Second), distlock.OnEvent(func(_ context.Context, e distlock.Event) {
+	const ttl = 6 * time.Second
+	locks := newLockerWith(t, []string{node.Addr}, distlock.TTL(ttl), distlock.NodeTimeout(ttl/4), distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 		if e.Kind == distlock.Extended && e.Err == nil {
 			renewed.Add(1)
 		} else if e.Kind == distlock.Extended || e.Kind == distlock.Lost {

@@ -39,7 +39,7 @@ type looking struct {
 	known *identities
 
 	turn chan struct{} // one at a time looks
-	// The last look, if it was not fine. Who has the turn may use them.
+	// The last look that found something wrong, or a shard of a Ring down. Who has the turn may use them.
 	objection *Objection
 	at        time.Time
 }
@@ -61,26 +61,32 @@ func (n *Node) look(ctx context.Context) error {
 	if l.fine.Load() {
 		return nil
 	}
-	if l.objection != nil && time.Since(l.at) < lookAgain {
-		return l.objection
+	if time.Since(l.at) < lookAgain {
+		if l.objection != nil {
+			return l.objection
+		}
+		return nil // a shard is down, and has none of the locks for now
 	}
-	err := n.lookAt(ctx)
-	if errors.As(err, &l.objection) {
+	whole, err := n.lookAt(ctx)
+	l.objection = nil
+	if errors.As(err, &l.objection) || err == nil && !whole {
 		l.at = time.Now()
 	}
-	l.fine.Store(err == nil)
+	l.fine.Store(err == nil && whole)
 	return err
 }
 
-// lookAt looks at the servers behind the client: all of a Ring, and of a Cluster one.
-func (n *Node) lookAt(ctx context.Context) error {
+// lookAt looks at the servers behind the client: of a Cluster one, and of a Ring all that are up. whole is false if one is
+// not.
+func (n *Node) lookAt(ctx context.Context) (whole bool, err error) {
 	var ids []string
+	whole = true
 	switch c := n.client.(type) {
 	case *redis.ClusterClient:
 		//lint:ignore SA1019 Redis 6 has no CLUSTER SHARDS
 		slots, err := c.ClusterSlots(ctx).Result()
 		if !answered(err) {
-			return err
+			return false, err
 		}
 		for _, slot := range slots {
 			for _, server := range slot.Nodes {
@@ -88,7 +94,7 @@ func (n *Node) lookAt(ctx context.Context) error {
 			}
 		}
 		if _, err := n.lookAtServer(ctx, c); err != nil {
-			return err
+			return false, err
 		}
 	case *redis.Ring:
 		var mu sync.Mutex
@@ -100,19 +106,20 @@ func (n *Node) lookAt(ctx context.Context) error {
 			return err
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
 		if len(ids) == 0 {
-			return errors.New("no shard of the Ring is up")
+			return false, errors.New("no shard of the Ring is up")
 		}
+		whole = len(ids) >= len(c.Options().Addrs)
 	default:
 		id, err := n.lookAtServer(ctx, c)
 		if err != nil {
-			return err
+			return false, err
 		}
 		ids = append(ids, id)
 	}
-	return n.looking.known.claim(n, ids)
+	return whole, n.looking.known.claim(n, ids)
 }
 
 // lookAtServer asks a server, in one pipeline, whether it can keep locks. id is the server's own name for itself, if it

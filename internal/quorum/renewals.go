@@ -71,14 +71,21 @@ func newRenewals(ns *Nodes, bg *background.Group) *renewals {
 	return &renewals{nodes: ns, gather: ns.ttl / 200, background: bg, lanes: make(map[string]*lane)}
 }
 
-// add has an extension made soon.
+// add has an extension made soon. It waits for nothing: a Cluster's client may have to ask its servers which of them has
+// the key, and the watchdogs that call add must go on meanwhile.
 func (rs *renewals) add(r *renewal) {
-	key := ""
-	var servers []*redis.Client
-	if rs.nodes.slotted() { // else all go to the same servers
-		servers = rs.nodes.servers(r.ctx, r.a.key)
-		key = fmt.Sprint(servers)
+	if !rs.nodes.slotted() { // all go to the same servers
+		rs.queue("", r, nil)
+		return
 	}
+	rs.background.Go(func() {
+		servers := rs.nodes.servers(r.ctx, r.a.key)
+		rs.queue(fmt.Sprint(servers), r, servers)
+	})
+}
+
+// queue adds an extension to the lane with the key. servers are those of the lane, nil if they are the same for all locks.
+func (rs *renewals) queue(key string, r *renewal, servers []*redis.Client) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	l := rs.lanes[key]
