@@ -13,6 +13,7 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/pessimistic"
@@ -85,7 +86,7 @@ func TestTwoSpellingsAreOneRow(t *testing.T) {
 	eachSpelling(t, func(t *testing.T, target matrix.Target, s spelling) {
 		db := spelt(t, target, s)
 		rows := pessimistic.Rows{Table: "spelt", Keys: []any{s.other, s.distinct, s.stored}}
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		err := pessimistic.WithRowLocks(ctx, db.DB, rows, func(ctx context.Context, tx *sqlx.Tx, items []*speltItem) error {
 			require.Same(t, items[0], items[2])
 			require.NotSame(t, items[0], items[1])
@@ -168,7 +169,7 @@ func tableSpellings(t *testing.T, target matrix.Target, db *sqlx.DB) []string {
 
 func requireHeld(t *testing.T, target matrix.Target, db *sqlx.DB, s spelling, table string, key any) {
 	t.Helper()
-	ctx := within(t, time.Minute)
+	ctx := concurrent.Within(t, time.Minute)
 	stock, err := atomic.NewCounter[int64](db.DB, table, "stock")
 	require.NoError(t, err)
 	nothing := func(context.Context, *sqlx.Tx, *speltItem) error { return nil }
@@ -195,7 +196,7 @@ func requireHeld(t *testing.T, target matrix.Target, db *sqlx.DB, s spelling, ta
 func TestChangesInTwoSpellings(t *testing.T) {
 	eachSpelling(t, func(t *testing.T, target matrix.Target, s spelling) {
 		db := spelt(t, target, s)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		stock, err := atomic.NewCounter[int64](db.DB, "spelt", "stock")
 		require.NoError(t, err)
 		for _, pair := range [][2]any{{s.stored, s.other}, {s.other, s.stored}, {s.stored, s.stored}} {
