@@ -45,6 +45,18 @@
 //
 // Identifiers are validated and quoted; values are always bound parameters.
 //
+// # Which anomaly gets through
+//
+//	transaction.Run                                 what the server's default level lets through: lost updates, write skew
+//	transaction.Run with Serializable               none
+//	pessimistic.WithRowLock of the row written      write skew; on PostgreSQL phantoms
+//	pessimistic.WithRowLocks of all rows read       none, if all callers lock them
+//	pessimistic.WithNamedLock                       none, if all callers lock the name
+//	atomic, optimistic.Modify                       write skew; no lost update of their row
+//
+// On SQLite, where transactions follow one another, none gets through. The page docs/anomalies.md has the table for each
+// anomaly and database.
+//
 // # Together in one transaction
 //
 // The packages compose: what writes a row has WithTx, which takes any open transaction of the same database ([Tx]). In a

@@ -61,5 +61,8 @@ const (
 	increment
 	incrementUpTo
 	compareAndSet
+	// decrementOther is the decrement of a Transfer that has added before. Its last arguments are the key of the row that it
+	// has added to, which may be the same one in another spelling.
+	decrementOther
 	changes
 )

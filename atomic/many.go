@@ -18,7 +18,7 @@ type Item[N any] struct {
 
 // Transfer takes n from one row and adds it to another, both or neither. The error is ErrInsufficient if from has less
 // than n, ErrLimit if to cannot hold the sum, and sql.ErrNoRows, with the key in its text, if one of them is not there.
-// A transfer from a row to itself, its key spelt alike, changes nothing, but fails in the same way if n is not there.
+// A transfer from a row to itself, however its key is spelt, changes nothing, but fails in the same way if n is not there.
 // n must not have more decimals than the column: a server that rounds does so twice, and the sum of the rows changes.
 //
 // Rows are locked in the order of their keys, whichever is from and whichever is to, so transfers in circles don't
@@ -60,6 +60,7 @@ type part struct {
 	how    change
 	amount any
 	zero   bool
+	other  Key    // with decrementOther
 	row    string // by which the parts are ordered
 }
 
@@ -79,7 +80,7 @@ func (c *Counter[N]) all(ctx context.Context, name string, parts []part) error {
 				if u.value != returned {
 					u.value = unneeded
 				}
-				if _, err := c.apply(ctx, r, &u, arguments(p.key, p.amount), p.zero); err != nil {
+				if _, err := c.apply(ctx, r, &u, arguments(p.key, append([]any{p.amount}, p.other...)...), p.zero); err != nil {
 					return err
 				}
 			}
@@ -96,17 +97,28 @@ func (c *Counter[N]) all(ctx context.Context, name string, parts []part) error {
 
 // prepare checks the parts and puts them in the order in which rows are locked.
 func (c *Counter[N]) prepare(ctx context.Context, parts []part) (err error) {
+	keys := make([][]any, len(parts))
 	for i := range parts {
 		p := &parts[i]
-		if err = c.check(ctx, p.key); err != nil {
+		if err = c.t.CheckKey(p.key); err != nil {
 			return err
 		}
+		keys[i] = p.key
 		if p.zero, err = checkAmount(p.amount); err != nil {
 			return err
 		}
 		p.row, _ = rowkey.Text(p.key)
 	}
+	if err := c.t.CheckFree(ctx, keys...); err != nil {
+		return err
+	}
 	// Stable, so that of two parts on one row the one that takes comes before the one that adds.
 	slices.SortStableFunc(parts, func(a, b part) int { return strings.Compare(a.row, b.row) })
+	for i := range parts[:max(0, len(parts)-1)] {
+		added, p := &parts[i], &parts[i+1]
+		if added.how == increment && p.how == decrement && !rowkey.Apart(added.key, p.key) {
+			p.how, p.other = decrementOther, added.key // two spellings of one row are ordered as if they were two
+		}
+	}
 	return nil
 }

@@ -83,6 +83,7 @@ func (c *column) build(s dialect.Server, look dialect.Look) *columnSQL {
 	q.updates[increment] = c.guard(s, sum, fits, how, ErrLimit)
 	q.updates[incrementUpTo] = c.guard(s, sum, fits+" AND "+sum+" <= "+second, how, ErrLimit)
 	q.updates[compareAndSet] = c.guardSwap(s, second, held+" = "+first)
+	q.updates[decrementOther] = c.guardOther(s, first, held, how)
 	if look.Rewrites {
 		q.updates[compareAndSet].verify = c.verify(s, second, held+" = "+first)
 	}
@@ -125,6 +126,16 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 	}
 	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + countUp(s, c.version) +
 		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + c.and() + tail)
+	return u
+}
+
+// guardOther is the guard of a decrement by which the row that was added to before can't pay: if it is the same one, the
+// guard and the refusal look at what it had before.
+func (c *column) guardOther(s dialect.Server, first, held string, how newValue) guardedUpdate {
+	col, same := s.Quote(c.name), s.Equals(c.t.Key, len(c.t.Key)+2)
+	condition := held + " >= " + first + " AND CASE WHEN " + same + " THEN " + col + " - " + first + " >= " + first + " ELSE 1 = 1 END"
+	u := c.guard(s, col+" - "+first, condition, how, ErrInsufficient)
+	u.question, u.latest = c.questionAbout(s, "CASE WHEN "+same+" THEN "+col+" - "+first+" ELSE "+col+" END", condition, strconv.Itoa(holds))
 	return u
 }
 
@@ -176,10 +187,15 @@ func (c *column) guardSwap(s dialect.Server, to, condition string) guardedUpdate
 }
 
 func (c *column) question(s dialect.Server, condition, finding string) (question, latest dialect.Statement) {
+	return c.questionAbout(s, s.Quote(c.name), condition, finding)
+}
+
+// questionAbout is the question that selects another value than that of the column alone.
+func (c *column) questionAbout(s dialect.Server, value, condition, finding string) (question, latest dialect.Statement) {
 	if c.where != "" {
 		finding = fmt.Sprintf("CASE WHEN %s THEN %s ELSE %d END", c.where, finding, fails)
 	}
 	text := fmt.Sprintf("SELECT %s, CASE WHEN %s THEN %s ELSE %d END FROM %s WHERE %s",
-		s.Quote(c.name), condition, finding, refuses, s.Quote(c.t.Name), s.Equals(c.t.Key, 1))
+		value, condition, finding, refuses, s.Quote(c.t.Name), s.Equals(c.t.Key, 1))
 	return s.Compile(text), s.Compile(text + s.LatestRead)
 }

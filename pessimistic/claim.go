@@ -80,7 +80,7 @@ func Claim[T any](ctx context.Context, db *sql.DB, queue Queue, fn func(ctx cont
 		if s.server.GapLocks && !given.Has("Isolation") {
 			s.Isolation = sql.LevelReadCommitted
 		}
-		query := selects.from(s.server, t) + queue.end(clause)
+		query := selects.from(s.server, t, false) + queue.end(clause)
 		var jobs []*T
 		s.table, s.what = t, &lock{table: t.Name.String()} // which rows it will be nobody knows
 		s.acquire = func(ctx context.Context, inServer *session) (err error) {
@@ -109,7 +109,7 @@ func claimRows[T any](
 	ctx context.Context, s *session, l *lock, t *table.Table, q *selects, query string, args []any,
 ) (jobs []*T, err error) {
 	err = s.waitFor(ctx, l, t.Name, func(prefix string) (err error) {
-		jobs, err = scanAll[T](ctx, s.tx, q, prefix+query, args)
+		jobs, _, err = scanAll[T](ctx, s.tx, q, 0, prefix+query, args)
 		return err
 	})
 	if err == nil && len(jobs) == 0 {

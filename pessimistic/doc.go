@@ -68,9 +68,15 @@
 //     because of another writer later, and the callers of one process queue for it.
 //   - On MySQL a deadlock rolls the whole transaction back, and each later statement is committed by itself. A callback
 //     that goes on after the error of a statement, instead of returning it, breaks all of the above there.
-//   - What a callback holds is known by the names and values in the calls. The rows of Claim, a table or a key that is
-//     spelled in another way, and rows that the callback has locked by SQL of its own are not known: a call on the pool
+//   - What a callback holds is known by the names and values in the calls. A table or a key that is spelt in another way, and a
+//     row that is named by other key columns, are recognized too: the server is asked, in one more statement. Not recognized
+//     are the rows of Claim, those that the callback has locked by SQL of its own, a row that its transaction has inserted
+//     and another spelling names, a key of a type that only the driver knows, and a table behind a view: a call on the pool
 //     for one of them waits until its context ends.
+//   - WithNamedLock is not for work outside the database. If the holder's connection dies, the server frees the name at once,
+//     and another caller may be in after milliseconds, while the holder's callback still runs. The holder is told by its next
+//     statement, or by COMMIT. Its writes are not applied, but what it does to the world outside the database overlaps. For
+//     that use package distlock, whose lease tells its holder.
 //   - A NOWAIT in SQL of the callback's own has the server's code for a lock timeout, and comes back as ErrLockTimeout.
 //
 // # The first look

@@ -204,7 +204,11 @@ func bank() *sql.DB {
 	balance := map[driver.Value]int64{"alice": 80, "bob": 0}
 	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 		if c.Kind == fakedb.Query && strings.Contains(c.Query, "accounts") {
-			return rows([]string{"id", "balance"}, []driver.Value{c.Arg(0), balance[c.Arg(0)]}), nil
+			id := c.Arg(0)
+			if strings.Contains(c.Query, `"balance", "id"`) { // of several rows, whose keys are compared
+				return rows([]string{"id", "balance", "id"}, []driver.Value{id, balance[id], id}), nil
+			}
+			return rows([]string{"id", "balance"}, []driver.Value{id, balance[id]}), nil
 		}
 		return anything(c)
 	})

@@ -40,7 +40,8 @@ func rowLock(t *table.Table, key any) (*lock, error) {
 // rowLocks returns the locks of several rows, each once, in the order of the values of their keys: locks that every
 // process takes in this order can't form a circle. at says which of them belongs to each of the keys.
 //
-// Two keys of one row that have different texts, say because the database ignores case, only meet in the database.
+// Two keys of one row that have different texts, say because the database ignores case, only meet in the database: see
+// lockAll.
 func rowLocks(t *table.Table, keys []any) (locks []*lock, at []int, err error) {
 	if len(keys) == 0 {
 		return nil, nil, fmt.Errorf("no keys of %s", t.Name)

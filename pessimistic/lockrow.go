@@ -66,7 +66,7 @@ func lockRow[T any](
 	if err != nil {
 		return nil, err
 	}
-	if err := holding.CheckIn(ctx, tx, c.mode.Exclusive(), l.Lock); err != nil {
+	if _, err := t.CheckLocksIn(ctx, tx, c.mode.Exclusive(), l.key); err != nil {
 		return nil, l.failed(err)
 	}
 	if err := txn.ProveTx(ctx, tx, server); err != nil {
@@ -77,7 +77,7 @@ func lockRow[T any](
 	}
 	op.Attempt(1)
 	s := &session{config: c, server: server, waited: &waited{op: op}, tx: tx}
-	item, err := lockOne[T](ctx, s, t, selects, selects.one(server, t, clause), l)
+	item, _, err := lockOne[T](ctx, s, t, selects, selects.one(server, t, clause, false), l)
 	if undone := s.settings.undo(ctx, tx); err == nil {
 		err = undone
 	}

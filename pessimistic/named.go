@@ -30,6 +30,10 @@ import (
 // current database. Galera does not carry these locks to its other nodes, and CockroachDB ignores its advisory locks, so
 // on both WithNamedLock is an error. On SQLite it is the write lock of the whole database.
 //
+// The lock is one of the connection: if that dies, the server frees the name at once, and the next caller is in while fn
+// still runs. fn is not told before its next statement, or COMMIT, which fails. Nothing that fn wrote is applied then. So the
+// lock is for what is written through tx, and not for work outside the database.
+//
 // ForNoKeyUpdate, ForShare and ForKeyShare are not options of WithNamedLock.
 func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx context.Context, tx *sqlx.Tx) error, opts ...Option) error {
 	c, given, err := configure(opts)

@@ -108,31 +108,42 @@ type selects struct {
 	named  reflect.Type // the struct from which the columns have their names; nil if the caller has named them
 
 	mu    sync.RWMutex
-	built map[variant]*dialect.Statement
+	built map[variant]*rowSelect
 }
 
 type variant struct {
 	dialect nogap.Dialect
 	clause  string
+	key     bool
 }
 
-// one returns the SELECT of one row with the clause that locks it.
-func (q *selects) one(s dialect.Server, t *table.Table, clause string) *dialect.Statement {
-	v := variant{s.Dialect, clause}
+// rowSelect is the SELECT of one row. Its last columns are those of the key, as many as keys says.
+type rowSelect struct {
+	dialect.Statement
+	keys int
+}
+
+// one returns the SELECT of one row with the clause that locks it. key says that the row's key is read, too, behind the
+// other columns.
+func (q *selects) one(s dialect.Server, t *table.Table, clause string, key bool) *rowSelect {
+	v := variant{s.Dialect, clause, key}
 	q.mu.RLock()
 	st, ok := q.built[v]
 	q.mu.RUnlock()
 	if ok {
 		return st
 	}
-	compiled := s.Compile(q.from(s, t) + " WHERE " + s.Equals(t.Key, 1) + clause)
+	built := &rowSelect{Statement: s.Compile(q.from(s, t, key) + " WHERE " + s.Equals(t.Key, 1) + clause)}
+	if key {
+		built.keys = len(t.Key)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.built == nil {
-		q.built = make(map[variant]*dialect.Statement)
+		q.built = make(map[variant]*rowSelect)
 	}
-	q.built[v] = &compiled
-	return &compiled
+	q.built[v] = built
+	return built
 }
 
 // into makes rows go to the fields of a struct. Its columns are read by their names: a column that is added to the table
@@ -173,14 +184,17 @@ func (q *selects) explain(err error) error {
 	return fields.Explain(q.named, err)
 }
 
-// from returns the beginning of a SELECT.
-func (q *selects) from(s dialect.Server, t *table.Table) string {
+// from returns the beginning of a SELECT, of the key columns, too, if key says so.
+func (q *selects) from(s dialect.Server, t *table.Table, key bool) string {
 	columns := "*"
 	switch {
 	case len(q.columns) > 0:
 		columns = s.QuoteAll(q.columns)
 	case q.named != nil:
 		columns = "1" // a struct without fields wants nothing but the lock
+	}
+	if key {
+		columns += ", " + s.QuoteAll(t.Key)
 	}
 	return "SELECT " + columns + " FROM " + s.Quote(t.Name)
 }

@@ -47,6 +47,8 @@ func server(fail func(c fakedb.Call) error) *fakedb.Server {
 			return fakedb.Reply{Columns: []string{"name", "value"}}, nil
 		case strings.Contains(c.Query, "lock_timeout"):
 			return fakedb.Row("before", "now"), nil
+		case strings.Contains(c.Query, "items") && strings.Contains(strings.NewReplacer("`", "", `"`, "").Replace(c.Query), ", id FROM"):
+			return fakedb.Row(int64(1), int64(100), c.Arg(0)), nil // with the key behind
 		case strings.Contains(c.Query, "items"):
 			return items(1), nil
 		case strings.Contains(c.Query, "isolation"):

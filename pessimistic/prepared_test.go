@@ -16,7 +16,8 @@ import (
 // Where the driver has each statement prepared, WithRowLocks prepares its SELECT once, before the first lock.
 func TestRowLocksPrepareOnce(t *testing.T) {
 	const query = "SELECT `id`, `stock` FROM `items` WHERE `id` = ? FOR UPDATE"
-	const prepare = "PREPARE " + query
+	const several = "SELECT `id`, `stock`, `id` FROM `items` WHERE `id` = ? FOR UPDATE"
+	const prepare = "PREPARE " + several
 	for _, tt := range []struct {
 		name     string
 		dialect  nogap.Dialect
@@ -24,10 +25,10 @@ func TestRowLocksPrepareOnce(t *testing.T) {
 		keys     []any
 		log      []string
 	}{
-		{"MySQL", nogap.MySQL, true, []any{1, 2, 3}, []string{"BEGIN", prepare, query, query, query, "COMMIT"}},
-		{"MariaDB", nogap.MariaDB, true, []any{1, 2}, []string{"BEGIN", prepare, query, query, "COMMIT"}},
-		{"one row", nogap.MySQL, true, []any{1}, []string{"BEGIN", prepare, query, "COMMIT"}},
-		{"as text", nogap.MySQL, false, []any{1, 2}, []string{"BEGIN", query, query, "COMMIT"}},
+		{"MySQL", nogap.MySQL, true, []any{1, 2, 3}, []string{"BEGIN", prepare, several, several, several, "COMMIT"}},
+		{"MariaDB", nogap.MariaDB, true, []any{1, 2}, []string{"BEGIN", prepare, several, several, "COMMIT"}},
+		{"one row", nogap.MySQL, true, []any{1}, []string{"BEGIN", "PREPARE " + query, query, "COMMIT"}},
+		{"as text", nogap.MySQL, false, []any{1, 2}, []string{"BEGIN", several, several, "COMMIT"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := server(nil)

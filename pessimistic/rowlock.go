@@ -8,7 +8,6 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/nogap-go/nogap"
-	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/fields"
 	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/table"
@@ -39,7 +38,7 @@ func withRows[T any](
 		if err != nil {
 			return fail(err)
 		}
-		query := selects.one(s.server, t, clause)
+		query := selects.one(s.server, t, clause, len(locks) > 1)
 		var items []*T
 		s.table, s.what, s.locks = t, locks[0], locks
 		s.acquire = func(ctx context.Context, inServer *session) (err error) {
@@ -51,20 +50,26 @@ func withRows[T any](
 	})
 }
 
-// lockAll locks and reads rows, one by one in the order of the locks, and returns them in that of at.
+// lockAll locks and reads rows, one by one in the order of the locks, and returns them in that of at. Only the server knows
+// whether two keys are one row, say because it ignores case: then the keys that it has stored are equal.
 func lockAll[T any](
-	ctx context.Context, s *session, t *table.Table, q *selects, query *dialect.Statement, locks []*lock, at []int,
+	ctx context.Context, s *session, t *table.Table, q *selects, query *rowSelect, locks []*lock, at []int,
 ) (items []*T, err error) {
 	done, err := s.prepare(ctx, query.Text, len(locks))
 	if err != nil {
 		return nil, s.explain(locks[0], err)
 	}
 	defer done()
-	found := make([]*T, len(locks))
+	found, byStored := make([]*T, len(locks)), make(map[string]*T, len(locks))
 	for i, l := range locks {
-		if found[i], err = lockOne[T](ctx, s, t, q, query, l); err != nil {
+		item, stored, err := lockOne[T](ctx, s, t, q, query, l)
+		if err != nil {
 			return nil, err
 		}
+		if first, again := byStored[stored]; again {
+			item = first
+		}
+		found[i], byStored[stored] = item, item
 	}
 	for _, i := range at {
 		items = append(items, found[i])
@@ -72,16 +77,17 @@ func lockAll[T any](
 	return items, nil
 }
 
-// lockOne locks and reads one row.
+// lockOne locks and reads one row. stored is the text of its key as it is stored, if the query reads it.
 func lockOne[T any](
-	ctx context.Context, s *session, t *table.Table, q *selects, query *dialect.Statement, l *lock,
-) (*T, error) {
+	ctx context.Context, s *session, t *table.Table, q *selects, query *rowSelect, l *lock,
+) (item *T, stored string, err error) {
 	var items []*T
+	var texts []string
 	look := func(prefix string) (err error) {
-		items, err = scanAll[T](ctx, s.tx, q, prefix+query.Text, query.Args(l.key))
+		items, texts, err = scanAll[T](ctx, s.tx, q, query.keys, prefix+query.Text, query.Args(l.key))
 		return err
 	}
-	err := s.waitFor(ctx, l, t.Name, look)
+	err = s.waitFor(ctx, l, t.Name, look)
 	if err == nil && len(items) == 0 && s.server.MissesReinserted {
 		// The statement waits for the row that was there when it began. If that one has been deleted, it does not see
 		// another that was inserted in its place, by the same transaction for example.
@@ -89,11 +95,13 @@ func lockOne[T any](
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, "", err
 	case len(items) == 0:
-		return nil, l.failed(sql.ErrNoRows)
+		return nil, "", l.failed(sql.ErrNoRows)
 	case len(items) > 1:
-		return nil, l.failed(fmt.Errorf("%w: %d rows have it", nogap.ErrNotUnique, len(items)))
+		return nil, "", l.failed(fmt.Errorf("%w: %d rows have it", nogap.ErrNotUnique, len(items)))
+	case len(texts) == 1:
+		stored = texts[0]
 	}
-	return items[0], nil
+	return items[0], stored, nil
 }

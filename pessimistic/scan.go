@@ -12,13 +12,17 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/fields"
+	"github.com/nogap-go/nogap/internal/rowkey"
 )
 
-// scanAll runs a query of q's and reads its rows, each into a T of its own.
-func scanAll[T any](ctx context.Context, tx nogap.Tx, q *selects, query string, args []any) ([]*T, error) {
+// scanAll runs a query of q's and reads its rows, each into a T of its own. The last columns of the query are those of the
+// key, as many as keys says: stored has the text of each row's key as it is stored, if there are any.
+func scanAll[T any](
+	ctx context.Context, tx nogap.Tx, q *selects, keys int, query string, args []any,
+) (items []*T, stored []string, err error) {
 	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, q.explain(err)
+		return nil, nil, q.explain(err)
 	}
 	scanned := false
 	defer func() {
@@ -28,21 +32,25 @@ func scanAll[T any](ctx context.Context, tx nogap.Tx, q *selects, query string, 
 			go rows.Close() // a panic in a Scan method leaves a lock of database/sql held, for which this may wait for ever
 		}
 	}()
-	var items []*T
-	scan, err := scanner[T](rows, q)
+	key := make([]any, keys)
+	scan, err := scanner[T](rows, q, pointers(key))
 	for err == nil && rows.Next() {
 		item := new(T)
 		err = scan(item)
 		items = append(items, item)
+		if keys > 0 {
+			text, _ := rowkey.Text(key)
+			stored = append(stored, text)
+		}
 	}
 	scanned = true
 	if err == nil {
 		err = q.explain(rows.Err())
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return items, rows.Close()
+	return items, stored, rows.Close()
 }
 
 // mapperOf returns what knows the `db` tags: that of the transaction, if it has one, else sqlx's own.
@@ -53,27 +61,29 @@ func mapperOf(tx nogap.Tx) *reflectx.Mapper {
 	return fields.Mapper()
 }
 
-// scanner returns what reads the current row into a T.
-func scanner[T any](rows *sql.Rows, q *selects) (func(item *T) error, error) {
+// scanner returns what reads the current row into a T, and its last columns into key.
+func scanner[T any](rows *sql.Rows, q *selects, key []any) (func(item *T) error, error) {
 	t := reflect.TypeFor[T]()
 	if isStruct(t) {
-		return func(item *T) error { return rows.Scan(destinations(reflect.ValueOf(item).Elem(), q.fields)...) }, nil
+		return func(item *T) error {
+			return rows.Scan(append(destinations(reflect.ValueOf(item).Elem(), q.fields), key...)...)
+		}, nil
 	}
 	columns, err := rows.Columns()
 	switch {
 	case err != nil:
 		return nil, err
 	case isMap(t):
-		names := withoutTable(columns, q.table)
+		names := withoutTable(columns, q.table)[:len(columns)-len(key)]
 		return func(item *T) error {
-			row, err := scanMap(rows, names)
+			row, err := scanMap(rows, names, key)
 			reflect.ValueOf(item).Elem().Set(reflect.ValueOf(row).Convert(t))
 			return err
 		}, nil
-	case len(columns) != 1:
-		return nil, fmt.Errorf("a row of %d columns does not fit in %v: name the one to read in Columns", len(columns), t)
+	case len(columns)-len(key) != 1:
+		return nil, fmt.Errorf("a row of %d columns does not fit in %v: name the one to read in Columns", len(columns)-len(key), t)
 	}
-	return func(item *T) error { return rows.Scan(item) }, nil
+	return func(item *T) error { return rows.Scan(append([]any{item}, key...)...) }, nil
 }
 
 // isStruct reports whether a row's columns go to the fields of a T.
@@ -97,17 +107,23 @@ func withoutTable(columns []string, table string) []string {
 	return names
 }
 
-func scanMap(rows *sql.Rows, names []string) (map[string]any, error) {
-	values, dest := make([]any, len(names)), make([]any, len(names))
-	for i := range dest {
-		dest[i] = &values[i]
-	}
+func scanMap(rows *sql.Rows, names []string, key []any) (map[string]any, error) {
+	values := make([]any, len(names))
 	row := make(map[string]any, len(names))
-	err := rows.Scan(dest...)
+	err := rows.Scan(append(pointers(values), key...)...)
 	for i, name := range names {
 		row[name] = values[i]
 	}
 	return row, err
+}
+
+// pointers returns a pointer to each of the values.
+func pointers(values []any) []any {
+	dest := make([]any, len(values))
+	for i := range values {
+		dest[i] = &values[i]
+	}
+	return dest
 }
 
 // destinations returns where the columns go: to the fields of a struct, and nowhere if it has no field for one.

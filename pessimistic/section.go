@@ -61,10 +61,20 @@ func (s *section) run(ctx context.Context) error {
 
 // checkFree returns an error if one of the locks is held by a transaction in whose callback the call is made.
 func (s *section) checkFree(ctx context.Context) error {
+	var keys [][]any
 	for _, l := range s.locks {
 		if err := holding.Check(ctx, s.db, s.mode.Exclusive(), l.Lock); err != nil {
 			return l.failed(err)
 		}
+		if len(l.key) > 0 {
+			keys = append(keys, l.key)
+		}
+	}
+	if len(keys) == 0 || !s.server.RowLocks {
+		return nil
+	}
+	if at, err := s.table.CheckLocks(ctx, s.db, s.mode.Exclusive(), keys...); err != nil {
+		return s.locks[at].failed(err)
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ package matrix
 import (
 	"context"
 	"database/sql"
+	"io"
+	"log"
 	"testing"
 	"time"
 
@@ -16,7 +18,7 @@ import (
 )
 
 // The driver's complaints about connections that a test broke would bury what the test says.
-func init() { _ = mysql.SetLogger(&mysql.NopLogger{}) }
+func init() { _ = mysql.SetLogger(log.New(io.Discard, "", 0)) }
 
 // MariaDB returns MariaDB with both ways in which its driver counts the rows that an UPDATE affects: those that it
 // changed, which is the default, and those that it found. It returns it once more with innodb_snapshot_isolation, which is

@@ -1,7 +1,7 @@
 // Package sqlerr tells what an error of a database driver means, without importing any driver.
 //
-// PostgreSQL's drivers have errors with a method SQLState() string, go-sql-driver's have a field Number, and the
-// SQLite drivers each have their own way to give a result code. All are found through any wrapping, also that of
+// PostgreSQL's drivers have errors with a method SQLState() string, or in old versions of lib/pq a field Code,
+// go-sql-driver's have a field Number, and the SQLite drivers each have their own way to give a result code. All are found through any wrapping, also that of
 // errors.Join.
 package sqlerr
 
@@ -151,10 +151,8 @@ func Of(err error) Meaning {
 
 // ofOne looks at one error, not at what it wraps. v is err, or what it points to.
 func ofOne(err error, v reflect.Value) Meaning {
-	if e, ok := err.(interface{ SQLState() string }); ok {
-		if state := e.SQLState(); isState(state) {
-			return ofState(state, v)
-		}
+	if state, ok := sqlState(err, v); ok {
+		return ofState(state, v)
 	}
 	if number, message, ok := mysqlError(v); ok {
 		if number == 1180 && lostToGroup(message) {
@@ -187,6 +185,23 @@ func ofText(text string) Meaning {
 		return NoTransaction
 	}
 	return 0
+}
+
+// sqlState returns the SQLSTATE of an error. lib/pq before 1.10 has no method for it: its *pq.Error has a field Code, of the
+// type pq.ErrorCode.
+func sqlState(err error, v reflect.Value) (state string, ok bool) {
+	if e, ok := err.(interface{ SQLState() string }); ok {
+		state = e.SQLState()
+		return state, isState(state)
+	}
+	if v.Kind() != reflect.Struct || v.Type().Name() != "Error" {
+		return "", false
+	}
+	code := v.FieldByName("Code")
+	if !code.IsValid() || code.Kind() != reflect.String || code.Type().Name() != "ErrorCode" || textField(v, "Severity") == "" {
+		return "", false
+	}
+	return code.String(), isState(code.String())
 }
 
 // isState reports whether s has the form of an SQLSTATE: five digits or capital letters.

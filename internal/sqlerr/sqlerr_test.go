@@ -32,6 +32,22 @@ type errorCode string
 func (e *pqError) Error() string    { return string(e.Code) }
 func (e *pqError) SQLState() string { return string(e.Code) }
 
+// Error has the shape of *pq.Error before lib/pq 1.10, which has no method SQLState.
+type Error struct {
+	Severity string
+	Code     ErrorCode
+	Message  string
+	Routine  string
+}
+
+type ErrorCode string
+
+func (e *Error) Error() string { return "pq: " + e.Message }
+
+type programError struct{ Severity, Code string }
+
+func (e *programError) Error() string { return e.Code }
+
 // MySQLError has the shape of *mysql.MySQLError.
 type MySQLError struct {
 	Number   uint16
@@ -83,6 +99,11 @@ func TestOf(t *testing.T) {
 		{"fatal", fatal("XX000"), server | sqlerr.Ambiguous},
 		{"panic, translated", severe("58030"), server | sqlerr.Ambiguous},
 		{"pq", &pqError{"ERROR", "40001"}, server | sqlerr.Retry},
+		{"old pq", &Error{Severity: "ERROR", Code: "40001"}, server | sqlerr.Retry},
+		{"old pq, fatal", &Error{Severity: "FATAL", Code: "57P01"}, server | sqlerr.Ambiguous},
+		{"old pq, stale plan", &Error{Severity: "ERROR", Code: "0A000", Routine: "RevalidateCachedQuery"},
+			server | sqlerr.Retry | sqlerr.StalePlan},
+		{"a program's own Code", &programError{Code: "40001"}, 0},
 		{"pq, panic", &pqError{"PANIC", "53100"}, server | sqlerr.Ambiguous},
 
 		{"MySQL deadlock", my(1213), server | sqlerr.Retry},
@@ -203,7 +224,7 @@ func wrapped(err error) error {
 // A nil pointer in an interface is not nil, and most methods of what it should point to panic.
 func TestOfNilPointers(t *testing.T) {
 	for _, err := range []error{
-		(*PgError)(nil), (*pqError)(nil), (*MySQLError)(nil), (*sqlite.Coded)(nil), (*sqlite.Typed)(nil), (*wrapper)(nil),
+		(*PgError)(nil), (*pqError)(nil), (*Error)(nil), (*MySQLError)(nil), (*sqlite.Coded)(nil), (*sqlite.Typed)(nil), (*wrapper)(nil),
 	} {
 		require.NotPanics(t, func() {
 			require.Zero(t, sqlerr.Of(err))

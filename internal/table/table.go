@@ -142,20 +142,21 @@ func (t *Table) CheckKey(key []any) error {
 	return nil
 }
 
-// CheckFree returns an error if a write of the row would wait for a transaction in whose callback the call is made, and
+// CheckFree returns an error if a write of one of the rows would wait for a transaction in whose callback the call is made, and
 // which is not the one that the Table is bound to.
-func (t *Table) CheckFree(ctx context.Context, key []any) error {
+func (t *Table) CheckFree(ctx context.Context, keys ...[]any) error {
 	if !holding.Within(ctx) {
 		return nil
 	}
+	var at int
 	var err error
-	if lock := t.Lock(key); t.inTx {
-		err = holding.CheckIn(ctx, t.tx, true, lock)
+	if t.inTx {
+		at, err = t.CheckLocksIn(ctx, t.tx, true, keys...)
 	} else {
-		err = holding.Check(ctx, t.db, true, lock)
+		at, err = t.CheckLocks(ctx, t.db, true, keys...)
 	}
 	if err != nil {
-		return fmt.Errorf("%s at %v: %w", t.Name, key, err)
+		return fmt.Errorf("%s at %v: %w", t.Name, keys[at], err)
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 // database/sql uses the same number for its own, less careful, repetitions.
 const resends = 2
 
+const rollBack = "ROLLBACK"
+
 // Runner runs single statements: each in a transaction of its own on a Conn, or all in one transaction, see In.
 type Runner interface {
 	// Exec runs a statement that writes.
@@ -288,6 +290,20 @@ func (c *Conn) suspectAll(ctx context.Context) {
 // discard makes the pool close the connection instead of handing it to somebody else.
 func (c *Conn) discard() {
 	c.conn.Raw(func(any) error { return driver.ErrBadConn })
+}
+
+// clear makes sure that the connection is in no transaction any more, as it may be after a BEGIN, a COMMIT or a ROLLBACK
+// that has failed, and reports whether it answers. One that does has answered what was asked of it before, too. A connection
+// that refuses to roll back is discarded: in the pool, whoever gets it next would write in that transaction.
+func (c *Conn) clear(ctx context.Context) (alive bool) {
+	ctx, cancel := beyond(ctx)
+	defer cancel()
+	_, err := c.conn.ExecContext(ctx, rollBack)
+	if err == nil || sqlerr.Of(err).Has(sqlerr.NoTransaction) {
+		return true
+	}
+	c.discard()
+	return definite(err)
 }
 
 // answers reports whether the connection is still in step with its server. One that is not is discarded.

@@ -30,7 +30,7 @@ func TestAfter(t *testing.T) {
 		{name: "error", fn: func(func()) error { return boom }, err: boom, log: []string{"BEGIN", "ROLLBACK", "UNDO"}},
 		{name: "cancel", fn: func(cancel func()) error { cancel(); return nil }, err: context.Canceled,
 			log: []string{"BEGIN", "ROLLBACK", "UNDO"}},
-		{name: "begin fails", fail: fakedb.Begin, err: boom, log: []string{"BEGIN", "SELECT 1", "UNDO"}},
+		{name: "begin fails", fail: fakedb.Begin, err: boom, log: []string{"BEGIN", "ROLLBACK", "SELECT 1", "UNDO"}},
 		{name: "panic", fn: func(func()) error { panic(boom) }, log: []string{"BEGIN", "ROLLBACK", "UNDO"}},
 	}
 	for _, tt := range tests {

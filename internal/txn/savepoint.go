@@ -97,7 +97,7 @@ func proveByBegin(ctx context.Context, tx nogap.Tx) error {
 		}
 		return err
 	}
-	_, err := r.Exec(ctx, "ROLLBACK")
+	_, err := r.Exec(ctx, rollBack)
 	return errors.Join(noTx(tx), err)
 }
 

@@ -147,12 +147,15 @@ func (t *transaction) begin(ctx context.Context, opts Options) error {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, cancel)
 	tx, err := opts.Begin(life, t.conn.conn, opts.Tx)
-	if !stop() && err == nil { // ctx ended meanwhile and has taken the transaction with it
+	if !stop() && err == nil { // ctx ended meanwhile, and database/sql may be rolling back, which nobody hears of
 		tx.Rollback()
 		err = ctx.Err()
 	}
 	if err != nil {
 		cancel()
+		if !definite(err) { // mattn's driver says so too after a BEGIN that was carried out, if ctx has ended
+			t.conn.clear(ctx)
+		}
 		return err
 	}
 	t.tx, t.cancel = tx, cancel
@@ -253,22 +256,28 @@ func (t *transaction) rollback(ctx context.Context) error {
 	err := t.tx.Rollback()
 	if errors.Is(err, sql.ErrTxDone) {
 		t.over.Store(true)
+		t.leave(ctx)
 		return nil
 	}
 	t.left.Store(out)
 	switch {
 	case err == nil:
+	case sqlerr.Of(err).Has(sqlerr.NoTransaction): // an SQLite that had already rolled back by itself
+		t.none.Store(true)
 	case definite(err):
-		if sqlerr.Of(err).Has(sqlerr.NoTransaction) {
-			t.none.Store(true)
-		}
-		// An SQLite that had already rolled back by itself says that there is no transaction. A server that was told to
-		// kill the statement has not rolled back.
-		t.clear(ctx)
+		t.conn.clear(ctx) // a server that was told to kill the statement has not rolled back
 	default:
 		t.conn.discard()
 	}
 	return nil // the server rolls back what a closed connection leaves behind
+}
+
+// leave makes sure that no transaction is left where the callback has called the Commit or Rollback of its tx itself: what
+// came of that, only the callback knows.
+func (t *transaction) leave(ctx context.Context) {
+	if !t.isOut() {
+		t.conn.clear(ctx)
+	}
 }
 
 func (t *transaction) commit(ctx context.Context) error {
@@ -280,29 +289,19 @@ func (t *transaction) commit(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, sql.ErrTxDone), sqlerr.Of(err).Has(sqlerr.NoTransaction):
+	case errors.Is(err, sql.ErrTxDone):
+		t.leave(ctx)
+		fallthrough
+	case sqlerr.Of(err).Has(sqlerr.NoTransaction):
 		return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, errEnded)
 	case unsent(t.conn.db, err):
 		t.conn.discard()
 		return err
 	}
-	alive := t.clear(ctx)
+	alive := t.conn.clear(ctx)
 	if definite(err) || maybeDefinite(err) && alive {
 		return err
 	}
 	t.conn.suspectOthers(ctx)
 	return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err)
-}
-
-// clear makes sure that a connection whose COMMIT or ROLLBACK failed is not in a transaction any more, as it still is
-// after SQLITE_BUSY, and reports whether it answers. One that does has answered COMMIT too, with the error.
-func (t *transaction) clear(ctx context.Context) (alive bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
-	defer cancel()
-	_, err := t.conn.conn.ExecContext(ctx, "ROLLBACK")
-	if err == nil || definite(err) {
-		return true
-	}
-	t.conn.discard()
-	return false
 }
