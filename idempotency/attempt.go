@@ -2,7 +2,6 @@ package idempotency
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -35,7 +34,7 @@ type attempt struct {
 	began       bool // the callback was called
 	finished    bool // the result is stored, and COMMIT follows
 	callbackErr error
-	limit       lockLimit
+	limit       *lockLimit
 	commit      *time.Timer
 	giveUp      context.CancelFunc
 }
@@ -47,8 +46,9 @@ func (c *call) try(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c.attempt = attempt{number: newNumber(), giveUp: cancel}
-	err := c.tx.Once(ctx, callback.Attempt{Enter: c.enter, After: c.after})
+	limit := new(lockLimit) // of this attempt: what undoes it may run when the next one has begun
+	c.attempt = attempt{number: newNumber(), giveUp: cancel, limit: limit}
+	err := c.tx.Once(ctx, callback.Attempt{Enter: c.enter, After: limit.undo})
 	if c.commit != nil {
 		c.commit.Stop()
 	}
@@ -128,7 +128,7 @@ func (c *call) limitWait(ctx context.Context, r txn.Runner, noWait bool) (err er
 			return fmt.Errorf("%w: another call with the key is running", nogap.ErrLockTimeout)
 		}
 	}
-	c.limit, err = limitLocks(ctx, r, c.q.server, left)
+	*c.limit, err = limitLocks(ctx, r, c.q.server, left)
 	return err
 }
 
@@ -149,14 +149,6 @@ func (c *call) callback(ctx context.Context, tx *sqlx.Tx) error {
 	c.result, c.finished, c.session.At = data, true, time.Now()
 	c.commit = time.AfterFunc(commitPatience, c.giveUp)
 	return nil
-}
-
-// after undoes what outlives the transaction.
-func (c *call) after(ctx context.Context, conn *sql.Conn) error {
-	if c.limit.after == nil {
-		return nil
-	}
-	return c.limit.after(ctx, conn)
 }
 
 // again reports whether the call starts again after an attempt that failed.

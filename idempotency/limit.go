@@ -19,6 +19,14 @@ type lockLimit struct {
 	after func(ctx context.Context, conn *sql.Conn) error
 }
 
+// undo undoes what outlives the transaction.
+func (l *lockLimit) undo(ctx context.Context, conn *sql.Conn) error {
+	if l.after == nil {
+		return nil
+	}
+	return l.after(ctx, conn)
+}
+
 const restoreSessionLimit = "SET SESSION innodb_lock_wait_timeout = @nogap_lock_wait_timeout"
 
 // limitLocks bounds the waits of r by d, or, if d is 0, by as little as the server knows.
