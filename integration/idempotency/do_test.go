@@ -273,7 +273,8 @@ func TestDuplicatesAfterRollback(t *testing.T) {
 	errRefused := errors.New("refused")
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
-		newStore(t, target, target.Connect(t, dsn))
+		watch := target.Connect(t, dsn)
+		newStore(t, target, watch)
 		ctx := within(t, time.Minute)
 		var stores []*idempotency.Store[receipt]
 		for range 6 {
@@ -292,7 +293,7 @@ func TestDuplicatesAfterRollback(t *testing.T) {
 					_, _, err := stores[0].Do(ctx, key, func(ctx context.Context, tx *sqlx.Tx) (receipt, error) {
 						close(began)
 						_, err := pay(key, 0)(ctx, tx)
-						time.Sleep(20 * time.Millisecond) // others may come or not
+						awaitWaiting(t, target, watch, len(stores)-1)
 						return receipt{}, errors.Join(err, errRefused)
 					})
 					if !errors.Is(err, errRefused) {
@@ -309,8 +310,22 @@ func TestDuplicatesAfterRollback(t *testing.T) {
 			})
 			require.EqualValues(t, 1, ran.Load())
 		}
-		require.Equal(t, 11, number(t, target.Connect(t, dsn), "SELECT count(*) FROM payments"))
+		require.Equal(t, 11, payments(t, watch))
 	})
+}
+
+// awaitWaiting waits until n sessions of the database wait for a lock. SQLite does not tell.
+func awaitWaiting(t *testing.T, target matrix.Target, db *sql.DB, n int) {
+	query := "SELECT count(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND INFO LIKE 'INSERT INTO %idempotency_keys%'"
+	switch target.Dialect {
+	case nogap.SQLite:
+		return
+	case nogap.Postgres:
+		query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+	}
+	for waiting := 0; waiting < n && t.Context().Err() == nil; {
+		require.NoError(t, db.QueryRowContext(t.Context(), query).Scan(&waiting))
+	}
 }
 
 // What the table lacks is an error that prints how to make it.
