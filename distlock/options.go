@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/nogap-go/nogap"
@@ -143,7 +144,7 @@ func Prefix(prefix string) Option {
 func Label(label string) Option {
 	return lockerOption{Name: "Label", Set: func(c *config) error {
 		if len(label) > maxLabel {
-			return fmt.Errorf("Label: %q… has %d bytes, more than %d", label[:20], len(label), maxLabel)
+			return fmt.Errorf("Label: %q… has %d bytes, more than %d", strings.ToValidUTF8(label[:20], ""), len(label), maxLabel)
 		}
 		c.label = label
 		return nil

@@ -13,7 +13,8 @@ import (
 
 // State is what the nodes say of a lock at one moment. The zero value is that of a free lock.
 type State struct {
-	Holder  string        // the value of the holder's acquisition; empty if nobody holds the lock
+	Held    bool          // by the one holder that a majority names
+	Holder  string        // the value of the holder's acquisition; empty also if something else has set the key to that
 	Label   string        // of the holder
 	Left    time.Duration // how long a majority still has the lock; negative if it does not end by itself
 	Waiting int           // how many processes wait for it
@@ -24,7 +25,8 @@ const never = time.Duration(-1)
 
 // sighting is what one node says.
 type sighting struct {
-	value string // empty if nobody holds the lock there
+	held  bool // by somebody
+	value string
 	left  time.Duration
 	queue []string
 }
@@ -62,6 +64,7 @@ func (n *Node) inspect(ctx context.Context, key string) (sighting, error) {
 	if err == nil {
 		var ms int64
 		if len(reply) == 2 {
+			seen.held = true
 			seen.value, _ = reply[0].(string)
 			ms, _ = reply[1].(int64)
 		}
@@ -82,7 +85,7 @@ func (n *Node) inspect(ctx context.Context, key string) (sighting, error) {
 func stateOf(answers []*sighting) (s State, known bool) {
 	quorum, silent := majority(len(answers)), 0
 	waiting := map[string]bool{}
-	lefts := map[string][]time.Duration{"": nil} // by holder
+	lefts := map[string][]time.Duration{} // by holder
 	for _, a := range answers {
 		if a == nil {
 			silent++
@@ -91,15 +94,15 @@ func stateOf(answers []*sighting) (s State, known bool) {
 		for _, process := range a.queue {
 			waiting[process] = true
 		}
-		if a.value != "" {
+		if a.held {
 			lefts[a.value] = append(lefts[a.value], a.left)
 		}
 	}
-	known = true
+	known = silent < quorum
 	for holder, left := range lefts {
 		if len(left) >= quorum {
 			slices.SortFunc(left, longestFirst)
-			return State{Holder: holder, Label: labelOf(holder), Left: left[quorum-1], Waiting: len(waiting)}, true
+			return State{Held: true, Holder: holder, Label: labelOf(holder), Left: left[quorum-1], Waiting: len(waiting)}, true
 		}
 		known = known && len(left)+silent < quorum
 	}
@@ -121,7 +124,7 @@ func longestFirst(a, b time.Duration) int {
 // is nil if a majority has confirmed it; what other nodes still have is deleted in the background.
 func (ns *Nodes) Break(ctx context.Context, name string, wake Waker) (held bool, failed *Tally) {
 	s, failed := ns.Inspect(ctx, name)
-	if failed != nil || s.Holder == "" {
+	if failed != nil || !s.Held {
 		return failed != nil, failed
 	}
 	a := &Acquisition{nodes: ns, key: ns.keys.Lock(name), value: s.Holder, grants: make([]grant, len(ns.nodes))}

@@ -9,7 +9,7 @@ import (
 
 func TestStateOf(t *testing.T) {
 	has := func(value string, left time.Duration, queue ...string) *sighting {
-		return &sighting{value: value, left: left, queue: queue}
+		return &sighting{held: true, value: value, left: left, queue: queue}
 	}
 	free := func(queue ...string) *sighting { return &sighting{queue: queue} }
 	const s = time.Second
@@ -19,19 +19,20 @@ func TestStateOf(t *testing.T) {
 		unknown bool
 	}{
 		"free":                      {answers: []*sighting{free()}},
-		"held on one node":          {answers: []*sighting{has("p-1 me", 8*s, "q")}, want: State{"p-1 me", "me", 8 * s, 1}},
+		"held on one node":          {answers: []*sighting{has("p-1 me", 8*s, "q")}, want: State{true, "p-1 me", "me", 8 * s, 1}},
+		"an empty value":            {answers: []*sighting{has("", s), has("", 2*s), free()}, want: State{true, "", "", s, 0}},
 		"silent":                    {answers: []*sighting{nil}, unknown: true},
-		"held by two of three":      {answers: []*sighting{has("p-1", 3*s), free(), has("p-1", 5*s)}, want: State{"p-1", "", 3 * s, 0}},
-		"the middle one counts":     {answers: []*sighting{has("p-1", 3*s), has("p-1", 4*s), has("p-1", 5*s)}, want: State{"p-1", "", 4 * s, 0}},
-		"one never ends":            {answers: []*sighting{has("x", never), has("x", 4*s), has("x", 5*s)}, want: State{"x", "", 5 * s, 0}},
-		"two never end":             {answers: []*sighting{has("x", never), has("x", 4*s), has("x", never)}, want: State{"x", "", never, 0}},
+		"held by two of three":      {answers: []*sighting{has("p-1", 3*s), free(), has("p-1", 5*s)}, want: State{true, "p-1", "", 3 * s, 0}},
+		"the middle one counts":     {answers: []*sighting{has("p-1", 3*s), has("p-1", 4*s), has("p-1", 5*s)}, want: State{true, "p-1", "", 4 * s, 0}},
+		"one never ends":            {answers: []*sighting{has("x", never), has("x", 4*s), has("x", 5*s)}, want: State{true, "x", "", 5 * s, 0}},
+		"two never end":             {answers: []*sighting{has("x", never), has("x", 4*s), has("x", never)}, want: State{true, "x", "", never, 0}},
 		"a split vote":              {answers: []*sighting{has("p-1", s), has("q-1", s), free("w")}},
 		"it depends on a third":     {answers: []*sighting{has("p-1", s), free(), nil}, unknown: true},
 		"free on two of three":      {answers: []*sighting{free(), free(), nil}},
 		"two of three are silent":   {answers: []*sighting{free(), nil, nil}, unknown: true},
 		"it depends on the others":  {answers: []*sighting{has("p-1", s), has("p-1", s), free(), free(), nil}, unknown: true},
-		"queues on several nodes":   {answers: []*sighting{has("p-1", s, "a", "b"), has("p-1", s, "b", "c"), free()}, want: State{"p-1", "", s, 3}},
-		"a majority and one silent": {answers: []*sighting{has("p-1", s), has("p-1", 2*s), nil}, want: State{"p-1", "", s, 0}},
+		"queues on several nodes":   {answers: []*sighting{has("p-1", s, "a", "b"), has("p-1", s, "b", "c"), free()}, want: State{true, "p-1", "", s, 3}},
+		"a majority and one silent": {answers: []*sighting{has("p-1", s), has("p-1", 2*s), nil}, want: State{true, "p-1", "", s, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, known := stateOf(tt.answers)

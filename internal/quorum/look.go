@@ -35,8 +35,9 @@ func (o *Objection) Unwrap() error { return o.Err }
 // looking is what is known of whether a node can keep locks. It is found out before its first lock, once: what a server
 // says later about its rights or its role shows in the errors of its commands.
 type looking struct {
-	fine  atomic.Bool
-	known *identities
+	fine   atomic.Bool
+	shards sync.Map // those of a Ring that are fine, by *redis.Client
+	known  *identities
 
 	turn chan struct{} // one at a time looks
 	// The last look, if it was not fine. Who has the turn may use them.
@@ -46,19 +47,19 @@ type looking struct {
 
 func newLooking() looking { return looking{turn: make(chan struct{}, 1)} }
 
-// look returns an error if the node can't keep locks, or can't say so now.
-func (n *Node) look(ctx context.Context) error {
-	l := &n.looking
-	if l.fine.Load() {
+// look returns an error if the node can't keep a lock with the key, or can't say so now.
+func (n *Node) look(ctx context.Context, key string) error {
+	if n.looked(key) {
 		return nil
 	}
+	l := &n.looking
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if l.fine.Load() {
+	if n.looked(key) {
 		return nil
 	}
 	if l.objection != nil && time.Since(l.at) < lookAgain {
@@ -68,11 +69,28 @@ func (n *Node) look(ctx context.Context) error {
 	if errors.As(err, &l.objection) {
 		l.at = time.Now()
 	}
-	l.fine.Store(err == nil)
+	if _, ok := n.given.(*redis.Ring); !ok {
+		l.fine.Store(err == nil)
+	}
 	return err
 }
 
-// lookAt looks at the servers behind the client: all of a Ring, and of a Cluster one.
+// looked reports whether a look has found nothing wrong with the node. A shard of a Ring that was down then is looked at
+// when it has the key of a lock.
+func (n *Node) looked(key string) bool {
+	ring, ok := n.given.(*redis.Ring)
+	if !ok {
+		return n.looking.fine.Load()
+	}
+	shard, err := ring.GetShardClientForKey(key)
+	if err != nil {
+		return false
+	}
+	_, fine := n.looking.shards.Load(shard)
+	return fine
+}
+
+// lookAt looks at the servers behind the client: all of a Ring that are up, and of a Cluster one.
 func (n *Node) lookAt(ctx context.Context) error {
 	var ids []string
 	switch c := n.client.(type) {
@@ -91,20 +109,7 @@ func (n *Node) lookAt(ctx context.Context) error {
 			return err
 		}
 	case *redis.Ring:
-		var mu sync.Mutex
-		err := c.ForEachShard(ctx, func(ctx context.Context, shard *redis.Client) error {
-			id, err := n.lookAtServer(ctx, shard)
-			mu.Lock()
-			defer mu.Unlock()
-			ids = append(ids, id)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if len(ids) == 0 {
-			return errors.New("no shard of the Ring is up")
-		}
+		return n.lookAtShards(ctx, c)
 	default:
 		id, err := n.lookAtServer(ctx, c)
 		if err != nil {
@@ -113,6 +118,29 @@ func (n *Node) lookAt(ctx context.Context) error {
 		ids = append(ids, id)
 	}
 	return n.looking.known.claim(n, ids)
+}
+
+// lookAtShards looks at the shards of a Ring that are up. Those that were fine are not asked again.
+func (n *Node) lookAtShards(ctx context.Context, ring *redis.Ring) error {
+	var up atomic.Bool
+	err := ring.ForEachShard(ctx, func(ctx context.Context, shard *redis.Client) error {
+		up.Store(true)
+		if _, fine := n.looking.shards.Load(shard); fine {
+			return nil
+		}
+		id, err := n.lookAtServer(ctx, shard)
+		if err == nil {
+			err = n.looking.known.claim(n, []string{id})
+		}
+		if err == nil {
+			n.looking.shards.Store(shard, true)
+		}
+		return err
+	})
+	if err == nil && !up.Load() {
+		err = errors.New("no shard of the Ring is up")
+	}
+	return err
 }
 
 // lookAtServer asks a server, in one pipeline, whether it can keep locks. id is the server's own name for itself, if it
