@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -305,11 +306,13 @@ func commands(tb testing.TB, addrs []string) (n int64) {
 	return n
 }
 
-// A process may not keep the lock for itself: after HandOver another one that waits gets its turn.
+// A process may not keep the lock for itself: after HandOver another one that waits gets its turn. It is woken each time:
+// it does not get the lock by the timer with which it looks by itself.
 func TestHandOverIsBounded(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, addrs []string) {
-		busy := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.HandOver(30*time.Millisecond))
+		var wakes wakes
+		busy := intercepted(t, addrs, wakes.published, distlock.Prefix(unique(t)), distlock.HandOver(30*time.Millisecond))
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		defer wg.Wait()
@@ -324,19 +327,59 @@ func TestHandOverIsBounded(t *testing.T) {
 				}
 			})
 		}
-		other := newLocker(t, addrs, distlock.Prefix(unique(t)))
-		quick := 0 // not by the timer; on a busy machine one or the other is slow
-		for range 10 {
-			start := time.Now()
+		other := intercepted(t, addrs, wakes.tried, distlock.Prefix(unique(t)))
+		for i := range 10 {
+			wakes.reset()
 			lease, err := other.Lock(t.Context(), "a")
 			require.NoError(t, err)
-			if time.Since(start) < 800*time.Millisecond {
-				quick++
-			}
+			require.True(t, wakes.wokeLast(), "lock %d of 10 was had by the timer", i)
 			require.NoError(t, lease.Unlock(t.Context()))
 		}
-		require.GreaterOrEqual(t, quick, 6)
 	})
+}
+
+// wakes notes the attempts of a process to get a lock, and how often another one has sent it a hint.
+type wakes struct {
+	mu    sync.Mutex
+	tries []string // their values, each of which is new
+	hints []int    // for each: how many were sent before it began
+	times []time.Time
+	sent  int
+}
+
+func (w *wakes) published(_ context.Context, cmd redis.Cmder) {
+	if cmd.Name() == "publish" {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.sent++
+	}
+}
+
+func (w *wakes) tried(_ context.Context, cmd redis.Cmder) {
+	if cmd.Name() != "set" {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if value := cmd.Args()[2].(string); !slices.Contains(w.tries, value) {
+		w.tries, w.hints, w.times = append(w.tries, value), append(w.hints, w.sent), append(w.times, time.Now())
+	}
+}
+
+func (w *wakes) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tries, w.hints, w.times = nil, nil, nil
+}
+
+// wokeLast reports whether a hint was sent between the last two attempts. If there were no more than two they need none: the
+// lock may have been released before the process was in the queue. Then they follow each other, while the timer takes
+// 750 ms.
+func (w *wakes) wokeLast() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.tries)
+	return n == 1 || w.hints[n-1] > w.hints[n-2] || n == 2 && w.times[1].Sub(w.times[0]) < 750*time.Millisecond
 }
 
 func TestClose(t *testing.T) {

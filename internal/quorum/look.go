@@ -36,7 +36,8 @@ func (o *Objection) Unwrap() error { return o.Err }
 // says later about its rights or its role shows in the errors of its commands.
 type looking struct {
 	fine   atomic.Bool
-	shards sync.Map // those of a Ring that are fine, by *redis.Client
+	shards sync.Map    // those of a Ring that are fine, by *redis.Client
+	bad    atomic.Bool // the last look at a Ring has found an objection
 	known  *identities
 
 	turn chan struct{} // one at a time looks
@@ -66,10 +67,13 @@ func (n *Node) look(ctx context.Context, key string) error {
 		return l.objection
 	}
 	err := n.lookAt(ctx)
-	if errors.As(err, &l.objection) {
+	objected := errors.As(err, &l.objection)
+	if objected {
 		l.at = time.Now()
 	}
-	if _, ok := n.given.(*redis.Ring); !ok {
+	if _, ok := n.given.(*redis.Ring); ok {
+		l.bad.Store(objected)
+	} else {
 		l.fine.Store(err == nil)
 	}
 	return err
@@ -81,6 +85,9 @@ func (n *Node) looked(key string) bool {
 	ring, ok := n.given.(*redis.Ring)
 	if !ok {
 		return n.looking.fine.Load()
+	}
+	if n.looking.bad.Load() {
+		return false
 	}
 	shard, err := ring.GetShardClientForKey(key)
 	if err != nil {
