@@ -89,19 +89,13 @@ func WithDialect(d nogap.Dialect) Option {
 // MaxAttempts says how many attempts are made before giving up, instead of 50. It counts the first one: MaxAttempts(1)
 // never tries again.
 func MaxAttempts(n int) RetryOption {
-	return retryOption{Name: "MaxAttempts", Set: func(p *txn.Policy) error {
-		p.MaxAttempts = n
-		return option.AtLeastOne("MaxAttempts", n)
-	}}
+	return retryOption(txn.MaxAttempts(n, samePolicy))
 }
 
 // Backoff says how long to wait after a number of lost attempts, 1 or more, instead of a random time of up to 2 ms after
 // the first and up to 250 ms after the eighth. Zero or less is not to wait. f is called by many goroutines at once.
 func Backoff(f func(lost int) time.Duration) RetryOption {
-	return retryOption{Name: "Backoff", Set: func(p *txn.Policy) error {
-		p.Backoff = f
-		return option.NotNil("Backoff", f == nil)
-	}}
+	return retryOption(txn.Backoff(f, samePolicy))
 }
 
 // LockAfter makes Modify take the row lock, with SELECT … FOR UPDATE in a transaction, for every attempt after n lost
@@ -124,6 +118,8 @@ func newOptions(opts []Option) (options, error) {
 	_, err := option.Apply(&o, opts, Option.forTable)
 	return o, err
 }
+
+func samePolicy(p *txn.Policy) *txn.Policy { return p }
 
 func newPolicy(opts []RetryOption) (txn.Policy, error) {
 	var p txn.Policy

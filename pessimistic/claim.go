@@ -78,7 +78,7 @@ func Claim[T any](ctx context.Context, db *sql.DB, queue Queue, fn func(ctx cont
 			return fail(err)
 		}
 		if s.server.GapLocks && !given.Has("Isolation") {
-			s.isolation = sql.LevelReadCommitted
+			s.Isolation = sql.LevelReadCommitted
 		}
 		query := selects.from(s.server, t) + queue.end(clause)
 		var jobs []*T

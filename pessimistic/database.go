@@ -12,7 +12,6 @@ import (
 // database is what is known of one *sql.DB.
 type database struct {
 	tables  table.Cache[tableKey, selects]
-	session table.Session
 	callers keyqueue.Queue[holding.Lock] // of this process, each lock's in their order of arrival
 }
 

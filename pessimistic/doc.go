@@ -75,8 +75,9 @@
 //
 // # The first look
 //
-// The first call for a table of a *sql.DB asks the server once what it is, in the call's transaction and before the
-// callback runs. An engine without transactions (MySQL, MariaDB) and a view whose SELECT locks no rows (WITH, UNION or a
+// The first call for a table of a *sql.DB asks the server once what it is, over a connection of the pool and before its
+// transaction begins. A table that other sessions may see as another one, such as a temporary table, is asked for in each
+// transaction, before the callback runs. An engine without transactions (MySQL, MariaDB) and a view whose SELECT locks no rows (WITH, UNION or a
 // function on PostgreSQL; one that is not updatable on MySQL and MariaDB) are errors. So is a session that does not
 // commit by itself (autocommit=0, completion_type), except for LockRow, whose caller commits. What becomes of the schema
 // later is not seen. The module's page docs/what-is-checked.md has the details.

@@ -58,7 +58,7 @@ func lockRow[T any](
 	if err != nil {
 		return nil, err
 	}
-	server, err := serverOfTx(ctx, tx, c.dialect)
+	server, err := serverOfTx(ctx, tx, c.Dialect)
 	if err != nil {
 		return nil, err
 	}

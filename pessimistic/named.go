@@ -66,7 +66,7 @@ func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx con
 func namedLock(s dialect.Server, db *sql.DB, c *config, l *lock) (func(context.Context, *session) error, error) {
 	switch s.NamedLocks {
 	case dialect.AdvisoryLocks:
-		if c.isolation == sql.LevelRepeatableRead {
+		if c.Isolation == sql.LevelRepeatableRead {
 			return nil, errStaleSnapshot
 		}
 		return func(ctx context.Context, s *session) error { return s.advisoryLock(ctx, l) }, nil

@@ -13,8 +13,6 @@ import (
 	"github.com/nogap-go/nogap/internal/callback"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/option"
-	"github.com/nogap-go/nogap/internal/table"
-	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // Option changes how a lock is taken, or how its transaction is run. An invalid Option, one that is given twice, two that
@@ -29,15 +27,14 @@ func (o callOption) option() option.Option[config] { return option.Option[config
 
 // config is what the options add up to.
 type config struct {
-	mode      dialect.LockMode
-	modeName  string // the option that has set the mode
-	noWait    bool
-	timeout   time.Duration // 0: none
-	isolation sql.IsolationLevel
-	policy    txn.Policy
-	dialect   nogap.Dialect
-	before    callback.Func
+	callback.Options
+	mode     dialect.LockMode
+	modeName string // the option that has set the mode
+	noWait   bool
+	timeout  time.Duration // 0: none
 }
+
+func (c *config) shared() *callback.Options { return &c.Options }
 
 // configure applies the options.
 func configure(opts []Option) (config, option.Given, error) {
@@ -92,33 +89,20 @@ func Timeout(d time.Duration) Option {
 // LevelRepeatableRead or LevelSerializable. Without it the transaction has the server's default, except that Claim uses
 // READ COMMITTED on MySQL and MariaDB. SQLite's transactions are serializable whatever is asked for.
 func Isolation(level sql.IsolationLevel) Option {
-	return callOption{Name: "Isolation", Set: func(c *config) error {
-		switch level {
-		case sql.LevelDefault, sql.LevelReadUncommitted, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable:
-			c.isolation = level
-			return nil
-		}
-		return fmt.Errorf("Isolation(%v): no server that nogap supports has this level", level)
-	}}
+	return callOption(callback.Isolation(level, (*config).shared))
 }
 
 // MaxAttempts is how many transactions are begun when they lose against others: 50 unless it is given. With
 // MaxAttempts(1) nothing is tried again.
 func MaxAttempts(n int) Option {
-	return callOption{Name: "MaxAttempts", Set: func(c *config) error {
-		c.policy.MaxAttempts = n
-		return option.AtLeastOne("MaxAttempts", n)
-	}}
+	return callOption(callback.MaxAttempts(n, (*config).shared))
 }
 
 // Backoff sets how long to wait before the next attempt, given the number of those that have failed. Unless it is
 // given, the wait is a random time of up to 2 ms after the first, and up to 250 ms from the eighth on. f must be safe
 // for concurrent use.
 func Backoff(f func(failed int) time.Duration) Option {
-	return callOption{Name: "Backoff", Set: func(c *config) error {
-		c.policy.Backoff = f
-		return option.NotNil("Backoff", f == nil)
-	}}
+	return callOption(callback.Backoff(f, (*config).shared))
 }
 
 // Before runs f first in every transaction, before the lock is taken. f sets up the transaction, for row level security for
@@ -135,13 +119,10 @@ func Backoff(f func(failed int) time.Duration) Option {
 //
 // Before is not an option of LockRow, whose transaction is the caller's.
 func Before(f func(ctx context.Context, tx *sqlx.Tx) error) Option {
-	return callOption{Name: "Before", Set: func(c *config) error {
-		c.before = f
-		return option.NotNil("Before", f == nil)
-	}}
+	return callOption(callback.Before(f, (*config).shared))
 }
 
 // WithDialect says what the database speaks, so that it is not asked.
 func WithDialect(d nogap.Dialect) Option {
-	return callOption(table.WithDialect(d, func(c *config, d nogap.Dialect) { c.dialect = d }))
+	return callOption(callback.WithDialect(d, (*config).shared))
 }

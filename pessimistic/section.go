@@ -30,7 +30,7 @@ type section struct {
 }
 
 func newSection(ctx context.Context, op *observe.Op, db *sql.DB, c config) (*section, error) {
-	server, err := serverOf(ctx, db, c.dialect)
+	server, err := c.Server(ctx, db)
 	return &section{config: c, db: db, known: databaseOf(db), server: server, waited: waited{op: op}}, err
 }
 
@@ -53,8 +53,8 @@ func (s *section) run(ctx context.Context) error {
 		}
 	}
 	call := callback.Call{
-		DB: s.db, Server: s.server, Op: s.waited.op, Policy: s.policy, Isolation: s.isolation,
-		Before: s.before, Callback: s.callback, Locks: s.held(), Exclusive: s.mode.Exclusive(),
+		Options: s.Options, DB: s.db, Server: s.server, Op: s.waited.op, Ready: s.lookBefore,
+		Callback: s.callback, Locks: s.held(), Exclusive: s.mode.Exclusive(),
 	}
 	return call.Run(ctx, s.attempt)
 }
@@ -95,18 +95,23 @@ func (s *section) attempt() callback.Attempt {
 	return a
 }
 
-// look looks at the session and at the table, once. It comes after the locks, because InnoDB would show the callback the
-// database as it was at the first read, and SQLite would not wait for the lock after one. Nothing has been written yet.
-func (s *section) look(ctx context.Context, tx *sqlx.Tx) error {
-	if s.known.session.Commits() && (s.table == nil || s.table.Lockable()) {
+// lookBefore looks at the table before the first transaction, over another connection: so nobody waits for a lock that
+// the table can't give.
+func (s *section) lookBefore(ctx context.Context) error {
+	if s.table == nil {
 		return nil
 	}
-	r := txn.In(tx)
-	err := s.known.session.Check(ctx, r, s.server)
-	if err == nil && s.table != nil {
-		err = s.table.CheckLockable(ctx, r, s.server)
+	return s.table.CheckLockableBefore(ctx, s.db, s.server)
+}
+
+// look looks at the table in the transaction, if what the name stands for there is not known before: a temporary table, or
+// one that Before has chosen. It comes after the locks, because InnoDB would show the callback the database as it was at the
+// first read, and SQLite would not wait for the lock after one. The callback has not run, and nothing has been written.
+func (s *section) look(ctx context.Context, tx *sqlx.Tx) error {
+	if s.table == nil || s.table.Lockable() {
+		return nil
 	}
-	return err
+	return s.table.CheckLockable(ctx, txn.In(tx), s.server)
 }
 
 func (s *section) held() []holding.Lock {

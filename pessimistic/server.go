@@ -2,7 +2,6 @@ package pessimistic
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"github.com/nogap-go/nogap"
@@ -10,15 +9,6 @@ import (
 	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/internal/txn"
 )
-
-// serverOf returns the server of a database: what the caller says that it is, else what it says itself.
-func serverOf(ctx context.Context, db *sql.DB, told nogap.Dialect) (dialect.Server, error) {
-	source, err := dialect.NewSource(db, told)
-	if err != nil {
-		return dialect.Server{}, err
-	}
-	return source.Server(ctx, txn.Pool{DB: db})
-}
 
 // serverOfTx returns the server of a transaction: what the caller says that it is, what it is known to be if the
 // transaction is that of a callback around the call, else what it says itself.

@@ -31,6 +31,8 @@
 //     nogap.ErrOutcomeUnknown and nothing is run again. After any other error nothing has been written.
 //   - After an error, a panic or runtime.Goexit in the callback the transaction is rolled back, and its connection is free
 //     again.
+//   - A session of MySQL or MariaDB that does not commit by itself, or does more at COMMIT (autocommit=0, completion_type), is
+//     an error before BEGIN. It is asked for once for each *sql.DB.
 //
 // # Deadlocks
 //

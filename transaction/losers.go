@@ -12,7 +12,8 @@ import (
 
 // A turn is advice, not a lock. It is given up after ten times what the lost attempt took, and waited for for sixty times
 // that: on PostgreSQL a deadlock costs a second (deadlock_timeout), during which the others must stay out of the way. Both
-// are bounded: the transaction may be a long one, or wait for a lock that only one of those in the line could release.
+// are bounded, the wait by a minute: the transaction may be a long one, or wait for a lock that only one of those in the line
+// could release.
 const (
 	turnFactor, shortestTurn, longestTurn = 10, time.Second, 10 * time.Second
 	waitFactor, longestWait               = 60, time.Minute
@@ -32,16 +33,16 @@ type losers struct {
 // begin notes that an attempt begins.
 func (l *losers) begin() { l.begun = time.Now() }
 
-// pause waits as the policy says after n failed attempts, and then for the turn, but not longer than the policy's longest
-// wait if the attempt was short. In a callback of nogap it does not wait for the turn, which may belong to somebody who waits
-// for what that callback has locked.
+// pause waits as the policy says after n failed attempts, and then for the turn, no longer than the factor says: if the attempt
+// was short, as long as the policy's longest wait. In a callback of nogap it does not wait for the turn, which may belong to
+// somebody who waits for what that callback has locked.
 func (l *losers) pause(ctx context.Context, n int) error {
 	lost := time.Since(l.begun)
 	l.done()
 	if err := l.policy.Wait(ctx, n); err != nil || holding.Within(ctx) {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, max(l.policy.LongestWait(), min(waitFactor*lost, longestWait)))
+	limited, cancel := context.WithTimeout(ctx, min(max(waitFactor*lost, l.policy.LongestWait()), longestWait))
 	defer cancel()
 	turn, err := l.queue.Wait(limited, struct{}{})
 	if err == nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -12,8 +11,6 @@ import (
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/callback"
 	"github.com/nogap-go/nogap/internal/option"
-	"github.com/nogap-go/nogap/internal/table"
-	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // Option changes how Run runs a transaction. An invalid Option, one that is given twice and two that contradict each other
@@ -28,12 +25,11 @@ func (o runOption) option() option.Option[config] { return option.Option[config]
 
 // config is what the options add up to.
 type config struct {
-	isolation sql.IsolationLevel
-	readOnly  bool
-	policy    txn.Policy
-	before    callback.Func
-	dialect   nogap.Dialect
+	callback.Options
+	readOnly bool
 }
+
+func (c *config) shared() *callback.Options { return &c.Options }
 
 // configure applies the options.
 func configure(opts []Option) (config, error) {
@@ -49,14 +45,7 @@ func configure(opts []Option) (config, error) {
 // LevelRepeatableRead or LevelSerializable. Without it the transaction has the server's default. SQLite's transactions
 // are serializable whatever is asked for.
 func Isolation(level sql.IsolationLevel) Option {
-	return runOption{Name: "Isolation", Set: func(c *config) error {
-		switch level {
-		case sql.LevelDefault, sql.LevelReadUncommitted, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable:
-			c.isolation = level
-			return nil
-		}
-		return fmt.Errorf("Isolation(%v): no server that nogap supports has this level", level)
-	}}
+	return runOption(callback.Isolation(level, (*config).shared))
 }
 
 // Serializable is Isolation(sql.LevelSerializable): the transaction has the effect that it would have if no other ran at the
@@ -64,13 +53,14 @@ func Isolation(level sql.IsolationLevel) Option {
 // serializable for that. The server ends those that would break the rule, and Run runs them again.
 func Serializable() Option {
 	return runOption{Name: "Serializable", Set: func(c *config) error {
-		c.isolation = sql.LevelSerializable
+		c.Isolation = sql.LevelSerializable
 		return nil
 	}}
 }
 
 // ReadOnly makes the transaction one that only reads. PostgreSQL, MySQL and MariaDB refuse to write in it. On SQLite it
-// does not take the write lock; whether a write is refused depends on the driver.
+// does not take the write lock, so calls on db in the callback may write; whether a write in the transaction is refused
+// depends on the driver.
 func ReadOnly() Option {
 	return runOption{Name: "ReadOnly", Set: func(c *config) error { c.readOnly = true; return nil }}
 }
@@ -78,32 +68,23 @@ func ReadOnly() Option {
 // MaxAttempts is how many transactions are begun when they lose against others: 50 unless it is given. With
 // MaxAttempts(1) nothing is run again.
 func MaxAttempts(n int) Option {
-	return runOption{Name: "MaxAttempts", Set: func(c *config) error {
-		c.policy.MaxAttempts = n
-		return option.AtLeastOne("MaxAttempts", n)
-	}}
+	return runOption(callback.MaxAttempts(n, (*config).shared))
 }
 
 // Backoff sets how long to wait before the next attempt, given the number of those that have failed. Unless it is
 // given, the wait is a random time of up to 2 ms after the first, and up to 250 ms from the eighth on. f must be safe
 // for concurrent use.
 func Backoff(f func(failed int) time.Duration) Option {
-	return runOption{Name: "Backoff", Set: func(c *config) error {
-		c.policy.Backoff = f
-		return option.NotNil("Backoff", f == nil)
-	}}
+	return runOption(callback.Backoff(f, (*config).shared))
 }
 
-// Before sets a function that is called first in every transaction, with the tx that the callback gets. It is the place
+// Before sets a function that is called first in every transaction, with the ctx and the tx that the callback gets. It is the place
 // for SET LOCAL, by which row level security knows the tenant, for example. Its error rolls back and comes back as it is.
 func Before(f func(ctx context.Context, tx *sqlx.Tx) error) Option {
-	return runOption{Name: "Before", Set: func(c *config) error {
-		c.before = f
-		return option.NotNil("Before", f == nil)
-	}}
+	return runOption(callback.Before(f, (*config).shared))
 }
 
 // WithDialect says what the database speaks, so that it is not asked.
 func WithDialect(d nogap.Dialect) Option {
-	return runOption(table.WithDialect(d, func(c *config, d nogap.Dialect) { c.dialect = d }))
+	return runOption(callback.WithDialect(d, (*config).shared))
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/perdb"
-	"github.com/nogap-go/nogap/internal/txn"
 )
 
 var (
@@ -60,29 +59,20 @@ func Run(ctx context.Context, db *sql.DB, fn func(ctx context.Context, tx *sqlx.
 	}
 	observers, what := perdb.Observers.Of(db, nil), nogap.Operation{Name: "transaction.Run"}
 	return observe.Do(ctx, observers, what, nil, func(ctx context.Context, op *observe.Op) error {
-		server, err := serverOf(ctx, db, c.dialect)
+		server, err := c.Server(ctx, db)
 		if err != nil {
 			return fail(err)
 		}
-		losers := losers{queue: queues.Of(db, nil), policy: c.policy}
+		losers := losers{queue: queues.Of(db, nil), policy: c.Policy}
 		defer losers.done()
 		call := callback.Call{
-			DB: db, Server: server, Op: op, Policy: c.policy, Pause: losers.pause,
-			Isolation: c.isolation, ReadOnly: c.readOnly, Before: c.before, Callback: fn,
+			Options: c.Options, DB: db, Server: server, Op: op, Pause: losers.pause, ReadOnly: c.readOnly, Callback: fn,
 		}
 		return call.Run(ctx, func() callback.Attempt {
 			losers.begin()
 			return attempt(server, c.readOnly)
 		})
 	})
-}
-
-func serverOf(ctx context.Context, db *sql.DB, told nogap.Dialect) (dialect.Server, error) {
-	source, err := dialect.NewSource(db, told)
-	if err != nil {
-		return dialect.Server{}, err
-	}
-	return source.Server(ctx, txn.Pool{DB: db})
 }
 
 func attempt(s dialect.Server, readOnly bool) callback.Attempt {

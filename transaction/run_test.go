@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/internal/fakedb"
 	"github.com/nogap-go/nogap/transaction"
 )
@@ -395,6 +396,60 @@ func TestTurnIsAdvice(t *testing.T) {
 	})
 }
 
+// How long the turn is waited for, and when it is given up, depends on how long the lost attempt took.
+func TestTimesOfATurn(t *testing.T) {
+	hours := transaction.Backoff(func(failed int) time.Duration { return time.Duration(failed-1) * time.Hour })
+	for name, tt := range map[string]struct {
+		holders    int           // who come one after another, a second apart, and hang when they have the turn
+		held, lost time.Duration // what the lost attempts took of the holders, and of the one that comes last
+		want       time.Duration // how long the last one waits for its turn
+		opts       []transaction.Option
+	}{
+		"waits as long as the backoff":   {1, 10 * time.Second, time.Millisecond, 250 * time.Millisecond, nil},
+		"waits sixty times the attempt":  {1, 10 * time.Second, 100 * time.Millisecond, 6 * time.Second, nil},
+		"waits for no more than this":    {7, 10 * time.Second, 2 * time.Second, time.Minute, nil},
+		"whatever the backoff is":        {7, 10 * time.Second, time.Millisecond, time.Minute, []transaction.Option{hours}},
+		"is given up after a second":     {1, time.Millisecond, time.Second, time.Second, nil},
+		"is given up after ten attempts": {1, 300 * time.Millisecond, time.Second, 3 * time.Second, nil},
+		"is given up after ten seconds":  {1, 20 * time.Second, time.Second, 10 * time.Second, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				db := server(nil).DB()
+				defer db.Close()
+				hangs := make(chan struct{})
+				run := func(takes time.Duration, second func()) (waited time.Duration) {
+					var lost time.Time
+					err := transaction.Run(t.Context(), db, func(context.Context, *sqlx.Tx) error {
+						if lost.IsZero() {
+							time.Sleep(takes)
+							lost = time.Now()
+							return deadlock
+						}
+						waited = time.Since(lost)
+						second()
+						return nil
+					}, append(tt.opts, asPostgres)...)
+					require.NoError(t, err)
+					return waited
+				}
+				// The last holder loses at the end, and the one that comes last 10 ms later.
+				end := tt.held + time.Duration(tt.holders)*time.Second + tt.lost
+				for n := range tt.holders {
+					go func() {
+						time.Sleep(end - tt.held - time.Duration(tt.holders-1-n)*time.Second)
+						run(tt.held, func() { <-hangs })
+					}()
+				}
+				time.Sleep(end + 10*time.Millisecond - tt.lost)
+				require.InDelta(t, tt.want, run(tt.lost, func() {}), float64(15*time.Millisecond))
+				close(hangs)
+				synctest.Wait()
+			})
+		})
+	}
+}
+
 // In the callback of another database the call waits for no turn: who has it may wait for what that callback has locked.
 func TestNoTurnInsideACallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -423,4 +478,126 @@ func TestNoTurnInsideACallback(t *testing.T) {
 		close(hangs)
 		synctest.Wait()
 	})
+}
+
+// An error of COMMIT is the package's, one of a callback is the callback's own.
+func TestErrorOfCommit(t *testing.T) {
+	for _, refusal := range []stateError{"23514", serialization, lockNotAvailable} {
+		s := server(func(c fakedb.Call) error {
+			if c.Kind == fakedb.Commit {
+				return refusal
+			}
+			return nil
+		})
+		db := s.DB()
+		defer db.Close()
+		err := transaction.Run(t.Context(), db, write, asPostgres, transaction.MaxAttempts(1))
+		require.ErrorContains(t, err, "transaction: ")
+		require.ErrorIs(t, err, refusal)
+		require.Equal(t, refusal == serialization, errors.Is(err, nogap.ErrRetriesExhausted))
+		require.Equal(t, refusal == lockNotAvailable, errors.Is(err, nogap.ErrLockTimeout))
+
+		boom := func(context.Context, *sqlx.Tx) error { return errBoom }
+		require.Equal(t, errBoom, transaction.Run(t.Context(), db, boom, asPostgres))
+		require.Equal(t, errBoom, transaction.Run(t.Context(), db, write, asPostgres, transaction.Before(boom)))
+	}
+}
+
+// A look at a table that a callback uses first may lose against others, too. Then all is run again, and the look as well.
+func TestRunsAgainAfterALookThatLost(t *testing.T) {
+	s, looks := server(nil), 0
+	s.Looks = func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		if looks++; looks == 1 {
+			return fakedb.Reply{}, deadlock
+		}
+		return fakedb.Looked(c, ""), nil
+	}
+	db := s.DB()
+	defer db.Close()
+	orders, err := atomic.NewState[string](db, "orders", "status", atomic.WithDialect(nogap.Postgres))
+	require.NoError(t, err)
+	runs := 0
+	err = transaction.Run(t.Context(), db, func(ctx context.Context, tx *sqlx.Tx) error {
+		runs++
+		err := orders.WithTx(tx).Transition(ctx, "pending", "paid", 1)
+		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		if errors.Is(err, deadlock) {
+			return err
+		}
+		return nil // the fake server says that there is no such order
+	}, asPostgres)
+	require.NoError(t, err)
+	require.Equal(t, 2, runs)
+	require.Equal(t, 2, looks)
+}
+
+// A session that does more at COMMIT, or commits nothing, is an error before BEGIN. What is fine is asked once.
+func TestLooksAtTheSession(t *testing.T) {
+	for _, d := range []nogap.Dialect{nogap.MySQL, nogap.MariaDB} {
+		s, looks := server(nil), 0
+		told := fakedb.Row(int64(1), "CHAIN")
+		s.Looks = func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+			looks++
+			return told, nil
+		}
+		db := s.DB()
+		defer db.Close()
+		run := func() error { return transaction.Run(t.Context(), db, write, transaction.WithDialect(d)) }
+		require.ErrorContains(t, run(), "transaction: the session has completion_type=CHAIN")
+		told = fakedb.Row(int64(0), "NO_CHAIN")
+		require.ErrorContains(t, run(), "transaction: the session has autocommit=0")
+		require.NotContains(t, s.Log(), "BEGIN")
+		told = fakedb.Row(int64(1), "NO_CHAIN")
+		for range 3 {
+			require.NoError(t, run())
+		}
+		require.Equal(t, 3, looks)
+	}
+}
+
+// Before is called inside the transaction, as the callback is.
+func TestBeforeIsInTheTransaction(t *testing.T) {
+	s := server(nil)
+	db := s.DB()
+	defer db.Close()
+	err := transaction.Run(t.Context(), db, write, asPostgres, transaction.Before(func(ctx context.Context, tx *sqlx.Tx) error {
+		return transaction.Run(ctx, db, write, asPostgres)
+	}))
+	require.ErrorContains(t, err, "use the callback's tx")
+	require.Equal(t, []string{"BEGIN", "ROLLBACK"}, s.Log())
+
+	on := fakedb.Recorded(func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Row(int64(1)), nil })
+	lite := on.DB()
+	defer lite.Close()
+	stock, err := atomic.NewCounter[int64](lite, "items", "stock", atomic.WithDialect(nogap.SQLite))
+	require.NoError(t, err)
+	onPool := func(ctx context.Context, tx *sqlx.Tx) error {
+		_, err := stock.Decrement(ctx, 1, 1)
+		return err
+	}
+	err = transaction.Run(t.Context(), lite, write, asSQLite, transaction.Before(onPool))
+	require.ErrorContains(t, err, "would wait for itself")
+}
+
+// On SQLite a transaction that only reads has no write lock for which a call on the pool could wait.
+func TestReadOnlyHoldsNothing(t *testing.T) {
+	s := fakedb.Recorded(func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Row(int64(1)), nil })
+	db := s.DB()
+	defer db.Close()
+	stock, err := atomic.NewCounter[int64](db, "items", "stock", atomic.WithDialect(nogap.SQLite))
+	require.NoError(t, err)
+	onPool := func(ctx context.Context, _ *sqlx.Tx) error {
+		_, err := stock.Decrement(ctx, 1, 1)
+		return err
+	}
+	require.ErrorContains(t, transaction.Run(t.Context(), db, onPool, asSQLite), "would wait for itself")
+	require.NoError(t, transaction.Run(t.Context(), db, onPool, asSQLite, transaction.ReadOnly()))
+	require.NoError(t, transaction.Run(t.Context(), db, write, asSQLite, transaction.ReadOnly(), transaction.Before(onPool)))
+	err = transaction.Run(t.Context(), db, func(ctx context.Context, tx *sqlx.Tx) error {
+		if _, err := stock.WithTx(tx).Decrement(ctx, 1, 1); err != nil {
+			return err
+		}
+		return onPool(ctx, tx)
+	}, asSQLite, transaction.ReadOnly())
+	require.ErrorContains(t, err, "would wait for itself", "it has written nevertheless")
 }

@@ -110,7 +110,7 @@ func TestCauses(t *testing.T) {
 			t.Cleanup(func() { c.Close() })
 			client := redis.NewClient(&redis.Options{Addr: node.Addr, Password: tt.password})
 			t.Cleanup(func() { client.Close() })
-			locks, err := distlock.New([]redis.UniversalClient{client}, distlock.TTL(8*time.Second), distlock.NodeTimeout(time.Second))
+			locks, err := distlock.New([]redis.UniversalClient{client}, patient)
 			require.NoError(t, err)
 			t.Cleanup(func() { locks.Close() })
 			if tt.later { // after the first lock's look at the server
@@ -124,7 +124,7 @@ func TestCauses(t *testing.T) {
 			require.ErrorIs(t, err, distlock.ErrNotAcquired)
 			require.ErrorContains(t, err, tt.want)
 
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			_, err = locks.Lock(ctx, "a")
 			require.ErrorIs(t, err, distlock.ErrNotAcquired)

@@ -46,15 +46,17 @@ func TestInspect(t *testing.T) {
 		<-ended
 		require.NoError(t, lease.Unlock(t.Context()))
 
-		for _, addr := range addrs { // somebody set it by hand
-			client := redis.NewClient(&redis.Options{Addr: addr})
-			require.NoError(t, client.Set(t.Context(), unique(t)+"a", "by hand", 0).Err())
-			client.Close()
+		for _, value := range []string{"by hand", ""} {
+			for _, addr := range addrs {
+				client := redis.NewClient(&redis.Options{Addr: addr})
+				require.NoError(t, client.Set(t.Context(), unique(t)+"a", value, 0).Err())
+				client.Close()
+			}
+			info, err = operator.Inspect(t.Context(), "a")
+			require.NoError(t, err)
+			require.Negative(t, info.Left, "%q", value)
+			require.NoError(t, operator.Break(t.Context(), "a"), "%q", value)
 		}
-		info, err = operator.Inspect(t.Context(), "a")
-		require.NoError(t, err)
-		require.Negative(t, info.Left)
-		require.NoError(t, operator.Break(t.Context(), "a"))
 		requireNoKeys(t, unique(t), 5*time.Second, addrs...)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,8 +97,8 @@ func TestRingsThatShareAServer(t *testing.T) {
 	require.ErrorContains(t, err, "leads to the same server as node")
 }
 
-// A shard that was down when the others were looked at is looked at when it is up.
-func TestShardThatWasDown(t *testing.T) {
+// A shard that was down when the others were looked at keeps no lock before it is looked at.
+func TestLockOnAShardThatWasDown(t *testing.T) {
 	t.Parallel()
 	nodes := servers.StartRedis(t, 2)
 	ring := redis.NewRing(&redis.RingOptions{
@@ -153,4 +154,37 @@ func TestSentinelFailover(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, other.Unlock(t.Context()))
 	require.NoError(t, lease.Unlock(t.Context()), "it came over with the replica")
+}
+
+// A shard of a Ring that was down at the first lock is looked at when it is up.
+func TestShardThatWasDown(t *testing.T) {
+	t.Parallel()
+	nodes := servers.StartRedis(t, 2)
+	ring := redis.NewRing(&redis.RingOptions{
+		Addrs:              map[string]string{"a": nodes[0].Addr, "b": nodes[1].Addr},
+		HeartbeatFrequency: 10 * time.Millisecond,
+	})
+	t.Cleanup(func() { ring.Close() })
+	locks, err := distlock.New([]redis.UniversalClient{ring}, patient)
+	require.NoError(t, err)
+	t.Cleanup(func() { locks.Close() })
+	nodes[1].Kill(t)
+	require.True(t, eventually(5*time.Second, func() bool { return ring.Len() == 1 }))
+	lease, err := locks.Lock(t.Context(), "a")
+	require.NoError(t, err)
+	require.NoError(t, lease.Unlock(t.Context()))
+
+	nodes[1].Restart(t)
+	client := redis.NewClient(&redis.Options{Addr: nodes[1].Addr})
+	t.Cleanup(func() { client.Close() })
+	require.NoError(t, client.SlaveOf(t.Context(), "127.0.0.1", "1").Err())
+	require.True(t, eventually(5*time.Second, func() bool { return ring.Len() == 2 }))
+	require.True(t, eventually(10*time.Second, func() bool {
+		lease, err = locks.TryLock(t.Context(), "a")
+		if err == nil {
+			return lease.Unlock(t.Context()) != nil
+		}
+		return strings.Contains(err.Error(), "it is a replica")
+	}), "%v", err)
+	require.ErrorContains(t, err, "it is a replica")
 }

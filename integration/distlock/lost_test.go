@@ -61,7 +61,7 @@ func TestRestartedNodes(t *testing.T) {
 	nodes := servers.StartRedis(t, 5)
 	var lost []distlock.Event
 	var mu sync.Mutex
-	const ttl = 4 * time.Second
+	const ttl = 6 * time.Second
 	locks := newLockerWith(t, addrs(nodes), distlock.TTL(ttl), distlock.NodeTimeout(ttl/4), distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 		if e.Kind == distlock.Lost {
 			mu.Lock()
@@ -83,7 +83,7 @@ func TestRestartedNodes(t *testing.T) {
 	nodes[2].Restart(t)
 	select {
 	case <-lease.Context().Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(2 * ttl):
 		require.Fail(t, "the holder was not told")
 	}
 	require.True(t, time.Now().Before(lease.Until()), "before its time is over")
@@ -103,7 +103,7 @@ func TestRestartedNodes(t *testing.T) {
 // the lock. It can do no harm when the connection is back.
 func TestPartitionedHolder(t *testing.T) {
 	t.Parallel()
-	const ttl = 4 * time.Second // a hundredth of it is the time in which the holder must hear of the loss
+	const ttl = 8 * time.Second // a hundredth of it is the time in which the holder must hear of the loss
 	for _, n := range []int{1, 5} {
 		t.Run(fmt.Sprintf("nodes=%d", n), func(t *testing.T) {
 			t.Parallel()

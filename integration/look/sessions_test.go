@@ -14,6 +14,7 @@ import (
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
+	"github.com/nogap-go/nogap/transaction"
 )
 
 var errDeclined = errors.New("declined")
@@ -46,6 +47,12 @@ func TestSessionThatDoesNotCommit(t *testing.T) {
 					return write(tx)
 				})
 				require.ErrorContains(t, err, "the session has "+name)
+				for _, opts := range [][]transaction.Option{nil, {transaction.Serializable()}, {transaction.WithDialect(target.Dialect)}} {
+					err = transaction.Run(t.Context(), target.Connect(t, dsn), func(_ context.Context, tx *sqlx.Tx) error {
+						return write(tx)
+					}, opts...)
+					require.ErrorContains(t, err, "transaction: the session has "+name)
+				}
 				require.Equal(t, before, held(t, target.Connect(t, plain), "items", 1))
 			})
 		})

@@ -22,6 +22,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -29,7 +30,7 @@ import (
 // lockInTx locks row 1 of items in a transaction of some library, and makes sure that another process can't have it.
 func lockInTx(t *testing.T, target matrix.Target, tx nogap.Tx, other *sql.DB) {
 	t.Helper()
-	ctx := within(t, time.Minute)
+	ctx := concurrent.Within(t, time.Minute)
 	it, err := pessimistic.LockRow[Item](ctx, tx, item(1))
 	require.NoError(t, err)
 	require.Equal(t, Item{1, 100}, *it)
@@ -92,7 +93,7 @@ func TestLockRowInBun(t *testing.T) {
 		}[target.Dialect])
 		_, err := pessimistic.LockRow[Item](t.Context(), b, item(1))
 		require.ErrorContains(t, err, "is a pool")
-		err = b.RunInTx(within(t, time.Minute), nil, func(ctx context.Context, tx bun.Tx) error {
+		err = b.RunInTx(concurrent.Within(t, time.Minute), nil, func(ctx context.Context, tx bun.Tx) error {
 			_, err := pessimistic.LockRow[Item](ctx, tx, item(1))
 			require.ErrorContains(t, err, "pass the *sql.Tx that it embeds")
 			lockInTx(t, target, tx.Tx, other)
@@ -111,7 +112,7 @@ func TestLockRowOnAConnection(t *testing.T) {
 		dsn := target.DSN(t)
 		db, other := target.Connect(t, dsn), target.Connect(t, dsn)
 		createItems(t, db, 1)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		conn, err := db.Conn(ctx)
 		require.NoError(t, err)
 		defer conn.Close()

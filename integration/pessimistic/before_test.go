@@ -14,6 +14,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -42,7 +43,7 @@ func TestBefore(t *testing.T) {
 		db := target.Open(t)
 		createItems(t, db, 1)
 		exec(t, db, "CREATE TABLE steps (step int)")
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		declined := errors.New("declined")
 		for name, call := range before {
 			var seen []int
@@ -108,7 +109,7 @@ func TestBeforeForRowLevelSecurity(t *testing.T) {
 				return err
 			})
 		}
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		require.NoError(t, pessimistic.WithRowLock(ctx, db, item(1), take(1), tenant("1")))
 		require.ErrorIs(t, pessimistic.WithRowLock(ctx, db, item(2), take(1), tenant("1")), sql.ErrNoRows)
 		require.NoError(t, pessimistic.Claim(ctx, db, pessimistic.Queue{Table: "items", Limit: 9},

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -67,8 +68,8 @@ func TestClaimDrains(t *testing.T) {
 			n = 10_000
 		}
 		createJobs(t, pools[0], n)
-		ctx := within(t, 2*time.Minute)
-		together(t, 8, func(worker int) error {
+		ctx := concurrent.Within(t, 2*time.Minute)
+		concurrent.Run(t, 8, func(worker int) error {
 			for {
 				switch err := pessimistic.Claim(ctx, pools[worker%2], todo(50), finish(worker)); {
 				case errors.Is(err, sql.ErrNoRows):
@@ -95,7 +96,7 @@ func TestClaimDoesNotWait(t *testing.T) {
 		createJobs(t, db, 40)
 		// MySQL and MariaDB lock every row that they read in order to sort, unless an index has them in order.
 		exec(t, db, "CREATE INDEX jobs_priority ON jobs (priority, id)")
-		ctx := within(t, 20*time.Second)
+		ctx := concurrent.Within(t, 20*time.Second)
 		queue := pessimistic.Queue{Table: "jobs", Where: "done_by IS NULL AND priority < " + first(target), Args: []any{6},
 			OrderBy: "priority DESC, id DESC", Limit: 3}
 		var got []int64
@@ -137,7 +138,7 @@ func TestClaimGivesBack(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		createJobs(t, db, 10)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		fail := map[string]func(tx *sqlx.Tx) error{
 			"error": func(*sqlx.Tx) error { return errDone },
 			"panic": func(*sqlx.Tx) error { panic("no") },
@@ -186,7 +187,7 @@ func TestClaimWithComments(t *testing.T) {
 		queue := todo(1)
 		queue.Where += " -- still to do"
 		queue.OrderBy = "id -- oldest first"
-		require.NoError(t, pessimistic.Claim(within(t, time.Minute), db, queue, func(ctx context.Context, tx *sqlx.Tx, jobs []*Job) error {
+		require.NoError(t, pessimistic.Claim(concurrent.Within(t, time.Minute), db, queue, func(ctx context.Context, tx *sqlx.Tx, jobs []*Job) error {
 			require.Len(t, jobs, 1)
 			return nil
 		}))

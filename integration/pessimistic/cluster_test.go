@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -20,8 +21,8 @@ func testCluster(t *testing.T, cluster matrix.Cluster) {
 	nodes := cluster.Nodes(t)
 	createItems(t, nodes[0], 2)
 	cluster.CatchUp(t, nodes[1])
-	ctx := within(t, time.Minute)
-	together(t, 10, func(i int) error {
+	ctx := concurrent.Within(t, time.Minute)
+	concurrent.Run(t, 10, func(i int) error {
 		for range 10 {
 			if err := pessimistic.WithRowLock(ctx, nodes[i%2], item(1), take(1)); err != nil {
 				return err
@@ -36,7 +37,7 @@ func testCluster(t *testing.T, cluster matrix.Cluster) {
 // A named lock is local to a node too, and there is nothing that a rerun could mend.
 func TestNamedLockOnGalera(t *testing.T) {
 	matrix.Run(t, matrix.Clusters()[:1], func(t *testing.T, target matrix.Target) {
-		err := pessimistic.WithNamedLock(within(t, time.Minute), target.Open(t), "a", doNothing)
+		err := pessimistic.WithNamedLock(concurrent.Within(t, time.Minute), target.Open(t), "a", doNothing)
 		require.ErrorContains(t, err, "Galera")
 	})
 }

@@ -4,7 +4,6 @@ package pessimistic_test
 
 import (
 	"context"
-	"database/sql"
 	"testing"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/faultproxy"
 	"github.com/nogap-go/nogap/integration/leak"
 	"github.com/nogap-go/nogap/integration/matrix"
@@ -45,7 +45,7 @@ func TestCancelledWhileWaiting(t *testing.T) {
 		release()
 		leak.Connections(t, db)
 
-		require.NoError(t, pessimistic.WithRowLock(within(t, time.Minute), db, item(1), take(1)))
+		require.NoError(t, pessimistic.WithRowLock(concurrent.Within(t, time.Minute), db, item(1), take(1)))
 		require.Equal(t, 98, stockOf(t, db, 1))
 	})
 }
@@ -59,11 +59,11 @@ func TestKilled(t *testing.T) {
 		db.SetMaxOpenConns(1)
 		var id string
 		require.NoError(t, db.QueryRow(connectionID(target)).Scan(&id))
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		release := holdRow(t, target, dsn)
 		failed := make(chan error, 1)
 		go func() { failed <- pessimistic.WithRowLock(ctx, db, item(1), notCalled(t)) }()
-		require.Eventually(t, func() bool { return waits(t, target, admin, id) }, 10*time.Second, time.Millisecond)
+		target.AwaitBlocked(t, admin)
 		killID(t, target, admin, id)
 		err := <-failed
 		require.Error(t, err)
@@ -82,19 +82,6 @@ func TestKilled(t *testing.T) {
 		require.Equal(t, 100, stockOf(t, admin, 1))
 		require.NoError(t, pessimistic.WithRowLock(ctx, db, item(1), take(1)))
 	})
-}
-
-// waits reports whether a session waits for a row lock.
-func waits(t *testing.T, target matrix.Target, db *sql.DB, id string) (yes bool) {
-	t.Helper()
-	if target.Dialect == nogap.Postgres {
-		require.NoError(t, db.QueryRow("SELECT cardinality(pg_blocking_pids("+id+")) > 0").Scan(&yes))
-		return yes
-	}
-	var name string
-	var n int
-	require.NoError(t, db.QueryRow("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'").Scan(&name, &n))
-	return n > 0
 }
 
 // The connection is lost at COMMIT: nobody can know, and nothing is run again.
@@ -120,7 +107,7 @@ func TestLostCommit(t *testing.T) {
 				proxy, through := target.Proxy(t, dsn)
 				db := target.Connect(t, through)
 				require.NoError(t, pessimistic.WithRowLock(t.Context(), db, item(1), take(0)))
-				ctx, cancel := context.WithCancel(within(t, time.Minute))
+				ctx, cancel := context.WithCancel(concurrent.Within(t, time.Minute))
 				defer cancel()
 
 				struck := tt.arm(proxy)
@@ -141,7 +128,7 @@ func TestLostCommit(t *testing.T) {
 				require.Equal(t, 1, calls)
 				require.Equal(t, tt.stock, stockOf(t, direct, 1))
 				leak.Connections(t, db)
-				require.NoError(t, pessimistic.WithRowLock(within(t, time.Minute), db, item(1), take(1)))
+				require.NoError(t, pessimistic.WithRowLock(concurrent.Within(t, time.Minute), db, item(1), take(1)))
 			})
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -20,7 +21,7 @@ import (
 // everyWay reads row 1 of items into a T in each way that there is, and returns the errors by the name of the way.
 func everyWay[T any](t *testing.T, db *sql.DB, seen func(T)) map[string]error {
 	t.Helper()
-	ctx := within(t, time.Minute)
+	ctx := concurrent.Within(t, time.Minute)
 	one := func(_ context.Context, _ *sqlx.Tx, it *T) error { seen(*it); return nil }
 	all := func(_ context.Context, _ *sqlx.Tx, its []*T) error { seen(*its[0]); return nil }
 	errs := map[string]error{

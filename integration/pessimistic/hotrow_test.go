@@ -11,6 +11,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -22,11 +23,11 @@ func TestHotRowLeavesThePoolFree(t *testing.T) {
 		createItems(t, db, 2)
 		db.SetMaxOpenConns(10)
 		exec(t, db, "UPDATE items SET stock = 500 WHERE id = 1")
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		const callers = 500
 		var arrived sync.WaitGroup
 		arrived.Add(callers)
-		together(t, callers, func(int) error {
+		concurrent.Run(t, callers, func(int) error {
 			arrived.Done()
 			return pessimistic.WithRowLock(ctx, db, item(1), func(ctx context.Context, tx *sqlx.Tx, it *Item) error {
 				arrived.Wait()

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -29,7 +30,7 @@ func TestNamedLock(t *testing.T) {
 		dsn := target.DSN(t)
 		pools := []*sql.DB{target.Connect(t, dsn), target.Connect(t, dsn)}
 		exec(t, pools[0], "CREATE TABLE invoices (n int NOT NULL)") // no unique index: a mistake would show
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		var inside atomic.Int32
 		invoice := func(ctx context.Context, tx *sqlx.Tx) error {
 			if inside.Add(1) != 1 {
@@ -43,7 +44,7 @@ func TestNamedLock(t *testing.T) {
 			_, err := tx.ExecContext(ctx, tx.Rebind("INSERT INTO invoices VALUES (?)"), n+1)
 			return err
 		}
-		together(t, 20, func(i int) error {
+		concurrent.Run(t, 20, func(i int) error {
 			for range 5 {
 				if err := pessimistic.WithNamedLock(ctx, pools[i%2], "invoice-2026", invoice); err != nil {
 					return err
@@ -63,7 +64,7 @@ func TestNamedLockIsReleased(t *testing.T) {
 		dsn := target.DSN(t)
 		db, other := target.Connect(t, dsn), target.Connect(t, dsn)
 		db.SetMaxOpenConns(1)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		run := func(ctx context.Context, db *sql.DB, fn func(*sqlx.Tx) error, opts ...pessimistic.Option) error {
 			return pessimistic.WithNamedLock(ctx, db, "a", func(_ context.Context, tx *sqlx.Tx) error { return fn(tx) }, opts...)
 		}
@@ -103,7 +104,7 @@ func TestNamedLockIsReleased(t *testing.T) {
 func TestNamedLockNests(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		err := pessimistic.WithNamedLock(ctx, db, "a", func(ctx context.Context, _ *sqlx.Tx) error {
 			err := pessimistic.WithNamedLock(ctx, db, "b", doNothing)
 			if isSQLite(target) {

@@ -11,6 +11,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -25,7 +26,7 @@ func TestNamedLockOddNames(t *testing.T) {
 		} else if target.Driver == "mysql" {
 			other = target.Connect(t, dsn+map[bool]string{true: "&", false: "?"}[strings.Contains(dsn, "?")]+"collation=latin1_swedish_ci")
 		}
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		for _, name := range []string{"Zürich", "😀", "\xff\xfe", "a\x00b", strings.Repeat("long", 100)} {
 			err := pessimistic.WithNamedLock(ctx, db, name, func(context.Context, *sqlx.Tx) error {
 				if other != nil {

@@ -7,11 +7,8 @@ package pessimistic_test
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
@@ -86,23 +83,4 @@ func holdRow(t *testing.T, target matrix.Target, dsn string) (release func()) {
 	return release
 }
 
-// together calls f in n goroutines, with the number of each, and waits for them. An error of any of them fails the test.
-func together(t *testing.T, n int, f func(i int) error) {
-	t.Helper()
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() { errs[i] = f(i) })
-	}
-	wg.Wait()
-	require.NoError(t, errors.Join(errs...))
-}
-
 func isSQLite(target matrix.Target) bool { return target.Dialect == nogap.SQLite }
-
-// within returns a context that ends with the test, or when something hangs.
-func within(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}

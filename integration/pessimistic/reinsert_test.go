@@ -10,6 +10,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -29,17 +30,12 @@ func TestReinsertedRow(t *testing.T) {
 		var stock int64
 		done := make(chan error, 1)
 		go func() {
-			done <- pessimistic.WithRowLock(within(t, time.Minute), db, item(1), func(_ context.Context, _ *sqlx.Tx, it *Item) error {
+			done <- pessimistic.WithRowLock(concurrent.Within(t, time.Minute), db, item(1), func(_ context.Context, _ *sqlx.Tx, it *Item) error {
 				stock = it.Stock
 				return nil
 			})
 		}()
-		require.Eventually(t, func() bool {
-			var waiting bool
-			err := db.QueryRow("SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").
-				Scan(&waiting)
-			return err == nil && waiting
-		}, time.Minute, time.Millisecond)
+		target.AwaitBlocked(t, db)
 		require.NoError(t, tx.Commit())
 		require.NoError(t, <-done)
 		require.Equal(t, int64(7), stock)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -46,7 +47,7 @@ func TestDeadlock(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		createItems(t, db, 2)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		meeting := meet(target)
 		var attempts atomic.Int32
 		move := func(i, from, to int, n int64) error {
@@ -74,7 +75,7 @@ func TestDeadlock(t *testing.T) {
 
 func both(t *testing.T, a, b func() error) {
 	t.Helper()
-	together(t, 2, func(i int) error { return []func() error{a, b}[i]() })
+	concurrent.Run(t, 2, func(i int) error { return []func() error{a, b}[i]() })
 }
 
 func TestMaxAttempts(t *testing.T) {
@@ -84,7 +85,7 @@ func TestMaxAttempts(t *testing.T) {
 		}
 		db := target.Open(t)
 		createItems(t, db, 2)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		meeting := meet(target)
 		var attempts atomic.Int32
 		cross := func(i, from, to int) error {
@@ -114,7 +115,7 @@ func TestSerializable(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		createItems(t, db, 2)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		meeting := meet(target)
 		var attempts atomic.Int32
 		off := func(i, me, other int) error {
@@ -156,7 +157,7 @@ func TestStaleSnapshot(t *testing.T) {
 		}
 		db := target.Connect(t, dsn)
 		createItems(t, db, 2)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		attempts := 0
 		err := pessimistic.WithRowLock(ctx, db, item(1), func(ctx context.Context, tx *sqlx.Tx, _ *Item) error {
 			attempts++
@@ -199,7 +200,7 @@ func TestServersOwnLockTimeout(t *testing.T) {
 			exec(t, db, "SET innodb_lock_wait_timeout = 1")
 		}
 		release := holdRow(t, target, dsn)
-		err := pessimistic.WithRowLock(within(t, time.Minute), db, item(1), notCalled(t))
+		err := pessimistic.WithRowLock(concurrent.Within(t, time.Minute), db, item(1), notCalled(t))
 		require.ErrorIs(t, err, pessimistic.ErrLockTimeout)
 		require.NotErrorIs(t, err, pessimistic.ErrRetriesExhausted, "it is waited for once")
 		var lockErr *pessimistic.LockError
@@ -209,7 +210,7 @@ func TestServersOwnLockTimeout(t *testing.T) {
 		require.Greater(t, lockErr.Waited, 500*time.Millisecond)
 
 		attempts := 0
-		err = pessimistic.WithRowLock(within(t, time.Minute), db, item(2), func(ctx context.Context, tx *sqlx.Tx, it *Item) error {
+		err = pessimistic.WithRowLock(concurrent.Within(t, time.Minute), db, item(2), func(ctx context.Context, tx *sqlx.Tx, it *Item) error {
 			attempts++
 			if err := take(1)(ctx, tx, it); err != nil {
 				return err

@@ -13,6 +13,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -23,8 +24,8 @@ func TestRowLockKeepsOthersOut(t *testing.T) {
 		dsn := target.DSN(t)
 		pools := []*sql.DB{target.Connect(t, dsn), target.Connect(t, dsn)}
 		createItems(t, pools[0], 1)
-		ctx := within(t, time.Minute)
-		together(t, 20, func(i int) error {
+		ctx := concurrent.Within(t, time.Minute)
+		concurrent.Run(t, 20, func(i int) error {
 			for range 5 {
 				if err := pessimistic.WithRowLock(ctx, pools[i%2], item(1), take(1)); err != nil {
 					return err
@@ -123,7 +124,7 @@ func TestRollback(t *testing.T) {
 		db := target.Open(t)
 		createItems(t, db, 1)
 		db.SetMaxOpenConns(1)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		run := func(ctx context.Context, end func()) error {
 			return pessimistic.WithRowLock(ctx, db, item(1), func(ctx context.Context, tx *sqlx.Tx, it *Item) error {
 				if err := take(1)(ctx, tx, it); err != nil {
@@ -164,7 +165,7 @@ func TestLockRowInOwnTransaction(t *testing.T) {
 		db := target.Open(t)
 		createItems(t, db, 2)
 		db.SetMaxOpenConns(1) // nothing of the pool is used
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		tx, err := sqlx.NewDb(db, "postgres").BeginTxx(ctx, nil)
 		require.NoError(t, err)
 		for _, id := range []int{1, 2, 1} {

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -50,10 +51,10 @@ func TestRowLocksDoNotDeadlock(t *testing.T) {
 		}
 		createItems(t, pools[0], rows)
 		before := deadlocks(t, target, pools[0])
-		ctx := within(t, 2*time.Minute)
+		ctx := concurrent.Within(t, 2*time.Minute)
 
 		var attempts, turn atomic.Int64
-		together(t, workers, func(w int) error {
+		concurrent.Run(t, workers, func(w int) error {
 			for turn.Add(1) <= turns {
 				from, to := rand.IntN(rows)+1, rand.IntN(rows)+1
 				n := rand.Int64N(10)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 )
@@ -29,7 +30,7 @@ func TestNoWait(t *testing.T) {
 		dsn := target.DSN(t)
 		db := target.Connect(t, dsn)
 		createItems(t, db, 2)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		if isSQLite(target) {
 			err := pessimistic.WithRowLock(ctx, db, item(1), notCalled(t), pessimistic.NoWait())
 			require.ErrorContains(t, err, "NoWait: SQLite")
@@ -62,7 +63,7 @@ func TestTimeout(t *testing.T) {
 		dsn := target.DSN(t)
 		db := target.Connect(t, dsn)
 		createItems(t, db, 2)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		release := holdRow(t, target, dsn)
 		start := time.Now()
 		err := pessimistic.WithRowLock(ctx, db, item(1), notCalled(t), pessimistic.Timeout(150*time.Millisecond))
@@ -108,7 +109,7 @@ func TestTimeoutDoesNotLeak(t *testing.T) {
 				dsn := target.DSN(t)
 				db := target.Connect(t, dsn)
 				createItems(t, db, 2)
-				ctx := within(t, time.Minute)
+				ctx := concurrent.Within(t, time.Minute)
 
 				db.SetMaxOpenConns(1)
 				limit := limitOf(target)
@@ -191,7 +192,7 @@ func TestWaitingInTheProcess(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		createItems(t, db, 1)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		err := pessimistic.WithRowLock(ctx, db, item(1), func(inner context.Context, tx *sqlx.Tx, it *Item) error {
 			done := make(chan error)
 			waits := map[error]pessimistic.Option{
@@ -264,7 +265,7 @@ func TestShare(t *testing.T) {
 		}
 		db := target.Open(t)
 		createItems(t, db, 1)
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		share := pessimistic.ForShare()
 		err := pessimistic.WithRowLock(ctx, db, item(1), func(inner context.Context, _ *sqlx.Tx, _ *Item) error {
 			err := pessimistic.WithRowLock(inner, db, item(1), func(context.Context, *sqlx.Tx, *Item) error { return nil }, share)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/transaction"
 )
@@ -91,8 +92,8 @@ func (s *shop) checkout(ctx context.Context, order int) error {
 func (s *shop) sellAll(t *testing.T) {
 	t.Helper()
 	const goroutines = 40
-	ctx := within(t, 2*time.Minute)
-	together(t, goroutines, func(i int) error {
+	ctx := concurrent.Within(t, 2*time.Minute)
+	concurrent.Run(t, goroutines, func(i int) error {
 		for order := i; order < checkouts; order += goroutines {
 			if err := s.checkout(ctx, order); err != nil {
 				return fmt.Errorf("order %d: %w", order, err)
@@ -131,7 +132,7 @@ func TestCheckoutWithDefaultDeadlockTimeout(t *testing.T) {
 func TestRefusalUndoesAll(t *testing.T) {
 	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		s := newShop(t, target.Open(t))
-		err := transaction.Run(within(t, time.Minute), s.db, func(ctx context.Context, tx *sqlx.Tx) error {
+		err := transaction.Run(concurrent.Within(t, time.Minute), s.db, func(ctx context.Context, tx *sqlx.Tx) error {
 			if _, err := s.stock.WithTx(tx).Decrement(ctx, 5, 0); err != nil {
 				return err
 			}

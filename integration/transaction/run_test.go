@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/pessimistic"
 	"github.com/nogap-go/nogap/transaction"
@@ -29,7 +30,7 @@ func decrement(ctx context.Context, tx *sqlx.Tx) error {
 func TestCommitsAndRollsBack(t *testing.T) {
 	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		s := newShop(t, target.Open(t))
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		stock := func() int { return number(t, s.db, "SELECT stock FROM items WHERE id = 0") }
 		require.NoError(t, transaction.Run(ctx, s.db, decrement))
 		require.Equal(t, 999, stock())
@@ -60,7 +61,7 @@ func TestCommitsAndRollsBack(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		s := newShop(t, target.Open(t))
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		var stock int
 		require.NoError(t, transaction.Run(ctx, s.db, func(ctx context.Context, tx *sqlx.Tx) error {
 			return tx.GetContext(ctx, &stock, "SELECT stock FROM items WHERE id = 0")
@@ -78,7 +79,7 @@ func TestReadOnly(t *testing.T) {
 func TestInsideTheCallback(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		s := newShop(t, target.Open(t))
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		row := pessimistic.Row{Table: "items", Key: 0}
 		nothing := func(context.Context, *sqlx.Tx, *struct {
 			ID    int `db:"id"`
@@ -117,7 +118,7 @@ func TestBefore(t *testing.T) {
 		db := target.Open(t)
 		exec(t, db, "CREATE TABLE notes (id INT PRIMARY KEY, tenant TEXT NOT NULL)")
 		exec(t, db, "INSERT INTO notes VALUES (1, 'a'), (2, 'b')")
-		ctx := within(t, time.Minute)
+		ctx := concurrent.Within(t, time.Minute)
 		as := func(tenant string) transaction.Option {
 			return transaction.Before(func(ctx context.Context, tx *sqlx.Tx) error {
 				_, err := tx.ExecContext(ctx, "SELECT set_config('app.tenant', $1, true)", tenant)
@@ -144,7 +145,7 @@ func TestIsolation(t *testing.T) {
 		db := target.Open(t)
 		db.SetMaxOpenConns(1)
 		level := func(opts ...transaction.Option) (level string) {
-			require.NoError(t, transaction.Run(within(t, time.Minute), db, func(ctx context.Context, tx *sqlx.Tx) error {
+			require.NoError(t, transaction.Run(concurrent.Within(t, time.Minute), db, func(ctx context.Context, tx *sqlx.Tx) error {
 				return tx.GetContext(ctx, &level, "SELECT current_setting('transaction_isolation')")
 			}, opts...))
 			return level

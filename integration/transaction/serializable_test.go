@@ -11,6 +11,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/transaction"
 )
@@ -39,8 +40,8 @@ func TestWriteSkew(t *testing.T) {
 		for i := range callers {
 			exec(t, db, "INSERT INTO doctors VALUES (%d, 1)", i)
 		}
-		ctx := within(t, 2*time.Minute)
-		together(t, callers, func(i int) error {
+		ctx := concurrent.Within(t, 2*time.Minute)
+		concurrent.Run(t, callers, func(i int) error {
 			err := transaction.Run(ctx, db, func(ctx context.Context, tx *sqlx.Tx) error {
 				return leave(ctx, tx, i)
 			}, transaction.Serializable())
@@ -68,8 +69,8 @@ func TestSumLimit(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		exec(t, db, "CREATE TABLE bookings (id INT PRIMARY KEY, event VARCHAR(10) NOT NULL, seats INT NOT NULL)")
-		ctx := within(t, 2*time.Minute)
-		together(t, callers, func(i int) error {
+		ctx := concurrent.Within(t, 2*time.Minute)
+		concurrent.Run(t, callers, func(i int) error {
 			err := transaction.Run(ctx, db, func(ctx context.Context, tx *sqlx.Tx) error {
 				return book(ctx, tx, i)
 			}, transaction.Serializable())
@@ -88,7 +89,7 @@ func TestReadOnlyAnomaly(t *testing.T) {
 		exec(t, db, "CREATE TABLE control (id INT PRIMARY KEY, day INT NOT NULL)")
 		exec(t, db, "CREATE TABLE receipts (id INT PRIMARY KEY, day INT NOT NULL)")
 		exec(t, db, "INSERT INTO control VALUES (1, 0)")
-		ctx := within(t, 2*time.Minute)
+		ctx := concurrent.Within(t, 2*time.Minute)
 		run := func(fn func(ctx context.Context, tx *sqlx.Tx) error, opts ...transaction.Option) error {
 			return transaction.Run(ctx, db, fn, append(opts, transaction.Serializable())...)
 		}
@@ -102,7 +103,7 @@ func TestReadOnlyAnomaly(t *testing.T) {
 			return day, receipts, err
 		}
 		reports := make([]map[int]int, callers)
-		together(t, callers, func(i int) error {
+		concurrent.Run(t, callers, func(i int) error {
 			reports[i] = map[int]int{}
 			for n := range days {
 				switch {

@@ -14,6 +14,7 @@ import (
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/internal/observe"
+	"github.com/nogap-go/nogap/internal/table"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -22,19 +23,18 @@ type Func func(ctx context.Context, tx *sqlx.Tx) error
 
 // Call is one call of a user package.
 type Call struct {
+	Options
 	DB     *sql.DB
 	Server dialect.Server
 	Op     *observe.Op
-	// Policy says how often the transaction is run, and how long to wait in between.
-	Policy txn.Policy
+	// Ready finds out what else must be known before the first transaction. It may be called again if it fails. Nil is
+	// nothing.
+	Ready func(ctx context.Context) error
 	// Pause waits between two attempts, after n have failed. Nil waits as the Policy says.
 	Pause func(ctx context.Context, n int) error
 
-	Isolation sql.IsolationLevel
-	ReadOnly  bool
-	// Before is a callback that runs first in every transaction, before Enter. Nil does nothing.
-	Before Func
-	// Callback gets a context that knows what is locked.
+	ReadOnly bool
+	// Callback gets a context that knows what is locked. So does Before.
 	Callback Func
 
 	// Locks are what the transaction holds when the callback begins.
@@ -42,7 +42,8 @@ type Call struct {
 	// Exclusive says that they exclude readers that lock, too.
 	Exclusive bool
 
-	refused error // what a callback returned last
+	ready   bool
+	refused error // what a callback returned in the last attempt
 }
 
 // Attempt is what one attempt does around Before and the callback. A nil func does nothing.
@@ -53,15 +54,15 @@ type Attempt struct {
 	Enter Func
 	// After undoes what outlives the transaction; see txn.Options.
 	After func(ctx context.Context, conn *sql.Conn) error
-	// Failed returns the error for one that neither Before nor the callback returned.
+	// Failed returns the error for one that neither Before nor the callback returned, such as that of COMMIT.
 	Failed func(error) error
 }
 
 // Run runs the callback in a transaction and commits it. It starts again, with another transaction and the Attempt that
 // next returns, after what the server has undone.
 //
-// The callback's error comes back as it is; one that says that a statement has waited too long for a lock is wrapped in
-// nogap.ErrLockTimeout.
+// The error of a callback comes back as it is, and any other one as Failed returns it. One that says that a statement has
+// waited too long for a lock is wrapped in nogap.ErrLockTimeout.
 func (c *Call) Run(ctx context.Context, next func() Attempt) error {
 	err := txn.Retry{Policy: c.Policy, Again: again, Pause: c.Pause}.Do(ctx, func(n int) error {
 		c.Op.Attempt(n)
@@ -78,40 +79,61 @@ func (c *Call) Run(ctx context.Context, next func() Attempt) error {
 func again(err error) bool { return nogap.Retryable(err) && !errors.Is(err, txn.ErrLocked) }
 
 func (c *Call) attempt(ctx context.Context, a Attempt) error {
-	ours := true // what goes on does
 	c.refused = nil
-	callback := func(ctx context.Context, tx *sqlx.Tx, f Func) error {
-		ours = false
-		c.refused = f(ctx, tx)
-		return c.refused
+	err := c.getReady(ctx)
+	if err == nil {
+		err = c.transaction(ctx, a, func(tx *sqlx.Tx) error { return c.callbacks(ctx, tx, a.Enter) })
 	}
-	err := c.transaction(ctx, a, func(tx *sqlx.Tx) error {
-		if c.Before != nil {
-			if err := callback(ctx, tx, c.Before); err != nil {
-				return err
-			}
-		}
-		ours = true
-		if a.Enter != nil {
-			if err := a.Enter(ctx, tx); err != nil {
-				return err
-			}
-		}
-		ctx, end := holding.Begin(ctx, c.DB, tx.Tx, c.Server, c.Exclusive, c.Locks)
-		defer end()
-		return callback(ctx, tx, c.Callback)
-	})
-	if ours && err != nil && a.Failed != nil {
+	err = txn.LockTimeout(err)
+	if err != nil && c.refused == nil && a.Failed != nil {
 		return a.Failed(err)
 	}
-	return txn.LockTimeout(err)
+	return err
+}
+
+// getReady finds out, once, what must be known before the first transaction: what a transaction would lose on this server,
+// and what its session would not keep. It asks over a connection of its own, so that no transaction sees the database as it
+// was at that moment.
+func (c *Call) getReady(ctx context.Context) error {
+	if c.ready {
+		return nil
+	}
+	err := txn.CheckAborts(ctx, c.DB, c.Server)
+	if err == nil {
+		err = table.CheckSession(ctx, c.DB, c.Server)
+	}
+	if err == nil && c.Ready != nil {
+		err = c.Ready(ctx)
+	}
+	c.ready = err == nil
+	return err
+}
+
+// callbacks runs Before, enter and the callback. What the callbacks call on the pool must not wait for the locks, which
+// others of this process may not have from now on, although enter takes them later.
+func (c *Call) callbacks(ctx context.Context, tx *sqlx.Tx, enter Func) error {
+	begin := holding.Begin
+	if c.ReadOnly {
+		begin = holding.BeginReading
+	}
+	inside, end := begin(ctx, c.DB, tx.Tx, c.Server, c.Exclusive, c.Locks)
+	defer end()
+	if c.Before != nil {
+		if c.refused = c.Before(inside, tx); c.refused != nil {
+			return c.refused
+		}
+	}
+	if enter != nil {
+		if err := enter(ctx, tx); err != nil {
+			return err
+		}
+	}
+	c.refused = c.Callback(inside, tx)
+	return c.refused
 }
 
 // transaction runs fn in a transaction and commits it. It leaves nothing of it behind in the session.
 func (c *Call) transaction(ctx context.Context, a Attempt, fn func(tx *sqlx.Tx) error) error {
-	if err := txn.CheckAborts(ctx, c.DB, c.Server); err != nil {
-		return err
-	}
 	// sqlx hands out a transaction that knows its driver's name, by which it chooses placeholders, only from a connection
 	// of its own.
 	var (

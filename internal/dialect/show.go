@@ -18,7 +18,8 @@ func (s Server) show(ctx context.Context, r Reader, table Ident, q Question) (l 
 		err = r.Read(ctx, "SHOW CREATE VIEW "+s.Quote(table)+LookMark, nil, &name, &view, &charset, &collation)
 	}
 	switch {
-	case sqlerr.Of(err).Has(sqlerr.Server) && !sqlerr.Of(err).Has(sqlerr.Ambiguous):
+	// Errors that mean more are not about the table: after a deadlock the transaction is gone.
+	case sqlerr.Of(err) == sqlerr.Server:
 		return Look{}, "", nil
 	case err != nil:
 		return Look{}, "", err

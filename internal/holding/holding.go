@@ -31,6 +31,7 @@ type Transaction struct {
 	server    dialect.Server
 	locks     []Lock // that it began with
 	exclusive bool   // they exclude readers that lock, too
+	reads     bool   // it has not begun with the lock of a whole database
 
 	mu    sync.Mutex    // the callback may start goroutines
 	added map[Lock]bool // true: it excludes readers that lock, too
@@ -51,6 +52,13 @@ func (t *Transaction) Value(k any) any {
 // exclude readers that lock, too. end must be called when the callback has returned.
 func Begin(ctx context.Context, db *sql.DB, tx *sql.Tx, s dialect.Server, exclusive bool, locks []Lock) (_ context.Context, end func()) {
 	t := &Transaction{Context: ctx, outer: around(ctx), db: db, tx: tx, server: s, locks: locks, exclusive: exclusive}
+	return t, t.end
+}
+
+// BeginReading is Begin for a transaction that reads only: where there is one lock for the whole database, it does not hold that,
+// unless it writes nevertheless.
+func BeginReading(ctx context.Context, db *sql.DB, tx *sql.Tx, s dialect.Server, exclusive bool, locks []Lock) (_ context.Context, end func()) {
+	t := &Transaction{Context: ctx, outer: around(ctx), db: db, tx: tx, server: s, locks: locks, exclusive: exclusive, reads: true}
 	return t, t.end
 }
 
@@ -115,11 +123,16 @@ func (t *Transaction) holds(exclusive bool, wanted Lock) bool {
 	if t.ended {
 		return false
 	}
-	if !t.server.RowLocks || (exclusive || t.exclusive) && slices.Contains(t.locks, wanted) {
+	if t.holdsDatabase() || (exclusive || t.exclusive) && slices.Contains(t.locks, wanted) {
 		return true
 	}
 	addedExclusively, added := t.added[wanted]
 	return added && (exclusive || addedExclusively)
+}
+
+// holdsDatabase reports whether the transaction holds the lock of the whole database.
+func (t *Transaction) holdsDatabase() bool {
+	return !t.server.RowLocks && (!t.reads || len(t.added) > 0)
 }
 
 // Add notes that tx has locked one more row, by a write for example, if tx is that of a callback around the call.

@@ -13,8 +13,8 @@ import (
 
 // State is what the nodes say of a lock at one moment. The zero value is that of a free lock.
 type State struct {
-	Held    bool          // by the one holder that a majority names
-	Holder  string        // the value of the holder's acquisition; empty also if something else has set the key to that
+	Held    bool          // by anybody
+	Holder  string        // the value of the holder's acquisition
 	Label   string        // of the holder
 	Left    time.Duration // how long a majority still has the lock; negative if it does not end by itself
 	Waiting int           // how many processes wait for it
@@ -25,7 +25,7 @@ const never = time.Duration(-1)
 
 // sighting is what one node says.
 type sighting struct {
-	held  bool // by somebody
+	held  bool // there
 	value string
 	left  time.Duration
 	queue []string

@@ -20,7 +20,7 @@ func TestStateOf(t *testing.T) {
 	}{
 		"free":                      {answers: []*sighting{free()}},
 		"held on one node":          {answers: []*sighting{has("p-1 me", 8*s, "q")}, want: State{true, "p-1 me", "me", 8 * s, 1}},
-		"an empty value":            {answers: []*sighting{has("", s), has("", 2*s), free()}, want: State{true, "", "", s, 0}},
+		"held without a value":      {answers: []*sighting{has("", s), has("", s), free()}, want: State{true, "", "", s, 0}},
 		"silent":                    {answers: []*sighting{nil}, unknown: true},
 		"held by two of three":      {answers: []*sighting{has("p-1", 3*s), free(), has("p-1", 5*s)}, want: State{true, "p-1", "", 3 * s, 0}},
 		"the middle one counts":     {answers: []*sighting{has("p-1", 3*s), has("p-1", 4*s), has("p-1", 5*s)}, want: State{true, "p-1", "", 4 * s, 0}},

@@ -36,8 +36,9 @@ func (o *Objection) Unwrap() error { return o.Err }
 // says later about its rights or its role shows in the errors of its commands.
 type looking struct {
 	fine   atomic.Bool
-	shards sync.Map    // those of a Ring that are fine, by *redis.Client
-	bad    atomic.Bool // the last look at a Ring has found an objection
+	shards sync.Map     // those of a Ring that are fine, by *redis.Client
+	bad    atomic.Bool  // the last look at a Ring has found an objection
+	again  atomic.Int64 // when to look again at a Ring of which a shard was down, in Unix nanoseconds; 0 if none was
 	known  *identities
 
 	turn chan struct{} // one at a time looks
@@ -71,16 +72,24 @@ func (n *Node) look(ctx context.Context, key string) error {
 	if objected {
 		l.at = time.Now()
 	}
-	if _, ok := n.given.(*redis.Ring); ok {
-		l.bad.Store(objected)
-	} else {
+	ring, ok := n.given.(*redis.Ring)
+	if !ok {
 		l.fine.Store(err == nil)
+		return err
+	}
+	l.bad.Store(objected)
+	l.again.Store(0)
+	if n.shardsLooked() < len(ring.Options().Addrs) {
+		l.again.Store(time.Now().Add(lookAgain).UnixNano())
+	}
+	if n.looked(key) {
+		return nil // the others are no matter of this lock, until they object
 	}
 	return err
 }
 
 // looked reports whether a look has found nothing wrong with the node. A shard of a Ring that was down then is looked at
-// when it has the key of a lock.
+// when it has the key of a lock, and in any case soon after it is up.
 func (n *Node) looked(key string) bool {
 	ring, ok := n.given.(*redis.Ring)
 	if !ok {
@@ -89,12 +98,21 @@ func (n *Node) looked(key string) bool {
 	if n.looking.bad.Load() {
 		return false
 	}
+	if again := n.looking.again.Load(); again != 0 && time.Now().UnixNano() >= again {
+		return false
+	}
 	shard, err := ring.GetShardClientForKey(key)
 	if err != nil {
 		return false
 	}
 	_, fine := n.looking.shards.Load(shard)
 	return fine
+}
+
+// shardsLooked returns how many shards of a Ring are fine.
+func (n *Node) shardsLooked() (count int) {
+	n.looking.shards.Range(func(any, any) bool { count++; return true })
+	return count
 }
 
 // lookAt looks at the servers behind the client: all of a Ring that are up, and of a Cluster one.

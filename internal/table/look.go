@@ -2,11 +2,14 @@ package table
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/perdb"
+	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // Obstacle is an error that says what a table or a session is, or does, that breaks a promise. Nothing was written.
@@ -56,9 +59,18 @@ func (s *Session) Check(ctx context.Context, r dialect.Reader, server dialect.Se
 	return nil
 }
 
+// CheckSession is Check for the sessions of db. What is not known yet is asked over a connection from the pool.
+func CheckSession(ctx context.Context, db *sql.DB, server dialect.Server) error {
+	if server.SessionCommits() {
+		return nil
+	}
+	return sessions.Of(db, nil).Check(ctx, txn.Pool{DB: db}, server)
+}
+
 // known is what the copies of a Table know together.
 type known struct {
 	lockable atomic.Bool
+	changes  atomic.Bool // what the name stands for may differ between sessions, so CheckLockableBefore can't tell
 	session  *Session
 }
 
@@ -94,15 +106,38 @@ func (t *Table) CheckLockable(ctx context.Context, r dialect.Reader, s dialect.S
 	if t.Lockable() {
 		return nil
 	}
-	look, err := t.look(ctx, r, s, false)
-	switch {
-	case err != nil:
-		return err
-	case look.Unlockable:
-		return t.obstacle("a SELECT of this view locks no rows, because it is computed first (WITH, GROUP BY, …): name the table " +
-			"whose rows are to be locked")
-	case look.Lasts && !t.foreign:
+	look, err := t.lockable(ctx, r, s)
+	if err == nil && look.Lasts && !t.foreign {
 		t.known.lockable.Store(true)
+	}
+	return err
+}
+
+// lockable looks at the table. The error is an Obstacle if its rows can't be locked.
+func (t *Table) lockable(ctx context.Context, r dialect.Reader, s dialect.Server) (dialect.Look, error) {
+	look, err := t.look(ctx, r, s, false)
+	if err == nil && look.Unlockable {
+		err = t.obstacle("a SELECT of this view locks no rows, because it is computed first (WITH, GROUP BY, …): name the table " +
+			"whose rows are to be locked")
+	}
+	return look, err
+}
+
+// CheckLockableBefore is CheckLockable for a transaction of db that has not begun yet. It asks over another connection, where
+// that neither fixes what the transaction will see nor comes between its locks. What one session may be told otherwise than
+// another is left to CheckLockable in the transaction, and so is everything where there are no row locks.
+func (t *Table) CheckLockableBefore(ctx context.Context, db *sql.DB, s dialect.Server) error {
+	if t.Lockable() || t.known.changes.Load() || !s.RowLocks {
+		return nil
+	}
+	look, err := t.lockable(ctx, txn.Pool{DB: db}, s)
+	switch {
+	case err != nil && (look.Lasts || !errors.As(err, new(*Obstacle))):
+		return err
+	case look.Lasts:
+		t.known.lockable.Store(true)
+	default:
+		t.known.changes.Store(true)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -62,8 +63,11 @@ func (q *SQL[S]) Of(ctx context.Context, t *Table, build Build[S]) (*S, error) {
 func (q *SQL[S]) build(ctx context.Context, t *Table, r txn.Runner, s dialect.Server, build Build[S]) (built *S, look dialect.Look, err error) {
 	if lock := s.WriteLock(dialect.Ident{}); t.inTx && lock != "" {
 		// The look reads, and a transaction that has read does not wait for the write lock any more. If the lock can't be
-		// had, the statement to come says so.
-		_, _ = r.Exec(ctx, lock)
+		// had, the statement to come says so; if the lock was interrupted, there may be no transaction any more.
+		_, err = r.Exec(ctx, lock)
+		if m := sqlerr.Of(err); err != nil && m != sqlerr.Server && !m.Has(sqlerr.Retry) {
+			return nil, look, err
+		}
 	}
 	if look, err = t.look(ctx, r, s, t.inTx); err == nil {
 		err = t.checkWriting(ctx, r, s)
