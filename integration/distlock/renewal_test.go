@@ -222,7 +222,7 @@ func TestHangingShard(t *testing.T) {
 	nodes := servers.StartRedis(t, 2)
 	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": nodes[0].Addr, "b": nodes[1].Addr}})
 	t.Cleanup(func() { ring.Close() })
-	locks, err := distlock.New([]redis.UniversalClient{ring}, distlock.TTL(3*time.Second))
+	locks, err := distlock.New([]redis.UniversalClient{ring}, distlock.TTL(8*time.Second), patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { locks.Close() })
 	var healthy, hanging []*distlock.Lease
@@ -242,7 +242,7 @@ func TestHangingShard(t *testing.T) {
 	for _, lease := range hanging {
 		select {
 		case <-lease.Context().Done():
-		case <-time.After(10 * time.Second):
+		case <-time.After(20 * time.Second):
 			require.Fail(t, "it is not extended, and not lost")
 		}
 	}
