@@ -4,7 +4,7 @@
 // negative, a balance is wrong, a post is liked twice. Each statement is right alone; the bug is between them. The packages
 // below are the cures. Each takes the *sql.DB, or the Redis clients, that the service already has:
 //
-//   - [github.com/nogap-go/nogap/atomic] closes the gap: one guarded statement. For counters, sets and states; the one
+//   - [github.com/nogap-go/nogap/atomic] closes the gap: one guarded statement. For counters, sets, states and codes; the one
 //     to reach for first.
 //   - [github.com/nogap-go/nogap/pessimistic] holds the gap shut: a row lock around your business rules. Safe whatever
 //     they are; a queue under load.
@@ -21,6 +21,7 @@
 //
 //	one number, one status, one membership       atomic
 //	thousands of changes to one row a second     atomic.Coalesce
+//	a code or a token that is good once          atomic.SingleUse
 //	several changes, all or none                 transaction
 //	several rows or rules in between             pessimistic
 //	a user edits for minutes; ETag and If-Match  optimistic

@@ -79,7 +79,7 @@ type Coalescer[N Integer] struct {
 	err     error // what is wrong with it
 }
 
-// Coalesce returns a Coalescer of a Counter. If something is wrong (the Counter is nil or bound to a transaction, N has a
+// Coalesce returns a Coalescer of a Counter. If something is wrong (the Counter is nil, is bound to a transaction or has the option Where, N has a
 // Value or Scan method, an option is invalid or given twice) every method returns an error that says so, and nothing is
 // sent.
 func Coalesce[N Integer](counter *Counter[N], opts ...CoalesceOption) *Coalescer[N] {
@@ -91,6 +91,8 @@ func Coalesce[N Integer](counter *Counter[N], opts ...CoalesceOption) *Coalescer
 		err = errors.New("the Counter is nil")
 	case counter.t.InTx():
 		err = errors.New("the Counter is part of a transaction, in which nobody else's calls can be made")
+	case counter.where != "":
+		err = errors.New("the Counter has the option Where, and a merged statement would look at it once for all calls")
 	case counter.number != dialect.Signed && counter.number != dialect.Unsigned:
 		err = fmt.Errorf("the values of %T have a Value or Scan method, so the column may hold no integers", counter)
 	}

@@ -17,12 +17,17 @@ type column struct {
 	t       *table.Table
 	name    dialect.Ident
 	version *dialect.Ident // is counted up too; nil if there is none
+	where   string         // a further condition, in brackets; empty if there is none
+	creates bool           // a missing row is inserted
 	number  dialect.Number
 	sql     *table.SQL[columnSQL] // shared with the copies that are bound to transactions
 }
 
 func newColumn(db *sql.DB, tableName, name string, n dialect.Number, opts []Option) (column, error) {
-	t, o, _, err := bind(db, tableName, opts)
+	t, o, given, err := bind(db, tableName, opts)
+	if err == nil {
+		err = given.Refuse("a Counter or a State", useOptionNames...)
+	}
 	if err != nil {
 		return column{}, err
 	}
@@ -30,7 +35,7 @@ func newColumn(db *sql.DB, tableName, name string, n dialect.Number, opts []Opti
 	if err != nil {
 		return column{}, err
 	}
-	c := column{t: t, name: ident, version: o.version, number: n, sql: new(table.SQL[columnSQL])}
+	c := column{t: t, name: ident, version: o.version, where: o.where, creates: o.creates, number: n, sql: new(table.SQL[columnSQL])}
 	if err := c.checkVersion(); err != nil {
 		return column{}, err
 	}

@@ -28,6 +28,8 @@ func things(t *testing.T, db *sql.DB, d nogap.Dialect) map[string]func(ctx conte
 	require.NoError(t, err)
 	set, err := atomic.NewSet(db, "items", []string{"id"}, atomic.WithDialect(d))
 	require.NoError(t, err)
+	once, err := atomic.NewSingleUse[struct{}](db, "items", atomic.WithDialect(d), atomic.DeleteUsed())
+	require.NoError(t, err)
 	hot := atomic.Coalesce(stock)
 	t.Cleanup(func() { hot.Close() })
 	in := func(tx nogap.Tx) *atomic.Counter[int64] {
@@ -66,6 +68,14 @@ func things(t *testing.T, db *sql.DB, d nogap.Dialect) map[string]func(ctx conte
 				return err
 			}
 			_, err := set.Add(ctx, key)
+			return err
+		},
+		"Use": func(ctx context.Context, tx nogap.Tx, key any) error {
+			if tx != nil {
+				_, err := once.WithTx(tx).Use(ctx, key)
+				return err
+			}
+			_, err := once.Use(ctx, key)
 			return err
 		},
 		"Coalescer": func(ctx context.Context, tx nogap.Tx, key any) error {

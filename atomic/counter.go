@@ -84,6 +84,36 @@ func (c *Counter[N]) IncrementUpTo(ctx context.Context, n, limit N, key ...any) 
 	return c.observed(ctx, "atomic.IncrementUpTo", key, incrementUpTo, n, limit)
 }
 
+// Get returns the value. What it says may be out of date by the time that it arrives: to decide from it and then write is
+// the gap that the other methods close. It waits for no lock. In a transaction (WithTx) it is what the transaction sees,
+// under REPEATABLE READ that of its snapshot.
+func (c *Counter[N]) Get(ctx context.Context, key ...any) (value N, err error) {
+	err = c.t.Operation(ctx, "atomic.Get", func(ctx context.Context, op *observe.Op) error {
+		value, err = c.get(ctx, op, key)
+		return fail(err)
+	})
+	return value, err
+}
+
+func (c *Counter[N]) get(ctx context.Context, op *observe.Op, key Key) (value N, err error) {
+	if err := c.t.CheckKey(key); err != nil {
+		return value, err
+	}
+	q, err := c.statements(ctx)
+	if err != nil {
+		return value, err
+	}
+	var found sql.Null[N]
+	err = c.t.Statement(ctx, op, func(r txn.Runner) error { return r.Read(ctx, q.get.Text, q.get.Args(key), &found) })
+	switch {
+	case err != nil:
+		return value, c.at(key, err)
+	case !found.Valid:
+		return value, c.at(key, errNull)
+	}
+	return found.V, nil
+}
+
 // CompareAndSet replaces the value if it is old; otherwise the error is ErrMismatch. Both may be negative. A value that
 // has been changed and changed back is not told from one that was never changed.
 func (c *Counter[N]) CompareAndSet(ctx context.Context, old, new N, key ...any) error {
@@ -117,15 +147,11 @@ func (c *Counter[N]) change(ctx context.Context, op *observe.Op, key Key, how ch
 	if err != nil {
 		return value, fail(err)
 	}
-	u, args := &q.updates[how], arguments(key, amounts...)
-	apply := func(r txn.Runner) error {
-		value, err = c.apply(ctx, r, u, args, zero)
-		return err
-	}
-	if u.value == readBack {
-		err = c.t.Transaction(ctx, op, apply)
+	args := arguments(key, amounts...)
+	if c.creates {
+		value, err = c.changeOrCreate(ctx, op, &made{q: q, u: &q.updates[how], how: how, args: args, keys: len(key), zero: zero})
 	} else {
-		err = c.t.Statement(ctx, op, apply)
+		value, err = c.changeRow(ctx, op, &q.updates[how], args, zero)
 	}
 	if locked(q, zero, err) {
 		c.t.Wrote(ctx, key)
@@ -136,6 +162,20 @@ func (c *Counter[N]) change(ctx context.Context, op *observe.Op, key Key, how ch
 	return value, fail(err)
 }
 
+// changeRow makes a change of a row that is there.
+func (c *Counter[N]) changeRow(ctx context.Context, op *observe.Op, u *guardedUpdate, args []any, zero bool) (value N, err error) {
+	apply := func(r txn.Runner) error {
+		value, err = c.apply(ctx, r, u, args, zero)
+		return err
+	}
+	if u.value == readBack {
+		err = c.t.Transaction(ctx, op, apply)
+	} else {
+		err = c.t.Statement(ctx, op, apply)
+	}
+	return value, err
+}
+
 // apply runs the guarded update, or for an amount of zero just looks at the guard: MySQL doesn't count a row as changed
 // if it is what it was.
 func (c *Counter[N]) apply(ctx context.Context, r txn.Runner, u *guardedUpdate, args []any, zero bool) (N, error) {
@@ -143,8 +183,8 @@ func (c *Counter[N]) apply(ctx context.Context, r txn.Runner, u *guardedUpdate, 
 		return updateOrExplain[N](ctx, r, &c.column, u, args)
 	}
 	current, finding, err := ask[N](ctx, r, &c.column, u, args)
-	if err == nil && finding == refuses {
-		return current, c.refused(args[:len(c.t.Key)], u.refusal, current)
+	if err == nil && finding != holds {
+		return current, c.refused(args[:len(c.t.Key)], u.refusalOf(finding), current)
 	}
 	return current, c.explain(u, args, err)
 }

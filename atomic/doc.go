@@ -15,11 +15,14 @@
 // # Which type
 //
 //   - [Counter]: numbers that may not pass a limit. Stock, balances, quotas; carts with DecrementAll, money with Transfer.
+//     With [CreateMissing], numbers of a day, a user, a series, whose rows are inserted when they are needed.
 //   - [Coalescer]: the same for integers in rows that hundreds of callers of one process want at once.
 //   - [Set]: rows that are there once or not at all. Likes, memberships, events that were handled.
 //   - [State]: a status that moves on by one winner. Orders, jobs, tickets.
+//   - [SingleUse]: rows that may be used once, within their time. Codes to reset a password, refresh tokens, invitations.
 //
-// A rule that needs more than one row's own column to decide is for package pessimistic, or for package optimistic.
+// [Where] adds a condition over the other columns of the row: a coupon's limit, an account that is not closed. A rule that
+// needs more than one row to decide is for package pessimistic, or for package optimistic.
 //
 // # Guarantees
 //
@@ -30,8 +33,8 @@
 //
 // All methods of all processes on one row are linearizable as far as the database is: PostgreSQL, MySQL, MariaDB and
 // SQLite on one primary are. On a cluster with several primaries (MariaDB Galera, MySQL Group Replication) writes are, and what
-// a refusal reports may be a moment old. On Galera, Transfer, DecrementAll, Counters of decimals and WithTx are an error unless
-// the driver's DSN has interpolateParams=true: see docs/galera-lost-abort.md.
+// a refusal reports may be a moment old. On Galera, Transfer, DecrementAll, IncrementAll, Counters of decimals, rows that CreateMissing
+// inserts under a Where, and WithTx are an error unless the driver's DSN has interpolateParams=true: see docs/galera-lost-abort.md.
 //
 // # Together on one table
 //
@@ -43,7 +46,8 @@
 // Otherwise what a Counter, a Coalescer or a State did between the read and the write is lost. The other way out is
 // optimistic.ReadOnly("stock"): the Table never writes the column.
 //
-// Where a Counter or State without VersionColumn and an optimistic.Table of the same *sql.DB would write the same column,
+// Where a Counter, a State or a SingleUse (the column of UsedAt) without VersionColumn and an optimistic.Table of the same *sql.DB
+// would write the same column,
 // the one that is made second is refused, by its constructor, or by its first use if only the server knows that two
 // spellings are one table. The other one goes on working. A Table that compares xmin needs nothing, since PostgreSQL
 // changes that with every write. Another *sql.DB, another process and SQL of your own are not seen: they must count the
@@ -54,13 +58,14 @@
 // At its first use on a *sql.DB each value of this package asks the server once what its table is. Every method then
 // returns an error for an engine without transactions (MySQL, MariaDB), and for a session that does not commit by itself
 // (autocommit=0, completion_type), unless WithTx is used. So do the methods whose statement a trigger INSTEAD OF it or a
-// DO INSTEAD rule would replace (UPDATE for Counter, State and Coalescer; INSERT for Set.Add; DELETE for Set.Remove), and
+// DO INSTEAD rule would replace (UPDATE for Counter, State, Coalescer and SingleUse; INSERT for Set.Add and CreateMissing; DELETE for Set.Remove and
+// DeleteUsed), and
 // a State of times whose driver cuts the microseconds. What becomes of the schema later is not seen. The module's page
 // docs/what-is-checked.md has the details.
 //
 // # Triggers
 //
-// What a Counter returns is what is stored, also if a trigger has limited it. A Transition, and a CompareAndSet, after which
+// What a Counter returns is what is stored, also if a trigger has limited it. A Transition, a CompareAndSet and a Use, after which
 // the column would hold something else is an error, and nothing is written. That a member was not added because a trigger
 // dropped it is an error of Set. On PostgreSQL the statement itself tells, about triggers BEFORE the UPDATE; triggers BEFORE
 // the INSERT are looked for when the Set is first used, and where there are some its statement takes longer. On MySQL,

@@ -18,28 +18,44 @@ var (
 	ErrLimit = errors.New(prefix + "limit reached")
 	// ErrMismatch is returned when another value than the expected one is there.
 	ErrMismatch = errors.New(prefix + "mismatch")
+	// ErrConditionFailed is returned when the condition of the option Where is what alone refuses the change: the guard of
+	// the method holds.
+	ErrConditionFailed = errors.New(prefix + "condition failed")
+	// ErrUsed is returned when a row of a SingleUse has been used.
+	ErrUsed = errors.New(prefix + "used already")
+	// ErrExpired is returned when a row of a SingleUse has not been used in time.
+	ErrExpired = errors.New(prefix + "expired")
 )
 
 // ErrRetriesExhausted is nogap.ErrRetriesExhausted: every attempt lost against other transactions, or found SQLite busy.
 var ErrRetriesExhausted = nogap.ErrRetriesExhausted
 
 // ErrNoUniqueIndex is returned when the table of a Set has no unique index or primary key on exactly its columns, so that
-// the server would let the same member in twice. The error's text names them. Nothing was written.
+// the server would let the same member in twice, or that of a Counter with CreateMissing none on exactly its key. The
+// error's text names them. Nothing was written.
 var ErrNoUniqueIndex = errors.New(prefix + "no unique index")
 
 // RefusedError says that the row is there and that its guard refused the change, which left everything as it was.
 type RefusedError struct {
-	Err    error // ErrInsufficient, ErrLimit or ErrMismatch
+	Err    error // ErrInsufficient, ErrLimit, ErrMismatch, ErrConditionFailed, ErrUsed or ErrExpired
 	Table  string
-	Column string
+	Column string // that of the Counter or State; of a SingleUse that of UsedAt or ExpiresAt, empty with ErrConditionFailed
 	Key    nogap.Key
-	// Current is the value that was in the way, read after the refusal: of the Counter's or State's own type.
+	// Current is the value that is there, read after the refusal: of the Counter's or State's own type. A SingleUse hands
+	// nothing out with a refusal: there it is nil.
 	Current any
 }
 
 // Error returns a text such as "atomic: items.stock at [sku-1] is 2: insufficient".
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf(prefix+"%s.%s at %v is %v: %s", e.Table, e.Column, []any(e.Key), e.Current, bare(e.Err))
+	place := e.Table
+	if e.Column != "" {
+		place += "." + e.Column
+	}
+	if e.Current == nil {
+		return fmt.Sprintf(prefix+"%s at %v: %s", place, []any(e.Key), bare(e.Err))
+	}
+	return fmt.Sprintf(prefix+"%s at %v is %v: %s", place, []any(e.Key), e.Current, bare(e.Err))
 }
 
 // Unwrap returns Err.

@@ -90,3 +90,54 @@ func orders() *sql.DB {
 		return fakedb.Reply{}, nil
 	})
 }
+
+// codes is one code that has not been used.
+func codes() *sql.DB {
+	used := false
+	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		switch {
+		case c.Query == "SELECT version()":
+			return fakedb.Row(version), nil
+		case strings.HasPrefix(c.Query, "SELECT"):
+			return fakedb.Row(int64(4)), nil // used
+		case strings.HasPrefix(c.Query, "UPDATE") && !used:
+			used = true
+			return fakedb.Row(int64(1), c.Arg(0), int64(7)), nil
+		}
+		return fakedb.Reply{Columns: []string{"one", "code", "user_id"}}, nil
+	})
+}
+
+// coupon is one coupon with a limit.
+func coupon(limit int64) *sql.DB {
+	used := int64(0)
+	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		switch {
+		case c.Query == "SELECT version()":
+			return fakedb.Row(version), nil
+		case strings.HasPrefix(c.Query, "SELECT"):
+			return fakedb.Row(used, int64(3)), nil // the condition fails
+		case strings.HasPrefix(c.Query, "UPDATE") && used < limit:
+			used += c.Arg(1).(int64)
+			return fakedb.Row(used), nil
+		}
+		return fakedb.Reply{Columns: []string{"used"}}, nil
+	})
+}
+
+// numbered is a table of numbers in which a row is inserted.
+func numbered() *sql.DB {
+	there, n := false, int64(0)
+	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		switch verb, _, _ := strings.Cut(c.Query, " "); {
+		case c.Query == "SELECT version()":
+			return fakedb.Row(version), nil
+		case verb == "INSERT":
+			there = true
+		case verb == "UPDATE" && there:
+			n++
+			return fakedb.Row(n), nil
+		}
+		return fakedb.Reply{Columns: []string{"last"}}, nil
+	})
+}

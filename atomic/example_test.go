@@ -2,6 +2,7 @@ package atomic_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -83,6 +84,98 @@ func ExampleSet() {
 	// Output:
 	// true <nil>
 	// false <nil>
+}
+
+func ExampleCreateMissing() {
+	db := numbered() // invoice_numbers: nothing in it yet
+
+	numbers, err := atomic.NewCounter[int64](db, "invoice_numbers", "last", atomic.WithKey("series"), atomic.CreateMissing())
+	if err != nil {
+		panic(err)
+	}
+	tx, err := db.Begin()
+	if err != nil {
+		panic(err)
+	}
+	defer tx.Rollback()
+	n, err := numbers.WithTx(tx).Increment(ctx, 1, "2026-11") // others who want a number of this series wait until COMMIT
+	if err != nil {
+		panic(err)
+	}
+	// … insert the invoice with the number n, in tx
+	fmt.Println("invoice", n, tx.Commit())
+	// Output:
+	// invoice 1 <nil>
+}
+
+func ExampleCounter_IncrementAll() {
+	db := shop() // items: 1 of sku-1, 5 of sku-2
+
+	stock, err := atomic.NewCounter[int64](db, "items", "stock")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(stock.IncrementAll(ctx, []atomic.Item[int64]{ // a cart that is given back
+		{Key: atomic.Key{"sku-2"}, N: 3},
+		{Key: atomic.Key{"sku-1"}, N: 2},
+	}))
+	// Output:
+	// <nil>
+}
+
+func ExampleSingleUse() {
+	db := codes() // password_resets: "c0de" of user 7, for another hour
+
+	type Reset struct {
+		Code   string `db:"code"`
+		UserID int64  `db:"user_id"`
+	}
+	resets, err := atomic.NewSingleUse[Reset](db, "password_resets",
+		atomic.WithKey("code"), atomic.UsedAt("used_at"), atomic.ExpiresAt("expires_at"))
+	if err != nil {
+		panic(err)
+	}
+	for range 2 {
+		reset, err := resets.Use(ctx, "c0de")
+		switch {
+		case err == nil:
+			fmt.Println("user", reset.UserID, "may set a password")
+		case errors.Is(err, atomic.ErrUsed), errors.Is(err, atomic.ErrExpired), errors.Is(err, sql.ErrNoRows):
+			fmt.Println("this link is not good any more")
+		case errors.Is(err, nogap.ErrOutcomeUnknown):
+			fmt.Println("the code may be used up: send another one")
+		default:
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// user 7 may set a password
+	// this link is not good any more
+}
+
+func ExampleWhere() {
+	db := coupon(2) // coupons: NEW10 may be used twice
+
+	used, err := atomic.NewCounter[int64](db, "coupons", "used",
+		atomic.WithKey("code"), atomic.Where("used < usage_limit AND deleted_at IS NULL"))
+	if err != nil {
+		panic(err)
+	}
+	for range 3 {
+		n, err := used.Increment(ctx, 1, "NEW10")
+		switch {
+		case err == nil:
+			fmt.Println("used", n, "times")
+		case errors.Is(err, atomic.ErrConditionFailed):
+			fmt.Println("not any more")
+		default:
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// used 1 times
+	// used 2 times
+	// not any more
 }
 
 func ExampleState() {

@@ -30,11 +30,24 @@ const (
 	refuses = iota // the guard does not hold
 	holds          // it holds now: somebody changed the row in between
 	noop           // it holds, and the new value is there already, so MySQL counted no row as changed
+	fails          // it holds, and the condition of Where does not
 )
+
+// refusalOf returns what a finding says about a row that was not changed.
+func (u *guardedUpdate) refusalOf(finding int) error {
+	if finding == fails {
+		return ErrConditionFailed
+	}
+	return u.refusal
+}
 
 // columnSQL are the guarded updates of one column in the SQL of its server.
 type columnSQL struct {
 	updates [changes]guardedUpdate
+	// get selects the value.
+	get dialect.Statement
+	// creation is there with the option CreateMissing.
+	creation creation
 	// locksRefused: a question inside a transaction locks the row, so a refused call holds it.
 	locksRefused bool
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// Item is one line of a cart: take N from the row at Key.
+// Item is one line of a cart: N of the row at Key.
 type Item[N any] struct {
 	Key Key
 	N   N
@@ -35,11 +35,23 @@ func (c *Counter[N]) Transfer(ctx context.Context, n N, from, to Key) error {
 // Rows are locked in the order of their keys, so carts don't deadlock among themselves. In the caller's own transaction
 // a savepoint named nogap sees to all or nothing.
 func (c *Counter[N]) DecrementAll(ctx context.Context, items []Item[N]) error {
+	return c.all(ctx, "atomic.DecrementAll", parts(items, decrement))
+}
+
+// IncrementAll adds every item's N, as a cart does that is given back, or nothing at all. If the sum is more than a row's
+// column holds the error is ErrLimit, and sql.ErrNoRows, with the key in its text, if a row is not there: it creates none.
+// Items with the same key add up. No items are no error. Locks and transactions are as those of DecrementAll.
+func (c *Counter[N]) IncrementAll(ctx context.Context, items []Item[N]) error {
+	return c.all(ctx, "atomic.IncrementAll", parts(items, increment))
+}
+
+// parts returns the parts of items that are all changed in one way.
+func parts[N any](items []Item[N], how change) []part {
 	parts := make([]part, len(items))
 	for i, item := range items {
-		parts[i] = part{key: item.Key, how: decrement, amount: item.N}
+		parts[i] = part{key: item.Key, how: how, amount: item.N}
 	}
-	return c.all(ctx, "atomic.DecrementAll", parts)
+	return parts
 }
 
 // part is one row's part in a change of several rows.

@@ -123,7 +123,7 @@ func (m *merger[N]) Batch(ctx context.Context, key []any, calls []*plan.Call, kn
 	}
 	planned := calls[:b.plan.Calls]
 	switch {
-	case err == nil && len(planned) == 0:
+	case err == nil && len(planned) == 0, m.counter.creates && isMissing(err): // until a call has inserted the row
 		return m.oneByOne(ctx, key, calls[:1], known)
 	case err == nil:
 		return len(planned)
@@ -150,7 +150,7 @@ func failAll(calls []*plan.Call, err error) (done int) {
 // refusedByServer reports whether the server refused what the batch as a whole would have written. It may still take
 // some of the calls.
 func refusedByServer(err error) bool {
-	const couldBeData = sqlerr.Server | sqlerr.OutOfRange | sqlerr.Check | sqlerr.Unique
+	const couldBeData = sqlerr.Server | sqlerr.OutOfRange | sqlerr.Check | sqlerr.Unique | sqlerr.NoDefault
 	m := sqlerr.Of(err)
 	return m.Has(sqlerr.Server) && m&^couldBeData == 0 && !errors.Is(err, nogap.ErrOutcomeUnknown)
 }

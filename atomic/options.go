@@ -19,6 +19,9 @@ type Option interface {
 type options struct {
 	table.Options
 	version *dialect.Ident // nil if none is counted up
+	where   string         // a further condition, in brackets; empty if there is none
+	creates bool           // CreateMissing
+	use     useOptions
 }
 
 type tableOption option.Option[options]

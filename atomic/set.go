@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
@@ -58,7 +56,10 @@ func newSet(db *sql.DB, name string, columns []string, opts []Option) (*Set, err
 		err = given.Refuse("NewSet, whose columns are the key", "WithKey")
 	}
 	if err == nil {
-		err = given.Refuse("NewSet, whose rows do not change", "VersionColumn")
+		err = given.Refuse("NewSet, whose rows do not change", "VersionColumn", "Where", "CreateMissing")
+	}
+	if err == nil {
+		err = given.Refuse("NewSet", useOptionNames...)
 	}
 	if err != nil {
 		return nil, err
@@ -163,7 +164,7 @@ func (s *Set) tryAdd(ctx context.Context, r txn.Runner, q *setSQL, member []any)
 		err = r.QueryRow(ctx, q.add.Text, q.add.Args(member), &result)
 		switch {
 		case sqlerr.Of(err).Has(sqlerr.NoArbiter):
-			return false, false, fmt.Errorf("%w: %w", s.noIndex(), err)
+			return false, false, fmt.Errorf("%w: %w", noUniqueIndex(s.t), err)
 		case !errors.Is(err, sql.ErrNoRows):
 			return result == 1, err == nil, err
 		case q.alwaysAdds:
@@ -191,43 +192,19 @@ func (s *Set) statements(ctx context.Context) (*setSQL, error) {
 	return s.sql.Of(ctx, s.t, func(ctx context.Context, r txn.Runner, server dialect.Server, look dialect.Look) (*setSQL, error) {
 		noAdd, noRemove := s.t.CheckWritten(look, dialect.Insert), s.t.CheckWritten(look, dialect.Delete)
 		if noAdd == nil {
-			if err := s.checkIndex(ctx, r, server); err != nil {
+			if err := checkUniqueIndex(ctx, r, s.t, server); err != nil {
 				return nil, err
 			}
 		}
-		q := s.build(server, look.DropsInserts || !look.Listed)
+		q := s.build(server, look.MeddlesInserts || !look.Listed)
 		q.noAdd, q.noRemove = noAdd, noRemove
 		return q, nil
 	})
 }
 
-// checkIndex looks for a unique index on the Set's columns alone, unless the server itself refuses to do without.
-func (s *Set) checkIndex(ctx context.Context, r txn.Runner, server dialect.Server) error {
-	query, args, needed := server.UniqueIndexes(s.t.Name, s.t.Key)
-	if !needed {
-		return nil
-	}
-	var found int
-	if err := r.Read(ctx, query.Text, query.Args(args), &found); err != nil {
-		return fmt.Errorf("looking for the unique index of %s: %w", s.t.Name, err)
-	}
-	if found == 0 {
-		return s.noIndex()
-	}
-	return nil
-}
-
-func (s *Set) noIndex() error {
-	return fmt.Errorf("%w on exactly the columns (%s) of table %s, or no such table", ErrNoUniqueIndex, s.t.KeyNames(), s.t.Name)
-}
-
 func (s *Set) build(server dialect.Server, dropsInserts bool) *setSQL {
-	values := make([]string, len(s.t.Key))
-	for i := range s.t.Key {
-		values[i] = "{" + strconv.Itoa(i+1) + "}"
-	}
 	name, columns := server.Quote(s.t.Name), server.QuoteAll(s.t.Key)
-	insert := "INSERT INTO " + name + " (" + columns + ") VALUES (" + strings.Join(values, ", ") + ")"
+	insert := "INSERT INTO " + name + " (" + columns + ") VALUES (" + placeholders(len(s.t.Key)) + ")"
 	where := " FROM " + name + " WHERE " + server.Equals(s.t.Key, 1)
 	q := &setSQL{remove: server.Compile("DELETE" + where), addFails: !server.OnConflict}
 	if !q.addFails {

@@ -3,6 +3,7 @@ package atomic
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -25,6 +26,9 @@ type State[S comparable] struct {
 // that an optimistic.Table writes needs VersionColumn, as for NewCounter.
 func NewState[S comparable](db *sql.DB, table, column string, opts ...Option) (*State[S], error) {
 	c, err := newColumn(db, table, column, dialect.Verbatim, opts)
+	if err == nil && c.creates {
+		err = errors.New("CreateMissing is not an option of NewState")
+	}
 	if err != nil {
 		return nil, fail(err)
 	}

@@ -6,37 +6,55 @@ import (
 	"strconv"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/table"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
 // statements returns the guarded updates, and asks the server what it and the table are if that isn't known.
 func (c *column) statements(ctx context.Context) (*columnSQL, error) {
-	return c.sql.Of(ctx, c.t, func(_ context.Context, _ txn.Runner, s dialect.Server, look dialect.Look) (*columnSQL, error) {
+	return c.sql.Of(ctx, c.t, func(ctx context.Context, r txn.Runner, s dialect.Server, look dialect.Look) (*columnSQL, error) {
 		if err := c.checkLook(look); err != nil {
 			return nil, err
 		}
-		return c.build(s, look.Rewrites), nil
+		if c.creates {
+			if err := checkUniqueIndex(ctx, r, c.t, s); err != nil {
+				return nil, fmt.Errorf("CreateMissing: %w", err)
+			}
+		}
+		return c.build(s, look), nil
 	})
 }
 
 // checkLook returns an error if the column can't be changed by guarded updates, or the version is no number, which some
 // servers would count up as if it were.
 func (c *column) checkLook(look dialect.Look) error {
-	if err := c.t.CheckWritten(look, dialect.Update); err != nil {
+	commands := dialect.Update
+	if c.creates {
+		commands |= dialect.Insert
+	}
+	if err := c.t.CheckWritten(look, commands); err != nil {
 		return err
 	}
-	switch {
-	case look.CutsTimes:
+	if look.CutsTimes {
 		return fmt.Errorf("%s.%s: the driver cuts the microseconds of times (timeTruncate, for example), so that two of them are "+
 			"one: change its settings", c.t.Name, c.name)
-	case look.Type != "" && !dialect.IsNumber(look.Type):
-		return fmt.Errorf("%s: the version column %q is %s: only an integer can be counted up; optimistic.ReadOnly(%q) is "+
-			"the other way out", c.t.Name, c.version, look.Type, c.name)
 	}
-	return nil
+	if c.version == nil {
+		return nil
+	}
+	return checkVersionType(c.t, c.name, *c.version, look)
 }
 
-func (c *column) build(s dialect.Server, rewritten bool) *columnSQL {
+// checkVersionType returns an error if the version that is counted up with a column is no number.
+func checkVersionType(t *table.Table, column, version dialect.Ident, look dialect.Look) error {
+	if look.Type == "" || dialect.IsNumber(look.Type) {
+		return nil
+	}
+	return fmt.Errorf("%s: the version column %q is %s: only an integer can be counted up; optimistic.ReadOnly(%q) is "+
+		"the other way out", t.Name, version, look.Type, column)
+}
+
+func (c *column) build(s dialect.Server, look dialect.Look) *columnSQL {
 	var (
 		col    = s.Quote(c.name)
 		first  = s.Amount(c.number, len(c.t.Key)+1)
@@ -49,17 +67,23 @@ func (c *column) build(s dialect.Server, rewritten bool) *columnSQL {
 	if exact := s.NoOverflow(col, first, sum); exact != "" {
 		fits += " AND " + exact
 	}
-	if rewritten {
+	if look.Rewrites {
 		how = readBack
 	}
-	q := &columnSQL{locksRefused: s.LatestRead != ""}
+	q := &columnSQL{
+		locksRefused: s.LatestRead != "",
+		get:          s.Compile("SELECT " + col + " FROM " + s.Quote(c.t.Name) + " WHERE " + s.Equals(c.t.Key, 1)),
+	}
+	if c.creates {
+		q.creation = c.creation(s, how, look.MeddlesInserts)
+	}
 	// c >= n, and not c - n >= 0, which is an error where the column is UNSIGNED.
 	q.updates[decrementOne] = c.guard(s, col+" - 1", held+" >= 1", how, ErrInsufficient)
 	q.updates[decrement] = c.guard(s, col+" - "+first, held+" >= "+first, how, ErrInsufficient)
 	q.updates[increment] = c.guard(s, sum, fits, how, ErrLimit)
 	q.updates[incrementUpTo] = c.guard(s, sum, fits+" AND "+sum+" <= "+second, how, ErrLimit)
 	q.updates[compareAndSet] = c.guardSwap(s, second, held+" = "+first)
-	if rewritten {
+	if look.Rewrites {
 		q.updates[compareAndSet].verify = c.verify(s, second, held+" = "+first)
 	}
 	return q
@@ -99,9 +123,17 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 	case unneeded:
 		tail = s.Verify(c.stored(s, value, condition))
 	}
-	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + c.countUp(s) +
-		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + tail)
+	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + countUp(s, c.version) +
+		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + c.and() + tail)
 	return u
+}
+
+// and is what the option Where adds to a condition.
+func (c *column) and() string {
+	if c.where == "" {
+		return ""
+	}
+	return " AND " + c.where
 }
 
 // stored is the condition that the column holds a value that was to replace the one under a condition. A decimal may have
@@ -120,13 +152,17 @@ func (c *column) verify(s dialect.Server, to, condition string) dialect.Statemen
 		" WHERE " + s.Equals(c.t.Key, 1))
 }
 
-// countUp is the assignment that counts the version up, behind that of the value.
-func (c *column) countUp(s dialect.Server) string {
-	if c.version == nil {
+// countUp is the assignment that counts a version up, behind that of the value. It is empty if there is none.
+func countUp(s dialect.Server, version *dialect.Ident) string {
+	if version == nil {
 		return ""
 	}
-	version := s.Quote(*c.version)
-	return ", " + version + " = COALESCE(" + version + ", 0) + 1" // after NULL comes 1, as in package optimistic
+	return ", " + s.Quote(*version) + " = " + countedUp(s, *version)
+}
+
+// countedUp is the next version. After NULL comes 1, as in package optimistic.
+func countedUp(s dialect.Server, version dialect.Ident) string {
+	return "COALESCE(" + s.Quote(version) + ", 0) + 1"
 }
 
 // guardSwap is the guard of a compare-and-set. With a version the row changes even if the value is there already.
@@ -140,6 +176,9 @@ func (c *column) guardSwap(s dialect.Server, to, condition string) guardedUpdate
 }
 
 func (c *column) question(s dialect.Server, condition, finding string) (question, latest dialect.Statement) {
+	if c.where != "" {
+		finding = fmt.Sprintf("CASE WHEN %s THEN %s ELSE %d END", c.where, finding, fails)
+	}
 	text := fmt.Sprintf("SELECT %s, CASE WHEN %s THEN %s ELSE %d END FROM %s WHERE %s",
 		s.Quote(c.name), condition, finding, refuses, s.Quote(c.t.Name), s.Equals(c.t.Key, 1))
 	return s.Compile(text), s.Compile(text + s.LatestRead)

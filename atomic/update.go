@@ -29,8 +29,8 @@ func updateOrExplain[T any](ctx context.Context, r txn.Runner, c *column, u *gua
 			return value, c.explain(u, args, err)
 		case finding == noop:
 			return current, nil
-		case finding == refuses:
-			return current, c.refused(args[:len(c.t.Key)], u.refusal, current)
+		case finding == refuses, finding == fails:
+			return current, c.refused(args[:len(c.t.Key)], u.refusalOf(finding), current)
 		case turn == maxTurns:
 			return current, c.explain(u, args, errHeldBack)
 		}

@@ -23,6 +23,7 @@
 //
 //   - [Table.Modify] when the program decides: it loads the row, lets the program decide, writes the row, and starts again
 //     until it wins.
+//   - [Table.Insert] for a new row. The key that the server makes, and a version that is not a plain number, are filled in.
 //   - [Table.Get] and [Table.Update] when a person or another program decides in between, and the version is sent along as
 //     an ETag or a hidden field of a form. They must resolve a conflict themselves, so it is not retried: it is a
 //     [*ConflictError].
@@ -98,7 +99,7 @@
 // for an engine without transactions (MySQL, MariaDB), for a view whose INSTEAD OF trigger, or a relation whose DO
 // INSTEAD rule, replaces UPDATE, for a timestamp that the column or the driver cuts, and, without WithTx, for a session
 // that does not commit by itself (autocommit=0, completion_type). Delete alone returns the error where only DELETE is
-// replaced. What becomes of the schema later is not seen. The module's page docs/what-is-checked.md has the details.
+// replaced, and Insert where only INSERT is. What becomes of the schema later is not seen. The module's page docs/what-is-checked.md has the details.
 //
 // # Limits
 //

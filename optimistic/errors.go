@@ -17,6 +17,10 @@ const prefix = "optimistic: "
 // RetryOnVersionConflict returns it, wrapped or not, to be called again.
 var ErrVersionConflict = errors.New(prefix + "version conflict")
 
+// ErrDuplicate is returned by Insert when a unique index has the row already: that of the key, or another one. Nothing was
+// written. The server's error, which names the index, is wrapped with it.
+var ErrDuplicate = errors.New(prefix + "duplicate row")
+
 // ErrRetriesExhausted is nogap.ErrRetriesExhausted: every attempt was lost. Modify and RetryOnVersionConflict return it
 // together with ErrVersionConflict, in one error that also holds a *ConflictError with the number of attempts. Update
 // and Delete, which try again only after a deadlock or a serialization failure, return it with the server's error.
@@ -79,7 +83,9 @@ type placedError struct {
 	err   error
 }
 
-func (e *placedError) Error() string { return e.place + ": " + e.err.Error() }
+func (e *placedError) Error() string {
+	return e.place + ": " + strings.TrimPrefix(e.err.Error(), prefix)
+}
 
 func (e *placedError) Unwrap() error { return e.err }
 
@@ -100,6 +106,9 @@ func fail(err error) error {
 func classify(err error) nogap.Outcome {
 	if errors.Is(err, ErrVersionConflict) {
 		return nogap.OutcomeConflict
+	}
+	if errors.Is(err, ErrDuplicate) {
+		return nogap.OutcomeRefused
 	}
 	return ""
 }

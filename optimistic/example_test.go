@@ -47,6 +47,29 @@ func Example() {
 	// sorry
 }
 
+func ExampleTable_Insert() {
+	ctx := context.Background()
+	items, err := optimistic.NewTable[Item](newShop().DB(), "items") // whose id the server makes
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	item := &Item{Stock: 5}
+	if err := items.Insert(ctx, item); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("item", item.ID, "in version", item.Version)
+	item.Stock = 4
+	fmt.Println(items.Update(ctx, item))
+	err = items.Insert(ctx, item)
+	fmt.Println(errors.Is(err, optimistic.ErrDuplicate))
+	// Output:
+	// item 43 in version 0
+	// <nil>
+	// true
+}
+
 func ExampleTable_Update() {
 	ctx := context.Background()
 	items, _ := optimistic.NewTable[Item](newShop().DB(), "items")

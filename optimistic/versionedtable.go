@@ -22,8 +22,9 @@ type versionedTable struct {
 	kind      versionKind
 	lockAfter int
 	// The SQL and the queue are shared with the copies that are bound to transactions.
-	sql   *table.SQL[statements]
-	queue *rowQueue
+	sql       *table.SQL[statements]
+	insertSQL *table.SQL[insertSQL]
+	queue     *rowQueue
 }
 
 func bind(db *sql.DB, name string, row reflect.Type, opts []Option) (*versionedTable, error) {
@@ -35,7 +36,7 @@ func bind(db *sql.DB, name string, row reflect.Type, opts []Option) (*versionedT
 	if err != nil {
 		return nil, err
 	}
-	t := &versionedTable{Table: bound, row: row, lockAfter: o.lockAfter, sql: new(table.SQL[statements]), queue: new(rowQueue)}
+	t := &versionedTable{Table: bound, row: row, lockAfter: o.lockAfter, sql: new(table.SQL[statements]), insertSQL: new(table.SQL[insertSQL]), queue: new(rowQueue)}
 	if t.columns, err = newMapping(row, t.Key, o.version, o.readOnly); err != nil {
 		return nil, t.failed(err)
 	}

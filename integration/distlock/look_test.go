@@ -177,7 +177,7 @@ func TestShardThatWasDown(t *testing.T) {
 	nodes[1].Restart(t)
 	client := redis.NewClient(&redis.Options{Addr: nodes[1].Addr})
 	t.Cleanup(func() { client.Close() })
-	require.NoError(t, client.ReplicaOf(t.Context(), "127.0.0.1", "1").Err())
+	require.NoError(t, client.Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
 	require.True(t, eventually(5*time.Second, func() bool { return ring.Len() == 2 }))
 	require.True(t, eventually(10*time.Second, func() bool {
 		lease, err = locks.TryLock(t.Context(), "a")

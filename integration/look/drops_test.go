@@ -61,7 +61,7 @@ func TestDropsInserts(t *testing.T) {
 				require.NoError(t, err)
 				require.True(t, look.Listed)
 				require.True(t, look.Lasts)
-				require.Equal(t, tt.want, look.DropsInserts)
+				require.Equal(t, tt.want, look.MeddlesInserts)
 			})
 		}
 	})

@@ -6,11 +6,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"reflect"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/optimistic"
 )
 
@@ -78,6 +80,56 @@ func conform[T, V any](parts func(*T) (*Item, *V), opts ...optimistic.Option) fu
 			require.EqualValues(t, 99, item(rival).Stock)
 			conflict(t, items.Delete(t.Context(), rival), first)
 			require.EqualValues(t, 8, stock(t, db))
+		})
+
+		t.Run("insert", func(t *testing.T) {
+			db := fresh(t)
+			items := open(t, db)
+			sample := get(t, items)
+			make := func(sku int64) *T {
+				row := new(T)
+				copied := reflect.ValueOf(row).Elem()
+				if f := copied.FieldByName("Item"); f.Kind() == reflect.Pointer {
+					f.Set(reflect.New(f.Type().Elem()))
+				}
+				*item(row) = Item{Shop: "south", SKU: sku, Stock: 10, Note: sql.NullString{String: "new", Valid: true}}
+				return row
+			}
+			check := func(items *optimistic.Table[T], row *T, sku int64) {
+				t.Helper()
+				there, err := items.Get(t.Context(), "south", sku)
+				require.NoError(t, err)
+				require.Equal(t, there, row, "the item is what was stored")
+				item(row).Stock--
+				require.NoError(t, items.Update(t.Context(), row), "and can be written")
+			}
+			// A zero in the key is a value here, since the server makes none.
+			for _, sku := range []int64{0, 1} {
+				row := make(sku)
+				require.NoError(t, items.Insert(t.Context(), row))
+				check(items, row, sku)
+				require.NoError(t, items.Update(t.Context(), row))
+			}
+			require.Equal(t, 2, value[int](t, db, "SELECT count(*) FROM items WHERE shop = 'south' AND origin = 'somewhere'"))
+
+			again := make(1)
+			err := items.Insert(t.Context(), again)
+			require.ErrorIs(t, err, optimistic.ErrDuplicate)
+			require.ErrorContains(t, err, "items at [south 1]")
+			require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+			require.Equal(t, make(1), again, "unchanged")
+
+			tx, inTx := begin(t.Context(), t, db, items)
+			row := make(2)
+			require.NoError(t, inTx.Insert(t.Context(), row))
+			check(inTx, row, 2)
+			if _, isXmin := any(row).(*xminRow); !isXmin { // which all writes of a transaction share
+				require.ErrorIs(t, inTx.Delete(t.Context(), row), optimistic.ErrVersionConflict, "in a transaction it keeps its version")
+			}
+			require.NoError(t, tx.Rollback())
+			_, err = items.Get(t.Context(), "south", 2)
+			require.ErrorIs(t, err, sql.ErrNoRows)
+			require.Equal(t, sample, get(t, items), "other rows are as they were")
 		})
 
 		t.Run("no row", func(t *testing.T) {

@@ -154,3 +154,43 @@ func TestCancelledSwap(t *testing.T) {
 		require.ErrorIs(t, items.Update(ctx, row), context.Canceled)
 	})
 }
+
+// TestLostInsert: the answer to an INSERT is lost. A token that is read back tells; nothing else does, and nothing is sent
+// twice.
+func TestLostInsert(t *testing.T) {
+	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		proxy, direct, db := broken(t, target, ", version CHAR(36) NOT NULL DEFAULT ''")
+		items, err := optimistic.NewTable[textRow](db, "items", optimistic.WithKey("shop", "sku"))
+		require.NoError(t, err)
+		row := &textRow{Item: Item{Shop: "south", SKU: 1}}
+		require.NoError(t, items.Insert(t.Context(), row))
+
+		lost := proxy.LoseReply(faultproxy.Executes("INSERT INTO"))
+		row = &textRow{Item: Item{Shop: "south", SKU: 2}}
+		require.NoError(t, items.Insert(t.Context(), row))
+		lost.Await(t)
+		require.Equal(t, value[string](t, direct, "SELECT version FROM items WHERE sku = 2"), row.Token)
+
+		lost = proxy.LoseRequest(faultproxy.Executes("INSERT INTO"))
+		row = &textRow{Item: Item{Shop: "south", SKU: 3}}
+		err = items.Insert(t.Context(), row)
+		lost.Await(t)
+		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		require.Equal(t, &textRow{Item: Item{Shop: "south", SKU: 3}}, row)
+		require.Zero(t, value[int](t, direct, "SELECT count(*) FROM items WHERE sku = 3"))
+
+		exec(t, direct, "CREATE TABLE counters (id BIGINT PRIMARY KEY, version BIGINT NOT NULL)")
+		type counter struct {
+			ID      int64 `db:"id"`
+			Version int64 `db:"version"`
+		}
+		counters, err := optimistic.NewTable[counter](db, "counters")
+		require.NoError(t, err)
+		require.NoError(t, counters.Insert(t.Context(), &counter{ID: 1}))
+		lost = proxy.LoseReply(faultproxy.Executes("INSERT INTO"))
+		err = counters.Insert(t.Context(), &counter{ID: 2})
+		lost.Await(t)
+		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		require.NotErrorIs(t, err, optimistic.ErrDuplicate)
+	})
+}

@@ -84,7 +84,7 @@ func TestRefused(t *testing.T) {
 		"INSERT INTO items VALUES (1, 1, 'three')": sqlerr.Unique,
 		"INSERT INTO items VALUES (3, 1, 'one')":   sqlerr.Unique,
 		"UPDATE items SET stock = stock - 6":       sqlerr.Check,
-		"UPDATE items SET name = NULL, id = NULL":  0,
+		"UPDATE items SET name = NULL, id = NULL":  sqlerr.NoDefault,
 		"UPDATE nowhere SET stock = 1":             0,
 		"UPDAT":                                    0,
 	}

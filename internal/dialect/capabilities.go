@@ -16,8 +16,8 @@ type Capabilities struct {
 
 	// UpdateReturning: UPDATE … RETURNING works. Where it does not, LAST_INSERT_ID(expression) carries an integer back.
 	UpdateReturning bool
-	// OnConflict: INSERT … ON CONFLICT … RETURNING works. Where it does not, a duplicate is an error of INSERT, and
-	// ON DUPLICATE KEY UPDATE works.
+	// OnConflict: INSERT … ON CONFLICT … RETURNING works, and INSERT … RETURNING. Where it does not, a duplicate is an error of
+	// INSERT, ON DUPLICATE KEY UPDATE works, and LAST_INSERT_ID is the number that the server has made.
 	OnConflict bool
 	// WritingCTE: WITH … AS (INSERT … RETURNING …) SELECT works.
 	WritingCTE bool
@@ -76,9 +76,14 @@ type Capabilities struct {
 	SystemVersion string
 	// TypelessTimes: times are stored as the driver writes them, and compared as that.
 	TypelessTimes bool
-	timesOfSix    string // the types of times that keep microseconds: "" without a precision, or with six
-	exactText     string // the type of a text column that compares bytes, of so many at most
-	tableOptions  string // at the end of CREATE TABLE
+	// Clock is the SQL of the server's time, in microseconds since 1970 UTC. Empty where the process's clock is the server's.
+	Clock string
+	// toCome is the condition that the time in a column has not come yet; one without a time zone is UTC. Empty where only
+	// the driver knows which instant it has stored.
+	toCome       string
+	timesOfSix   string // the types of times that keep microseconds: "" without a precision, or with six
+	exactText    string // the type of a text column that compares bytes, of so many at most
+	tableOptions string // at the end of CREATE TABLE
 	// driverCutsTimes: the driver may send times without their microseconds, depending on its settings.
 	driverCutsTimes bool
 
@@ -101,6 +106,7 @@ type Capabilities struct {
 	// FoldsColumns: names of columns compare without regard to case.
 	FoldsColumns bool
 	sameTable    string // selects 1 if two names are of one table, else 0
+	makesValues  string // selects 1 if INSERT makes values of column {3} of the table {1}, in the schema {2}, and can say which; else 0
 }
 
 // Number is how the values of a Go type travel to and from a column.

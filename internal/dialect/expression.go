@@ -41,6 +41,15 @@ func (s Server) Verify(condition string) string {
 	return fmt.Sprintf(s.verifyStored, condition)
 }
 
+// ToCome returns the condition that the time in a column has not come yet by the server's clock, or "" if only the driver
+// knows which instant the column holds.
+func (s Server) ToCome(column Ident) string {
+	if s.toCome == "" {
+		return ""
+	}
+	return fmt.Sprintf(s.toCome, s.Quote(column))
+}
+
 // Unverified reports whether err may be that of a statement that Verify has made fail.
 func Unverified(err error) bool {
 	m := sqlerr.Of(err)

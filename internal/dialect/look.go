@@ -52,8 +52,9 @@ type Look struct {
 	Rewrites bool
 	// Early: triggers could not be looked for; see Question. A look over a connection of the pool finds them.
 	Early bool
-	// DropsInserts: an INSERT may end without an error and without a row that is seen: a trigger drops it, a view or a policy hides it.
-	DropsInserts bool
+	// MeddlesInserts: an INSERT may end without an error and without a row that is seen: a trigger drops it, a view or a policy
+	// hides it. On MySQL and MariaDB, which tell nothing of what was stored: a trigger may store something else.
+	MeddlesInserts bool
 	// Lasts: other sessions would be told the same. It is false for a temporary table, and for a name of several tables
 	// that differ.
 	Lasts bool
@@ -104,7 +105,7 @@ func (s Server) lookAt(ctx context.Context, r Reader, table Ident, question Ques
 	text, bound := q.WithLiterals().Bind(args)
 	l.Listed = true
 	err = r.Read(ctx, text, bound, &l.Diverted, &l.Unlockable, &l.Engine, &l.Type, &l.CutsTimes, &l.Lasts, &view, &l.Rewrites,
-		&l.DropsInserts)
+		&l.MeddlesInserts)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Look{}, "", nil

@@ -73,6 +73,9 @@ SELECT COUNT(*) FROM (
 		NamedLocks:  UserLocks,
 		MayBeGalera: true,
 
+		// Neither depends on the time zone of the session, as NOW(6) and UNIX_TIMESTAMP of a time do.
+		Clock: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))",
+
 		timesOfSix:   "datetime(6)|timestamp(6)",
 		exactText:    "VARBINARY(%d)", // text would compare without regard to case and trailing blanks
 		tableOptions: " ENGINE=InnoDB",
@@ -84,6 +87,10 @@ SELECT COUNT(*) FROM (
 			"WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {2} AND COLUMN_NAME = {3} LIMIT 1",
 		currentSchema: "DATABASE()",
 		session:       "SELECT @@autocommit, @@completion_type",
+
+		// Other defaults are not told.
+		makesValues: "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_NAME = {1} AND " +
+			"TABLE_SCHEMA = COALESCE(NULLIF({2}, ''), DATABASE()) AND COLUMN_NAME = {3} AND EXTRA LIKE '%auto_increment%'",
 
 		FoldsColumns: true,
 		sameTable: `
@@ -108,7 +115,10 @@ SELECT 0,
 		WHERE v.TABLE_SCHEMA = {schema} AND v.TABLE_NAME = {2} LIMIT 1), ''),
 	@@sql_mode NOT LIKE '%STRICT_%' OR EXISTS (SELECT 1 FROM information_schema.TRIGGERS AS g
 		WHERE g.EVENT_OBJECT_SCHEMA = {schema} AND g.EVENT_OBJECT_TABLE = {2}
-			AND g.EVENT_MANIPULATION = 'UPDATE' AND g.ACTION_TIMING = 'BEFORE'), 0
+			AND g.EVENT_MANIPULATION = 'UPDATE' AND g.ACTION_TIMING = 'BEFORE'),
+	EXISTS (SELECT 1 FROM information_schema.TRIGGERS AS g
+		WHERE g.EVENT_OBJECT_SCHEMA = {schema} AND g.EVENT_OBJECT_TABLE = {2}
+			AND g.EVENT_MANIPULATION = 'INSERT' AND g.ACTION_TIMING = 'BEFORE')
 FROM information_schema.TABLES AS t
 WHERE t.TABLE_SCHEMA = {schema} AND t.TABLE_NAME = {2}
 ORDER BY t.TABLE_TYPE = 'TEMPORARY' DESC LIMIT 1`

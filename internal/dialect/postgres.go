@@ -54,9 +54,16 @@ var postgres = language{
 			timesOfSix: "timestamp without time zone|timestamp with time zone|" +
 				"timestamp|timestamp(6)|timestamp(6) without time zone|timestamp(6) with time zone",
 			exactText: "TEXT",
+			Clock:     "CAST(" + postgresEpoch("clock_timestamp()") + " * 1000000 AS BIGINT)",
+			toCome:    postgresEpoch("%s") + " > " + postgresEpoch("clock_timestamp()"),
 
 			look:       postgresLook,
 			columnType: postgresType,
+
+			// A view's columns have those of its table.
+			makesValues: "SELECT count(*) FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid " +
+				"WHERE c.oid = " + postgresOID("{2}", "{1}") + " AND a.attname = CAST({3} AS text) " +
+				"AND (a.atthasdef OR a.attidentity <> '' OR c.relkind = 'v')",
 
 			// to_regclass fails for a schema that is named and may not be looked into.
 			sameTable: "SELECT CASE WHEN " + postgresOID("{1}", "{2}") + " = " + postgresOID("{3}", "{4}") + " THEN 1 ELSE 0 END",
@@ -71,6 +78,9 @@ var postgres = language{
 		return c
 	},
 }
+
+// postgresEpoch is a time in seconds since 1970 UTC. One without a time zone is taken as UTC, whatever the session's is.
+func postgresEpoch(time string) string { return "EXTRACT(EPOCH FROM " + time + ")" }
 
 // postgresOID is the number of the table with that schema, which may be empty, and that name.
 func postgresOID(schema, name string) string {

@@ -28,6 +28,12 @@ func (s Server) SameTable(a, b Ident) (query Statement, args []any) {
 	return s.Compile(s.sameTable), []any{a.Qualifier(), a.Last(), b.Qualifier(), b.Last()}
 }
 
+// MakesValues returns a query for 1 if the server makes a value of the column where an INSERT leaves it out, and says which
+// one, else 0.
+func (s Server) MakesValues(table, column Ident) (query Statement, args []any) {
+	return s.Compile(s.makesValues), []any{table.Last(), table.Qualifier(), column.String()}
+}
+
 // SameColumn reports whether two names are of one column of a table.
 func (s Server) SameColumn(a, b Ident) bool {
 	return a.String() == b.String() || s.FoldsColumns && strings.EqualFold(a.String(), b.String())

@@ -138,6 +138,13 @@ func TestCapabilitiesAreComplete(t *testing.T) {
 		}
 		table, err := dialect.Table("shop.items")
 		require.NoError(t, err)
+		question, args := s.MakesValues(table, column)
+		require.NotEmpty(t, question.Text, d)
+		require.Equal(t, []any{"items", "shop", "n"}, args, d)
+		require.Equal(t, s.TypelessTimes, s.Clock == "", d)
+		if toCome := s.ToCome(column); toCome != "" {
+			require.Contains(t, toCome, s.Quote(column), d)
+		}
 		server := fakedb.New(func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Reply{}, nil })
 		server.Looks = func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 			if strings.Contains(c.Query, "{") {
@@ -150,7 +157,7 @@ func TestCapabilitiesAreComplete(t *testing.T) {
 		look, err := s.Look(t.Context(), txn.In(tx), table, dialect.Question{Version: &column, Times: true})
 		require.NoError(t, err)
 		require.Equal(t, dialect.Look{
-			Listed: true, Diverted: dialect.Update | dialect.Delete, Type: "bigint", Lasts: true, Rewrites: true, DropsInserts: true,
+			Listed: true, Diverted: dialect.Update | dialect.Delete, Type: "bigint", Lasts: true, Rewrites: true, MeddlesInserts: true,
 		}, look, d)
 	}
 }

@@ -54,6 +54,12 @@ SELECT
 			look:       sqliteLook,
 			columnType: "SELECT c.type FROM pragma_table_info({2}, found.schema) AS c WHERE lower(c.name) = lower({3})",
 
+			// The number of a row stands in for an INTEGER PRIMARY KEY.
+			makesValues: `
+SELECT count(*) FROM pragma_table_info({1}, nullif({2}, '')) AS c
+WHERE lower(c.name) = lower({3}) AND (c.dflt_value IS NOT NULL OR upper(c.type) = 'INTEGER' AND c.pk > 0
+	AND (SELECT count(*) FROM pragma_table_info({1}, nullif({2}, '')) AS k WHERE k.pk > 0) = 1)`,
+
 			FoldsColumns: true,
 			// Without a schema a name is looked for in temp, then in main, then in what is attached.
 			sameTable: `

@@ -20,9 +20,14 @@ type Statement struct {
 	literals bool
 }
 
+// brace stands in a template for a brace that begins no placeholder.
+const brace = "\x00"
+
+// Literal returns SQL of the program's own, which holds no NUL, as a part of a template. Its braces stand for themselves.
+func Literal(text string) string { return strings.ReplaceAll(text, "{", brace) }
+
 // Compile turns a template, in which {1}, {2} … stand for the caller's values and may be repeated, into the server's
-// notation. A brace cannot be part of an Ident,
-// so quoted names are safe in a template.
+// notation. Braces of another kind come from Literal alone, since a brace cannot be part of an Ident.
 func (s Server) Compile(template string) Statement {
 	var b strings.Builder
 	var order []int
@@ -30,6 +35,7 @@ func (s Server) Compile(template string) Statement {
 	used := 0
 	for {
 		before, rest, found := strings.Cut(template, "{")
+		before = strings.ReplaceAll(before, brace, "{")
 		b.WriteString(before)
 		if s.placeholders == questionMarks {
 			between = append(between, before)

@@ -40,6 +40,17 @@ func TestCompile(t *testing.T) {
 	}
 }
 
+// A brace in SQL of the program's own is no placeholder.
+func TestLiteral(t *testing.T) {
+	for _, d := range dialects {
+		st := assume(t, d).Compile("a = {1} AND " + dialect.Literal("tags = '{1,{2}'") + " AND b = {2}")
+		require.Contains(t, st.Text, " AND tags = '{1,{2}' AND b = ")
+		require.Equal(t, []any{1, 2}, st.Args([]any{1, 2}))
+		text, _ := st.WithLiterals().Bind([]any{1, 2})
+		require.Contains(t, text, " AND tags = '{1,{2}' AND b = ")
+	}
+}
+
 type valuer string
 
 func (v valuer) Value() (driver.Value, error) { return "converted", nil }

@@ -46,6 +46,8 @@ const (
 	DivisionByZero
 	// NoTransaction: COMMIT or ROLLBACK found none.
 	NoTransaction
+	// NoDefault: a column that takes no NULL was given none, or no value at all.
+	NoDefault
 )
 
 // Has reports whether all the flags are set.
@@ -64,6 +66,7 @@ var sqlStates = map[string]Meaning{
 	"57P03": Ambiguous, // cannot_connect_now
 	"23505": Unique,
 	"23514": Check,
+	"23502": NoDefault,
 	"22003": OutOfRange,
 	"22012": DivisionByZero,
 	"57014": Canceled,
@@ -83,6 +86,8 @@ var numbers = map[uint16]Meaning{
 	1205: LockBusy, // undoes the statement alone: the transaction must be rolled back before it is rerun
 	3572: LockBusy, // NOWAIT
 	1062: Unique,
+	1048: NoDefault,
+	1364: NoDefault,
 	3819: Check, // MySQL
 	4025: Check, // MariaDB
 	1264: OutOfRange,
@@ -112,6 +117,7 @@ var resultCodes = map[int]Meaning{
 	261:  Retry,            // SQLITE_BUSY_RECOVERY
 	517:  Retry,            // SQLITE_BUSY_SNAPSHOT: read before another one wrote
 	275:  Check,            // SQLITE_CONSTRAINT_CHECK
+	1299: NoDefault,        // SQLITE_CONSTRAINT_NOTNULL
 	1555: Unique,           // SQLITE_CONSTRAINT_PRIMARYKEY
 	2067: Unique,           // SQLITE_CONSTRAINT_UNIQUE
 	2579: Unique,           // SQLITE_CONSTRAINT_ROWID
@@ -175,7 +181,7 @@ const sqliteError = 1
 
 func ofText(text string) Meaning {
 	switch {
-	case strings.Contains(text, "no such column"):
+	case strings.Contains(text, "no such column"), strings.Contains(text, "has no column named"):
 		return NoColumn
 	case strings.Contains(text, "no transaction is active"):
 		return NoTransaction
