@@ -24,7 +24,8 @@ type Info struct {
 // be another one already: to acquire a lock if it is free, call TryLock.
 //
 // A lock is held if a majority of the nodes has it for the same holder. An *Error is returned when too few nodes answered
-// to say so, or when ctx ended; then it wraps ctx's error. Inspect takes no longer than NodeTimeout.
+// to say so, or when ctx ended; then it wraps ctx's error. ErrClosed is returned after Close. Inspect returns when ctx ends,
+// and takes no longer than NodeTimeout. The commands get the values of ctx. It may be called concurrently.
 func (l *Locker) Inspect(ctx context.Context, name string) (info Info, err error) {
 	err = l.config.observed(ctx, "distlock.Inspect", func(ctx context.Context, _ *observation) error {
 		if err := l.checkCall(ctx, "inspect", name); err != nil {
@@ -49,8 +50,11 @@ func (l *Locker) Inspect(ctx context.Context, name string) (info Info, err error
 //
 // ErrNotHeld is returned when nobody holds the lock. An *Error without it says that too few nodes have answered, or have
 // confirmed that they deleted the lock: it may be held or not. Those that did not confirm it are asked again in the
-// background. Break takes no longer than twice NodeTimeout. If ctx ends before the lock is deleted anywhere, the error
-// wraps ctx's error; after that, Break goes on to its end.
+// background. ErrClosed is returned after Close; nothing was deleted then.
+//
+// Break takes no longer than twice NodeTimeout. If ctx ends before the holder is known, Break returns at once with an error
+// that wraps ctx's error, and nothing was deleted. After that, Break goes on to its end. The commands get the values of
+// ctx. Break may be called concurrently: of two that find the same holder one may return ErrNotHeld.
 func (l *Locker) Break(ctx context.Context, name string) error {
 	return l.config.observed(ctx, "distlock.Break", func(ctx context.Context, ob *observation) error {
 		if err := l.checkCall(ctx, "break", name); err != nil {

@@ -3,6 +3,7 @@ package distlock
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +26,12 @@ func TestConfig(t *testing.T) {
 	require.NoError(t, err, "the order of the options does not matter")
 	require.Equal(t, 2*time.Second, c.nodeTimeout)
 	require.Empty(t, c.prefix)
+}
+
+// A label that is too long is shown in part, and the part ends between two characters.
+func TestLabelThatIsTooLong(t *testing.T) {
+	_, err := newConfig(1, []Option{Label("a" + strings.Repeat("é", 200))})
+	require.EqualError(t, err, `distlock: Label: "aééééééééé"… has 401 bytes, more than 256`)
 }
 
 func TestError(t *testing.T) {

@@ -74,6 +74,9 @@ func newConfig(nodes int, opts []Option) (*config, error) {
 // margin is how long before the end of a lease its holder is told to stop.
 func (c *config) margin() time.Duration { return max(c.ttl/100, 2*time.Millisecond) }
 
+// granted is how long a lock is held from the time at which the nodes were asked: the TTL, less an allowance for clocks.
+func (c *config) granted() time.Duration { return c.ttl - c.ttl/100 }
+
 // renewalPause returns how long after one extension the next one is due. It is at random, so that what was acquired
 // together is not extended together for ever.
 func (c *config) renewalPause() time.Duration { return c.ttl/3 - rand.N(c.ttl/12) }

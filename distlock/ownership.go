@@ -61,10 +61,17 @@ func newOwnership(ctx context.Context, c *config, name string, a *quorum.Acquisi
 
 func (o *ownership) lock() { o.mu.Lock() }
 
-func (o *ownership) unlock() {
+func (o *ownership) unlock() { o.tellAll(o.unlockQuietly()) }
+
+// unlockQuietly leaves it to the caller to tell the events.
+func (o *ownership) unlockQuietly() []pendingEvent {
 	events := o.events
 	o.events = nil
 	o.mu.Unlock()
+	return events
+}
+
+func (o *ownership) tellAll(events []pendingEvent) {
 	for _, e := range events {
 		o.config.tell(e.ctx, e.event)
 	}
@@ -87,24 +94,30 @@ func (o *ownership) watch() {
 	}
 	o.renewing = true
 	ctx := context.WithoutCancel(o.ctx)
-	o.acquisition.Renew(ctx, o.until, func(until time.Time, failed *quorum.Tally) { o.renewed(ctx, now, until, failed) })
+	o.acquisition.Renew(ctx, o.until, func(until time.Time, failed *quorum.Tally) func() {
+		events := o.renewed(ctx, now, until, failed)
+		return func() { o.tellAll(events) }
+	})
 }
 
-// renewed is called with what came of the watchdog's extension, which was due at start.
-func (o *ownership) renewed(ctx context.Context, start, until time.Time, failed *quorum.Tally) {
+// renewed is called with what came of the watchdog's extension, which was due at start. It returns the events to tell.
+func (o *ownership) renewed(ctx context.Context, start, until time.Time, failed *quorum.Tally) (events []pendingEvent) {
 	o.lock()
-	defer o.unlock()
+	defer func() { events = o.unlockQuietly() }()
 	o.renewing = false
 	if o.state == released {
-		return
+		return nil
 	}
-	next := o.config.renewalPause()
-	if o.extended(ctx, start, until, failed) != nil {
+	var next time.Duration
+	if o.extended(ctx, start, until, failed) == nil {
+		next = o.config.renewalPause() - time.Since(until.Add(-o.config.granted())) // from the extension, not from its answer
+	} else {
 		next = o.config.retryPause()
 	}
 	if o.state == live {
 		o.timer.Reset(max(0, min(next, o.left(time.Now()))))
 	}
+	return nil
 }
 
 // left returns how long the lock can be trusted: a little less than the nodes grant it, so that the holder hears of the

@@ -127,6 +127,7 @@ func (r *request) wait(ctx context.Context) (*Lease, error) {
 
 // contend contends with other processes for the lock. If yield is set it lets the one that was just woken go first.
 func (r *request) contend(ctx context.Context, yield bool) (*ownership, error) {
+	defer r.locker.nodes.Waiting()()
 	var failed, examined *quorum.Tally
 	if yield {
 		r.waited = true

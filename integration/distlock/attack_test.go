@@ -178,13 +178,53 @@ func TestAttackRetriedSet(t *testing.T) {
 	requireNoKeys(t, "", 5*time.Second, node.Addr)
 }
 
-// Bug: a renewal that is under way when the lock is released brings it back. Each holder unlocks at the moment of its
-// watchdog's first extension.
+// onExtension is a go-redis hook that is called with each key whose extension begins.
+type onExtension func(key string)
+
+func (onExtension) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (f onExtension) begin(cmds ...redis.Cmder) {
+	for _, cmd := range cmds {
+		if isExtension(cmd) {
+			f(cmd.Args()[3].(string))
+		}
+	}
+}
+
+func (f onExtension) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		f.begin(cmd)
+		return next(ctx, cmd)
+	}
+}
+
+func (f onExtension) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		f.begin(cmds...)
+		return next(ctx, cmds)
+	}
+}
+
+// Bug: a renewal that is under way when the lock is released brings it back. Each holder unlocks at the moment when
+// its watchdog sends an extension.
 func TestAttackRenewalAfterUnlock(t *testing.T) {
 	addr := servers.Redis(t, 1)
 	client := connect(t, addr...)[0]
 	const ttl = 30 * time.Millisecond
-	locks := newLockerWith(t, addr, distlock.Prefix(unique(t)), distlock.TTL(ttl), distlock.HandOver(0))
+	var underWay sync.Map // channels, by key
+	extended := redis.NewClient(&redis.Options{Addr: addr[0], ContextTimeoutEnabled: true})
+	t.Cleanup(func() { extended.Close() })
+	extended.AddHook(onExtension(func(key string) {
+		if c, held := underWay.Load(key); held {
+			select {
+			case c.(chan struct{}) <- struct{}{}:
+			default:
+			}
+		}
+	}))
+	locks, err := distlock.New([]redis.UniversalClient{extended}, distlock.Prefix(unique(t)), distlock.TTL(ttl), distlock.HandOver(0))
+	require.NoError(t, err)
+	t.Cleanup(func() { locks.Close() })
 	const rounds, workers = 6000, 25
 	var confirmed atomic.Int64
 	start := time.Now()
@@ -193,6 +233,8 @@ func TestAttackRenewalAfterUnlock(t *testing.T) {
 		wg.Go(func() {
 			ctx := context.Background()
 			name := string(rune('a' + w))
+			begun := make(chan struct{}, 1)
+			underWay.Store(unique(t)+name, begun)
 			value := func() string {
 				v, err := client.Get(ctx, unique(t)+name).Result()
 				if err != nil && !errors.Is(err, redis.Nil) {
@@ -201,12 +243,19 @@ func TestAttackRenewalAfterUnlock(t *testing.T) {
 				return v
 			}
 			for i := 0; confirmed.Load() < rounds && time.Since(start) < time.Minute; i++ {
+				select {
+				case <-begun: // of the lease before this one
+				default:
+				}
 				lease, err := locks.Lock(ctx, name)
 				if err != nil {
 					continue // on a busy machine the TTL may be over at once
 				}
 				held := value()
-				time.Sleep(time.Until(lease.Until().Add(-ttl*2/3)) - time.Duration(i%20)*50*time.Microsecond)
+				select {
+				case <-begun:
+				case <-lease.Context().Done():
+				}
 				if lease.Unlock(ctx) != nil || held == "" {
 					continue // lost, or no answer in time: then the TTL ends it
 				}

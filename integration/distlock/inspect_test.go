@@ -126,9 +126,12 @@ func TestBreakNeverHitsALaterHolder(t *testing.T) {
 func TestInspectWithoutMajority(t *testing.T) {
 	t.Parallel()
 	nodes := servers.StartRedis(t, 3)
-	locks := newLockerWith(t, addrs(nodes), long)
+	locks := newLocker(t, addrs(nodes), long)
 	lease, err := locks.Lock(t.Context(), "a")
 	require.NoError(t, err)
+	for _, addr := range addrs(nodes) {
+		require.NotEmpty(t, keys(t, addr, "a"), "all of them have it")
+	}
 	nodes[0].Kill(t)
 	info, err := locks.Inspect(t.Context(), "a")
 	require.NoError(t, err, "two of three name the holder")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -305,14 +306,16 @@ func commands(tb testing.TB, addrs []string) (n int64) {
 	return n
 }
 
-// A process may not keep the lock for itself: after HandOver another one that waits gets its turn. Counted by what the
-// process does meanwhile, and not by the clock of a busy machine: it works for a millisecond at a time, so one turn of
-// HandOver is 30 pieces of work at most, and a waiter that is not woken, but comes by its timer, is overtaken by hundreds.
+// A process may not keep the lock for itself: after HandOver another one that waits gets its turn. It is woken each time:
+// it does not get the lock by the timer with which it looks by itself. Counted by what the processes do, and not by the
+// clock of a busy machine: the one works for a millisecond at a time, so one turn of HandOver is 30 pieces of work at most,
+// and a waiter that comes by its timer is overtaken by hundreds.
 func TestHandOverIsBounded(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, addrs []string) {
 		const handOver, turns = 30 * time.Millisecond, 10
-		busy := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.HandOver(handOver))
+		var wakes wakes
+		busy := intercepted(t, addrs, wakes.published, distlock.Prefix(unique(t)), distlock.HandOver(handOver))
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		defer wg.Wait()
@@ -330,15 +333,60 @@ func TestHandOverIsBounded(t *testing.T) {
 			})
 		}
 		require.True(t, eventually(5*time.Second, func() bool { return worked.Load() > 0 }))
-		other := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		other := intercepted(t, addrs, wakes.tried, distlock.Prefix(unique(t)))
 		before := worked.Load()
-		for range turns {
+		for i := range turns {
+			wakes.reset()
 			lease, err := other.Lock(t.Context(), "a")
 			require.NoError(t, err)
+			require.True(t, wakes.wokeLast(), "lock %d of %d was had by the timer", i, turns)
 			require.NoError(t, lease.Unlock(t.Context()))
 		}
 		require.Less(t, worked.Load()-before, int64(3*turns*handOver/time.Millisecond), "overtaken")
 	})
+}
+
+// wakes notes the attempts of a process to get a lock, and how often another one has sent it a hint.
+type wakes struct {
+	mu    sync.Mutex
+	tries []string // their values, each of which is new
+	hints []int    // for each: how many were sent before it began
+	times []time.Time
+	sent  int
+}
+
+func (w *wakes) published(_ context.Context, cmd redis.Cmder) {
+	if cmd.Name() == "publish" {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.sent++
+	}
+}
+
+func (w *wakes) tried(_ context.Context, cmd redis.Cmder) {
+	if cmd.Name() != "set" {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if value := cmd.Args()[2].(string); !slices.Contains(w.tries, value) {
+		w.tries, w.hints, w.times = append(w.tries, value), append(w.hints, w.sent), append(w.times, time.Now())
+	}
+}
+
+func (w *wakes) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tries, w.hints, w.times = nil, nil, nil
+}
+
+// wokeLast reports whether a hint was sent between the last two attempts, or whether the last one followed sooner than by
+// the timer, which takes 750 ms: where the vote was split, or the lock was released before the process was in the queue.
+func (w *wakes) wokeLast() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := len(w.tries)
+	return n == 1 || w.hints[n-1] > w.hints[n-2] || w.times[n-1].Sub(w.times[n-2]) < 750*time.Millisecond
 }
 
 func TestClose(t *testing.T) {

@@ -4,6 +4,8 @@ package distlock_test
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +95,42 @@ func TestRingsThatShareAServer(t *testing.T) {
 	nodes[3].Kill(t)
 	_, err = locks.TryLock(t.Context(), "a")
 	require.ErrorContains(t, err, "leads to the same server as node")
+}
+
+// A shard that was down when the others were looked at keeps no lock before it is looked at.
+func TestLockOnAShardThatWasDown(t *testing.T) {
+	t.Parallel()
+	nodes := servers.StartRedis(t, 2)
+	ring := redis.NewRing(&redis.RingOptions{
+		Addrs: map[string]string{"a": nodes[0].Addr, "b": nodes[1].Addr}, HeartbeatFrequency: 20 * time.Millisecond,
+	})
+	t.Cleanup(func() { ring.Close() })
+	var name string // whose shard is the one that will be down
+	for i := 0; name == ""; i++ {
+		shard, err := ring.GetShardClientForKey(fmt.Sprint("lock:", i))
+		require.NoError(t, err)
+		if shard.Options().Addr == nodes[1].Addr {
+			name = fmt.Sprint(i)
+		}
+	}
+	nodes[1].Kill(t)
+	require.True(t, eventually(20*time.Second, func() bool { return ring.Len() == 1 }))
+	locks := lockerOf(t, []redis.UniversalClient{ring})
+	lease, err := locks.Lock(t.Context(), name)
+	require.NoError(t, err)
+	require.NoError(t, lease.Unlock(t.Context()))
+
+	nodes[1].Restart(t)
+	admin := redis.NewClient(&redis.Options{Addr: nodes[1].Addr})
+	t.Cleanup(func() { admin.Close() })
+	require.NoError(t, admin.ConfigSet(t.Context(), "replica-read-only", "no").Err())
+	host, port, err := net.SplitHostPort(nodes[0].Addr)
+	require.NoError(t, err)
+	require.NoError(t, admin.ReplicaOf(t.Context(), host, port).Err())
+	require.True(t, eventually(20*time.Second, func() bool { return ring.Len() == 2 }))
+	_, err = locks.TryLock(t.Context(), name)
+	require.ErrorIs(t, err, distlock.ErrNotAcquired)
+	require.ErrorContains(t, err, "it is a replica of")
 }
 
 // After a failover by Sentinel the lock service goes on with the new master.

@@ -50,6 +50,9 @@ func addrs(nodes []*servers.Server) []string {
 	return list
 }
 
+// slack is what a busy machine may add to a time.
+const slack = 500 * time.Millisecond
+
 // patient is what a node gets in tests that are about something else: a busy machine may be slow, but is in order.
 var patient = distlock.NodeTimeout(2 * time.Second)
 

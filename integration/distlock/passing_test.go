@@ -170,8 +170,10 @@ func TestUnlockInASlotThatMoves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			lease, err := c.locks.Lock(t.Context(), name)
 			require.NoError(t, err)
+			var waiting sync.WaitGroup
+			t.Cleanup(waiting.Wait) // after its Locker is closed
 			waiter, got := c.newLocker(t), make(chan time.Time, 1)
-			go func() {
+			waiting.Go(func() {
 				lease, err := waiter.Lock(context.Background(), name)
 				if err != nil {
 					t.Error(err)
@@ -181,7 +183,7 @@ func TestUnlockInASlotThatMoves(t *testing.T) {
 				if err := lease.Unlock(context.Background()); err != nil {
 					t.Error(err)
 				}
-			}()
+			})
 			source, target, slot := c.owner(t, name)
 			queue := func() []string {
 				return slices.DeleteFunc(keys(t, source.Options().Addr, c.prefix+name), func(key string) bool {

@@ -166,3 +166,52 @@ func TestPlaceThatComesLate(t *testing.T) {
 	require.Len(t, place, 1)
 	requireNoKeys(t, unique(t), 5*time.Second, addrs...)
 }
+
+// queued returns how many processes wait for a lock, over all nodes.
+func queued(tb testing.TB, addrs []string, name string) (n int64) {
+	tb.Helper()
+	for _, addr := range addrs {
+		client := redis.NewClient(&redis.Options{Addr: addr})
+		for _, key := range keys(tb, addr, unique(tb)+name) {
+			if length, err := client.LLen(context.Background(), key).Result(); err == nil {
+				n += length
+			}
+		}
+		client.Close()
+	}
+	return n
+}
+
+// A wake-up that gets lost costs at most a second.
+func TestLostWakeUp(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, addrs []string) {
+		holder := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		waiter := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		lease, err := holder.Lock(t.Context(), "a")
+		require.NoError(t, err)
+		got := make(chan time.Time, 1)
+		go func() {
+			lease, err := waiter.Lock(context.Background(), "a")
+			if err != nil {
+				t.Error(err)
+			}
+			got <- time.Now()
+			lease.Unlock(context.Background())
+		}()
+		require.True(t, eventually(5*time.Second, func() bool { return queued(t, addrs, "a") == 1 }))
+		for _, addr := range addrs { // the queue is gone, and nobody is told
+			client := redis.NewClient(&redis.Options{Addr: addr})
+			for _, key := range keys(t, addr, unique(t)) {
+				if kind, _ := client.Type(t.Context(), key).Result(); kind == "list" {
+					require.NoError(t, client.Del(t.Context(), key).Err())
+				}
+			}
+			client.Close()
+		}
+		released := time.Now()
+		require.NoError(t, lease.Unlock(t.Context()))
+		require.Less(t, (<-got).Sub(released), time.Second+slack)
+		requireNoKeys(t, unique(t), 5*time.Second, addrs...)
+	})
+}

@@ -27,9 +27,14 @@ type extensions struct {
 	exchanges int // commands and pipelines
 }
 
+// isExtension reports whether a command extends a lease.
+func isExtension(cmd redis.Cmder) bool {
+	args, name := cmd.Args(), cmd.Name()
+	return (name == "evalsha" || name == "eval") && len(args) == 6 && fmt.Sprint(args[2]) == "1"
+}
+
 func (e *extensions) begin(cmds ...redis.Cmder) func() {
-	args := cmds[0].Args()
-	if name := cmds[0].Name(); (name != "evalsha" && name != "eval") || fmt.Sprint(args[2]) != "1" || len(args) != 6 {
+	if !isExtension(cmds[0]) {
 		return func() {}
 	}
 	e.mu.Lock()
@@ -142,8 +147,7 @@ func TestManyLeasesAndScriptsFlushed(t *testing.T) {
 	t.Parallel()
 	node := servers.StartRedis(t, 1)[0]
 	var renewed, failed atomic.Int32
-	const ttl = 6 * time.Second
-	locks := newLockerWith(t, []string{node.Addr}, distlock.TTL(ttl), distlock.NodeTimeout(ttl/4), distlock.OnEvent(func(_ context.Context, e distlock.Event) {
+	locks := newLockerWith(t, []string{node.Addr}, distlock.TTL(8*time.Second), patient, distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 		if e.Kind == distlock.Extended && e.Err == nil {
 			renewed.Add(1)
 		} else if e.Kind == distlock.Extended || e.Kind == distlock.Lost {
@@ -160,7 +164,7 @@ func TestManyLeasesAndScriptsFlushed(t *testing.T) {
 	for range 3 {
 		before := renewed.Load()
 		require.NoError(t, client.ScriptFlush(t.Context()).Err())
-		require.True(t, eventually(10*time.Second, func() bool { return renewed.Load() > before+leases }))
+		require.True(t, eventually(30*time.Second, func() bool { return renewed.Load() > before+leases }))
 	}
 	require.Zero(t, failed.Load())
 }
@@ -198,7 +202,7 @@ func TestConnectionsInUse(t *testing.T) {
 	}))
 	_, err = locks.TryLock(t.Context(), "free")
 	require.ErrorIs(t, err, distlock.ErrNotAcquired)
-	require.ErrorContains(t, err, "all 3 connections of the client are in use, 3 of them by others than the locks")
+	require.ErrorContains(t, err, "all 3 connections of the client are in use, and the locks have no more than")
 	wg.Wait()
 	mu.Lock()
 	defer mu.Unlock()
@@ -218,7 +222,7 @@ func TestHangingShard(t *testing.T) {
 	nodes := servers.StartRedis(t, 2)
 	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": nodes[0].Addr, "b": nodes[1].Addr}})
 	t.Cleanup(func() { ring.Close() })
-	locks, err := distlock.New([]redis.UniversalClient{ring}, distlock.TTL(3*time.Second))
+	locks, err := distlock.New([]redis.UniversalClient{ring}, distlock.TTL(8*time.Second), patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { locks.Close() })
 	var healthy, hanging []*distlock.Lease
@@ -238,7 +242,7 @@ func TestHangingShard(t *testing.T) {
 	for _, lease := range hanging {
 		select {
 		case <-lease.Context().Done():
-		case <-time.After(10 * time.Second):
+		case <-time.After(20 * time.Second):
 			require.Fail(t, "it is not extended, and not lost")
 		}
 	}

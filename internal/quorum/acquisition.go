@@ -47,10 +47,15 @@ func (a *Acquisition) Extend(ctx context.Context) (until time.Time, failed *Tall
 	return m.Until(), nil
 }
 
-// Renew is Extend that does not wait: the lock is extended soon, in one command with others that are due. ends is when the
-// lock would end without it: those that end first are extended first. done is called with what Extend would have
-// returned. If ctx has values, the commands are not promised to get them.
-func (a *Acquisition) Renew(ctx context.Context, ends time.Time, done func(until time.Time, failed *Tally)) {
+// Renew is Extend that does not wait: the lock is extended soon, in one command with others that are due. ends is when
+// the lock would end without it: those that end first are extended first. If ctx has values, the commands are not promised
+// to get them.
+//
+// done is called with what Extend would have returned. Others that were extended with it are told after it, so it must
+// not wait for anything: what may take longer is in the function that it returns, unless that is nil.
+//
+// Renew sends nothing itself and waits for no server, so it may be called with a mutex locked that done needs.
+func (a *Acquisition) Renew(ctx context.Context, ends time.Time, done func(until time.Time, failed *Tally) (then func())) {
 	a.nodes.renewals.add(&renewal{a: a, ctx: ctx, ends: ends, done: done})
 }
 

@@ -5,8 +5,14 @@ import (
 	"fmt"
 )
 
-// errOverrun is the error of a node that is not asked at all.
-var errOverrun = fmt.Errorf("%d earlier commands are still unanswered", maxLate)
+// overrun is the error of a node that is not asked at all, since so many commands are still unanswered.
+type overrun int
+
+func (o overrun) Error() string {
+	return fmt.Sprintf("%d earlier commands are still unanswered", int(o))
+}
+
+var errOverrun error = overrun(maxLate)
 
 // ask runs f, which sends a command to n, and waits for what it returns until the round is over for the node. f goes on
 // alone if it comes to that, and then has to see to what it finds out.

@@ -2,30 +2,25 @@ package quorum
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/go-redsync/redsync/v4"
-	"github.com/go-redsync/redsync/v4/redis"
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// batch is one extension of several locks. redsync counts the nodes for each of the locks, as it does for one; but what
-// it asks of a node meets in one pipeline.
+// batch is one extension of several locks. What it asks of a node is one pipeline. The majority is counted for each lock
+// by itself, with redsync's allowance for clocks: redsync needs a goroutine for each lock and node, and a process that
+// holds thousands of leases spends more time with these than the servers need to answer.
 type batch struct {
-	*round
-	renewals  []*renewal
-	pipelines []*pipeline // by node
-}
-
-// pipeline is what a batch asks of one node.
-type pipeline struct {
-	batch   *batch
-	node    *Node
-	asked   atomic.Int32  // for how many of the locks
-	done    chan struct{} // closed when answers is there
-	answers []extension   // by lock
+	round    *round
+	start    time.Time // before anything was sent: the TTLs count from here
+	renewals []*renewal
+	nodes    []*Node
+	answers  [][]extension // by node, and lock; nil while there is none
+	missing  int           // nodes without answers
+	told     []bool        // by lock
 }
 
 // extension is what a node says to the extension of a lock.
@@ -34,108 +29,136 @@ type extension struct {
 	err error
 }
 
-// extendAll makes the renewals, and tells each of them what came of it.
-func (ns *Nodes) extendAll(due []*renewal) {
+// underWay counts the pipelines that have not ended, by node: also those for which nobody waits any more.
+type underWay []atomic.Int32
+
+func (u underWay) any() bool {
+	for i := range u {
+		if u[i].Load() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// extendAll makes the renewals, and tells each of them what came of it as soon as enough nodes have answered. It returns
+// when no node is waited for any more.
+func (ns *Nodes) extendAll(u underWay, due []*renewal) {
 	ctx := context.Background()
 	if len(due) == 1 {
 		ctx = due[0].ctx
 	}
-	b := &batch{round: newRound(ctx, len(ns.nodes), ns.timeout), renewals: due}
-	for _, n := range ns.nodes {
-		b.pipelines = append(b.pipelines, &pipeline{batch: b, node: n, done: make(chan struct{})})
+	b := &batch{
+		start: time.Now(), round: newRound(ctx, len(ns.nodes), ns.timeout), renewals: due, nodes: ns.nodes,
+		answers: make([][]extension, len(ns.nodes)), missing: len(ns.nodes), told: make([]bool, len(due)),
 	}
+	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for i, r := range due {
+	for i := range ns.nodes {
 		wg.Go(func() {
-			until, failed := b.extend(i)
-			r.done(until, failed)
+			answers := b.ask(&u[i], ns.nodes[i])
+			mu.Lock()
+			defer mu.Unlock()
+			b.answers[i] = answers
+			b.missing--
+			if heard := b.tell(); len(heard) > 0 {
+				ns.renewals.background.Go(func() { hear(heard) })
+			}
 		})
 	}
 	wg.Wait()
-	b.end()
-	ns.outage.note(b.tally())
+	b.round.end()
+	ns.outage.note(b.round.tally())
 }
 
-// extend extends one of the locks.
-func (b *batch) extend(i int) (until time.Time, failed *Tally) {
-	m := b.mutex(i)
-	if ok, _ := m.ExtendContext(b.ctx); !ok {
-		return time.Time{}, b.tallyOf(i)
+// hear calls what the renewals have left to be done when all of them know what came of them.
+func hear(heard []func()) {
+	for _, f := range heard {
+		f()
 	}
-	return m.Until(), nil
 }
 
-// extender is what an extension needs of redsync's Mutex.
-type extender interface {
-	ExtendContext(ctx context.Context) (bool, error)
-	Until() time.Time
-}
-
-func (b *batch) mutex(i int) extender {
-	a := b.renewals[i].a
-	if len(b.pipelines) == 1 {
-		return &singleExtension{ttl: a.nodes.ttl, extend: func() (bool, error) { return b.pipelines[0].extend(i) }}
-	}
-	pools := make([]redis.Pool, len(b.pipelines))
-	for n, p := range b.pipelines {
-		pools[n] = extendingPool{&extendingConn{pipeline: p, index: i}}
-	}
-	return redsync.New(pools...).NewMutex(a.key, redsync.WithValue(a.value), redsync.WithExpiry(a.nodes.ttl))
-}
-
-// tallyOf returns what the nodes said to the extension of one of the locks.
-func (b *batch) tallyOf(i int) *Tally {
-	t := &Tally{Total: len(b.pipelines)}
-	for _, p := range b.pipelines {
-		yes, err := p.answer(i)
-		switch {
-		case err == nil && !yes:
-			err = errGone
-		case err == nil:
-			continue
+// ask asks a node. It returns what the node says to the extension of each lock.
+func (b *batch) ask(unfinished *atomic.Int32, n *Node) []extension {
+	var answers []extension
+	err := error(overrun(maxBatches))
+	if unfinished.Add(1) > maxBatches {
+		unfinished.Add(-1)
+	} else {
+		answers, err = ask(b.round, n, func(ctx context.Context) ([]extension, error) {
+			defer unfinished.Add(-1)
+			return n.extendAll(ctx, b.renewals)
+		})
+		if errors.Is(err, errOverrun) { // it was not asked
+			unfinished.Add(-1)
 		}
-		t.Failed = append(t.Failed, p.node.Failure(err))
 	}
-	return t
-}
-
-// extend returns what the node says to the extension of one of the locks. The last that asks has the pipeline sent: the
-// time of a lock counts from when it asked.
-func (p *pipeline) extend(i int) (bool, error) {
-	if int(p.asked.Add(1)) == len(p.batch.renewals) {
-		p.send()
-	}
-	select {
-	case <-p.done:
-	case <-p.batch.ctx.Done(): // send is about to end, if it was called
-	}
-	return p.answer(i)
-}
-
-// send asks the node.
-func (p *pipeline) send() {
-	answers, err := ask(p.batch.round, p.node, func(ctx context.Context) ([]extension, error) {
-		return p.node.extendAll(ctx, p.batch.renewals)
-	})
 	if err != nil {
-		answers = make([]extension, len(p.batch.renewals))
+		answers = make([]extension, len(b.renewals))
 		for i := range answers {
 			answers[i].err = err
 		}
 	}
-	p.batch.vote(p.node, err)
-	p.answers = answers
-	close(p.done)
+	b.round.vote(n, err)
+	return answers
 }
 
-// answer returns what the node has said to the extension of one of the locks.
-func (p *pipeline) answer(i int) (bool, error) {
-	select {
-	case <-p.done:
-		return p.answers[i].yes, p.answers[i].err
-	default:
-		return false, timeoutError{after: p.node.timeout}
+// tell tells the renewals that are decided what came of them. It returns what they have left to be done.
+func (b *batch) tell() (heard []func()) {
+	for i, r := range b.renewals {
+		if b.told[i] || !b.decided(i) {
+			continue
+		}
+		b.told[i] = true
+		until, inTime := validity(b.start, r.a.nodes.ttl)
+		var failed *Tally
+		if yes, _ := b.count(i); yes < majority(len(b.nodes)) || !inTime {
+			until, failed = time.Time{}, b.tallyOf(i)
+		}
+		if f := r.done(until, failed); f != nil {
+			heard = append(heard, f)
+		}
 	}
+	return heard
+}
+
+// decided reports whether what came of the extension of one of the locks is known: the nodes that are missing can't change
+// it, or none is.
+func (b *batch) decided(i int) bool {
+	yes, gone := b.count(i)
+	quorum := majority(len(b.nodes))
+	return yes >= quorum || gone > len(b.nodes)-quorum || b.missing == 0
+}
+
+// count returns how many nodes have extended one of the locks, and how many don't have it.
+func (b *batch) count(i int) (yes, gone int) {
+	for _, answers := range b.answers {
+		switch {
+		case answers == nil || answers[i].err != nil:
+		case answers[i].yes:
+			yes++
+		default:
+			gone++
+		}
+	}
+	return yes, gone
+}
+
+// tallyOf returns what the nodes have said so far to the extension of one of the locks.
+func (b *batch) tallyOf(i int) *Tally {
+	t := &Tally{Total: len(b.nodes)}
+	for n, answers := range b.answers {
+		err := errUnanswered
+		if answers != nil {
+			if err = answers[i].err; err == nil && !answers[i].yes {
+				err = errGone
+			}
+		}
+		if err != nil {
+			t.Failed = append(t.Failed, b.nodes[n].Failure(err))
+		}
+	}
+	return t
 }
 
 // extendAll extends several locks in one pipeline. It returns an error if the node has answered nothing.
@@ -186,29 +209,4 @@ func (n *Node) extendIn(ctx context.Context, due []*renewal, which []int, answer
 		}
 	}
 	return unknown
-}
-
-// extendingPool is redsync's Pool for one node and the extension of one lock.
-type extendingPool struct{ conn *extendingConn }
-
-// Get implements redis.Pool.
-func (p extendingPool) Get(context.Context) (redis.Conn, error) { return p.conn, nil }
-
-// extendingConn is redsync's Conn for one node and the extension of one lock.
-type extendingConn struct {
-	unused
-	pipeline *pipeline
-	index    int
-}
-
-// Eval is called with redsync's script that extends the lock.
-func (c *extendingConn) Eval(script *redis.Script, _ ...any) (any, error) {
-	if script.Hash != redsyncScripts().extend {
-		return c.unused.Eval(script)
-	}
-	yes, err := c.pipeline.extend(c.index)
-	if !yes {
-		return int64(0), err
-	}
-	return int64(1), nil
 }

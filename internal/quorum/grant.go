@@ -32,7 +32,7 @@ func (g *grant) acquire(op *operation) (bool, error) {
 	g.state = asking
 	g.mu.Unlock()
 	yes, err := ask(&op.round, g.node, func(ctx context.Context) (bool, error) {
-		if err := g.node.look(ctx); err != nil {
+		if err := g.node.look(ctx, op.key); err != nil {
 			g.answer(false, nil) // it was not asked
 			return false, err
 		}

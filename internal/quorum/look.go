@@ -35,58 +35,95 @@ func (o *Objection) Unwrap() error { return o.Err }
 // looking is what is known of whether a node can keep locks. It is found out before its first lock, once: what a server
 // says later about its rights or its role shows in the errors of its commands.
 type looking struct {
-	fine  atomic.Bool
-	known *identities
+	fine   atomic.Bool
+	shards sync.Map     // those of a Ring that are fine, by *redis.Client
+	bad    atomic.Bool  // the last look at a Ring has found an objection
+	again  atomic.Int64 // when to look again at a Ring of which a shard was down, in Unix nanoseconds; 0 if none was
+	known  *identities
 
 	turn chan struct{} // one at a time looks
-	// The last look that found something wrong, or a shard of a Ring down. Who has the turn may use them.
+	// The last look, if it was not fine. Who has the turn may use them.
 	objection *Objection
 	at        time.Time
 }
 
 func newLooking() looking { return looking{turn: make(chan struct{}, 1)} }
 
-// look returns an error if the node can't keep locks, or can't say so now.
-func (n *Node) look(ctx context.Context) error {
-	l := &n.looking
-	if l.fine.Load() {
+// look returns an error if the node can't keep a lock with the key, or can't say so now.
+func (n *Node) look(ctx context.Context, key string) error {
+	if n.looked(key) {
 		return nil
 	}
+	l := &n.looking
 	select {
 	case l.turn <- struct{}{}:
 		defer func() { <-l.turn }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if l.fine.Load() {
+	if n.looked(key) {
 		return nil
 	}
-	if time.Since(l.at) < lookAgain {
-		if l.objection != nil {
-			return l.objection
-		}
-		return nil // a shard is down, and has none of the locks for now
+	if l.objection != nil && time.Since(l.at) < lookAgain {
+		return l.objection
 	}
-	whole, err := n.lookAt(ctx)
-	l.objection = nil
-	if errors.As(err, &l.objection) || err == nil && !whole {
+	err := n.lookAt(ctx)
+	objected := errors.As(err, &l.objection)
+	if objected {
 		l.at = time.Now()
 	}
-	l.fine.Store(err == nil && whole)
+	ring, ok := n.given.(*redis.Ring)
+	if !ok {
+		l.fine.Store(err == nil)
+		return err
+	}
+	l.bad.Store(objected)
+	l.again.Store(0)
+	if n.shardsLooked() < len(ring.Options().Addrs) {
+		l.again.Store(time.Now().Add(lookAgain).UnixNano())
+	}
+	if n.looked(key) {
+		return nil // the others are no matter of this lock, until they object
+	}
 	return err
 }
 
-// lookAt looks at the servers behind the client: of a Cluster one, and of a Ring all that are up. whole is false if one is
-// not.
-func (n *Node) lookAt(ctx context.Context) (whole bool, err error) {
+// looked reports whether a look has found nothing wrong with the node. A shard of a Ring that was down then is looked at
+// when it has the key of a lock, and in any case soon after it is up.
+func (n *Node) looked(key string) bool {
+	ring, ok := n.given.(*redis.Ring)
+	if !ok {
+		return n.looking.fine.Load()
+	}
+	if n.looking.bad.Load() {
+		return false
+	}
+	if again := n.looking.again.Load(); again != 0 && time.Now().UnixNano() >= again {
+		return false
+	}
+	shard, err := ring.GetShardClientForKey(key)
+	if err != nil {
+		return false
+	}
+	_, fine := n.looking.shards.Load(shard)
+	return fine
+}
+
+// shardsLooked returns how many shards of a Ring are fine.
+func (n *Node) shardsLooked() (count int) {
+	n.looking.shards.Range(func(any, any) bool { count++; return true })
+	return count
+}
+
+// lookAt looks at the servers behind the client: all of a Ring that are up, and of a Cluster one.
+func (n *Node) lookAt(ctx context.Context) error {
 	var ids []string
-	whole = true
 	switch c := n.client.(type) {
 	case *redis.ClusterClient:
 		//lint:ignore SA1019 Redis 6 has no CLUSTER SHARDS
 		slots, err := c.ClusterSlots(ctx).Result()
 		if !answered(err) {
-			return false, err
+			return err
 		}
 		for _, slot := range slots {
 			for _, server := range slot.Nodes {
@@ -94,32 +131,41 @@ func (n *Node) lookAt(ctx context.Context) (whole bool, err error) {
 			}
 		}
 		if _, err := n.lookAtServer(ctx, c); err != nil {
-			return false, err
+			return err
 		}
 	case *redis.Ring:
-		var mu sync.Mutex
-		err := c.ForEachShard(ctx, func(ctx context.Context, shard *redis.Client) error {
-			id, err := n.lookAtServer(ctx, shard)
-			mu.Lock()
-			defer mu.Unlock()
-			ids = append(ids, id)
-			return err
-		})
-		if err != nil {
-			return false, err
-		}
-		if len(ids) == 0 {
-			return false, errors.New("no shard of the Ring is up")
-		}
-		whole = len(ids) >= len(c.Options().Addrs)
+		return n.lookAtShards(ctx, c)
 	default:
 		id, err := n.lookAtServer(ctx, c)
 		if err != nil {
-			return false, err
+			return err
 		}
 		ids = append(ids, id)
 	}
-	return whole, n.looking.known.claim(n, ids)
+	return n.looking.known.claim(n, ids)
+}
+
+// lookAtShards looks at the shards of a Ring that are up. Those that were fine are not asked again.
+func (n *Node) lookAtShards(ctx context.Context, ring *redis.Ring) error {
+	var up atomic.Bool
+	err := ring.ForEachShard(ctx, func(ctx context.Context, shard *redis.Client) error {
+		up.Store(true)
+		if _, fine := n.looking.shards.Load(shard); fine {
+			return nil
+		}
+		id, err := n.lookAtServer(ctx, shard)
+		if err == nil {
+			err = n.looking.known.claim(n, []string{id})
+		}
+		if err == nil {
+			n.looking.shards.Store(shard, true)
+		}
+		return err
+	})
+	if err == nil && !up.Load() {
+		err = errors.New("no shard of the Ring is up")
+	}
+	return err
 }
 
 // lookAtServer asks a server, in one pipeline, whether it can keep locks. id is the server's own name for itself, if it

@@ -91,25 +91,6 @@ func (n *Node) Late() bool { return n.late.Load() }
 // Timeout returns how long the node may take to answer.
 func (n *Node) Timeout() time.Duration { return n.timeout }
 
-// server returns the client of the one server that has a key, or nil if it is not known.
-func (n *Node) server(ctx context.Context, key string) *redis.Client {
-	switch c := n.given.(type) {
-	case *redis.Client:
-		return c
-	case *redis.ClusterClient:
-		ctx, cancel := context.WithTimeout(ctx, n.timeout)
-		defer cancel()
-		if server, err := c.MasterForKey(ctx, key); err == nil {
-			return server
-		}
-	case *redis.Ring:
-		if server, err := c.GetShardClientForKey(key); err == nil {
-			return server
-		}
-	}
-	return nil
-}
-
 // pipeline returns a pipeline for keys that are on the same server as this one. That of a Ring goes to its shard: once a
 // Ring is closed, its own pipeline panics on a goroutine where nobody can recover.
 func (n *Node) pipeline(ctx context.Context, key string) (redis.Pipeliner, error) {

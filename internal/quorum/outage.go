@@ -13,6 +13,9 @@ type outage struct {
 	limit  time.Duration
 	broken atomic.Bool // failed is not nil
 
+	waiting   atomic.Int32 // callers who wait for a lock, and so ask again and again
+	unwatched atomic.Bool  // nobody has waited at some time since last
+
 	mu      sync.Mutex
 	failed  *Tally        // what the nodes said last; nil while a majority is in order
 	since   time.Time     // when they were first found out of order
@@ -42,9 +45,10 @@ func (o *outage) note(failed *Tally) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	if o.failed != nil && now.Sub(o.last) > o.limit {
-		o.recover() // nobody has asked for so long that this is another outage
+	if o.failed != nil && o.gap(now) {
+		o.recover() // this is another outage
 	}
+	o.unwatched.Store(o.waiting.Load() == 0)
 	if o.failed == nil {
 		o.since = now
 	}
@@ -52,6 +56,27 @@ func (o *outage) note(failed *Tally) {
 	o.broken.Store(true)
 	if now.Sub(o.since) >= o.limit {
 		o.finish()
+	}
+}
+
+// gap reports whether so long ago nobody has asked that the nodes may have been in order meanwhile. Whoever waits asks as
+// often as the Backoff says; a watchdog asks several times within a TTL. That an outage has lasted for the limit is
+// believed for as long. It is locked.
+func (o *outage) gap(now time.Time) bool {
+	since := now.Sub(o.last)
+	return since > o.limit || since > o.limit/2 && !o.isOver && o.unwatched.Load()
+}
+
+// Waiting says that a caller waits for a lock, until done is called.
+func (ns *Nodes) Waiting() (done func()) {
+	o := ns.outage
+	o.waiting.Add(1)
+	return o.leave
+}
+
+func (o *outage) leave() {
+	if o.waiting.Add(-1) == 0 {
+		o.unwatched.Store(true)
 	}
 }
 

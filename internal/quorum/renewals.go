@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -29,18 +30,20 @@ type renewals struct {
 	gather     time.Duration // for which renewals that fall due are collected
 	background *background.Group
 
-	mu    sync.Mutex
-	lanes map[string]*lane // by the servers that a renewal goes to; one unless clients choose the server by the key
+	mu       sync.Mutex
+	unrouted []*renewal       // their servers are not known yet
+	routing  bool             // a timer runs that starts to look for them
+	lanes    map[string]*lane // by the servers that a renewal goes to; one unless clients choose the server by the key
 }
 
 // lane has the renewals that go to the same servers. A server that hangs behind a Cluster or a Ring holds up no renewal
 // of the others.
 type lane struct {
-	key       string
 	servers   []*redis.Client // by node, as far as they are known
 	due       dueRenewals
 	gathering bool // a timer runs that starts the next batch
 	batches   int  // under way
+	underWay  underWay
 }
 
 // renewal is one extension that is due.
@@ -48,7 +51,7 @@ type renewal struct {
 	a    *Acquisition
 	ctx  context.Context
 	ends time.Time // when the lock would end without it
-	done func(until time.Time, failed *Tally)
+	done func(until time.Time, failed *Tally) (then func())
 }
 
 // dueRenewals is a heap: that of the lock which ends first is at the top.
@@ -71,55 +74,66 @@ func newRenewals(ns *Nodes, bg *background.Group) *renewals {
 	return &renewals{nodes: ns, gather: ns.ttl / 200, background: bg, lanes: make(map[string]*lane)}
 }
 
-// add has an extension made soon. It waits for nothing: a Cluster's client may have to ask its servers which of them has
-// the key, and the watchdogs that call add must go on meanwhile.
+// add has an extension made soon. It asks no server anything: the caller is a timer that other leases may wait for.
 func (rs *renewals) add(r *renewal) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
 	if !rs.nodes.slotted() { // all go to the same servers
-		rs.queue("", r, nil)
+		rs.enqueue("", rs.nodes.onlyServers, r)
 		return
 	}
+	rs.unrouted = append(rs.unrouted, r)
+	if !rs.routing {
+		rs.routing = true
+		time.AfterFunc(rs.gather, rs.route)
+	}
+}
+
+// route puts what has fallen due into lanes. A Cluster may have to be asked which server has a key.
+func (rs *renewals) route() {
+	rs.mu.Lock()
+	due := rs.unrouted
+	rs.unrouted, rs.routing = nil, false
+	rs.mu.Unlock()
+	keys := make([]string, len(due))
+	for i, r := range due {
+		keys[i] = r.a.key
+	}
 	rs.background.Go(func() {
-		servers := rs.nodes.servers(r.ctx, r.a.key)
-		rs.queue(fmt.Sprint(servers), r, servers)
+		byKey := rs.nodes.serversOf(keys)
+		rs.mu.Lock()
+		defer rs.mu.Unlock()
+		for i, r := range due {
+			rs.enqueue(fmt.Sprint(byKey[i]), func() []*redis.Client { return byKey[i] }, r)
+		}
 	})
 }
 
-// queue adds an extension to the lane with the key. servers are those of the lane, nil if they are the same for all locks.
-func (rs *renewals) queue(key string, r *renewal, servers []*redis.Client) {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
+// enqueue puts a renewal into a lane. It is locked.
+func (rs *renewals) enqueue(key string, servers func() []*redis.Client, r *renewal) {
 	l := rs.lanes[key]
 	if l == nil {
-		if servers == nil {
-			servers = rs.nodes.servers(r.ctx, r.a.key)
-		}
-		l = &lane{key: key, servers: servers}
+		l = &lane{servers: servers(), underWay: make(underWay, len(rs.nodes.nodes))}
 		rs.lanes[key] = l
 	}
 	heap.Push(&l.due, r)
 	rs.schedule(l)
 }
 
-// servers returns the client of the one server that has a key, for each node, as far as it is known.
-func (ns *Nodes) servers(ctx context.Context, key string) []*redis.Client {
-	servers := make([]*redis.Client, len(ns.nodes))
-	for i, n := range ns.nodes {
-		servers[i] = n.server(ctx, key)
-	}
-	return servers
-}
-
 // schedule sees to it that a batch starts soon if any renewal is due. It is locked.
 func (rs *renewals) schedule(l *lane) {
 	switch {
 	case len(l.due) == 0:
-		if l.batches == 0 && !l.gathering {
-			delete(rs.lanes, l.key)
-		}
+		maps.DeleteFunc(rs.lanes, func(_ string, l *lane) bool { return l.idle() })
 	case !l.gathering && l.batches < l.room():
 		l.gathering = true
 		time.AfterFunc(rs.gather, func() { rs.gathered(l) })
 	}
+}
+
+// idle reports whether nothing is due in the lane or under way.
+func (l *lane) idle() bool {
+	return len(l.due) == 0 && !l.gathering && l.batches == 0 && !l.underWay.any()
 }
 
 // gathered starts batches of what is due.
@@ -140,7 +154,7 @@ func (rs *renewals) start(l *lane) {
 	}
 	l.batches++
 	rs.background.Go(func() {
-		rs.nodes.extendAll(due)
+		rs.nodes.extendAll(l.underWay, due)
 		rs.mu.Lock()
 		defer rs.mu.Unlock()
 		l.batches--

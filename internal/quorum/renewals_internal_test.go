@@ -25,7 +25,10 @@ func TestRenewWaitsForNoCluster(t *testing.T) {
 		require.NoError(t, err)
 		a := &Acquisition{nodes: ns, key: "a", value: "v", grants: make([]grant, 1)}
 		start, told := time.Now(), make(chan *Tally, 1)
-		a.Renew(t.Context(), start.Add(time.Second), func(_ time.Time, failed *Tally) { told <- failed })
+		a.Renew(t.Context(), start.Add(time.Second), func(_ time.Time, failed *Tally) func() {
+			told <- failed
+			return nil
+		})
 		require.Zero(t, time.Since(start))
 		close(hung)
 		require.NotNil(t, <-told)

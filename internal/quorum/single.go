@@ -44,24 +44,6 @@ func (s single) renewed(start time.Time) (ok bool) {
 	return ok
 }
 
-// singleExtension is the mutex of a batch on one node.
-type singleExtension struct {
-	ttl    time.Duration
-	extend func() (bool, error)
-	until  time.Time
-}
-
-func (s *singleExtension) ExtendContext(context.Context) (bool, error) {
-	start := time.Now()
-	ok, err := s.extend()
-	if ok {
-		s.until, ok = validity(start, s.ttl)
-	}
-	return ok, err
-}
-
-func (s *singleExtension) Until() time.Time { return s.until }
-
 // validity returns the end of a TTL that began at start or later, less redsync's allowance for clocks that drift. It
 // reports false if that is over already.
 func validity(start time.Time, ttl time.Duration) (until time.Time, ok bool) {

@@ -46,18 +46,17 @@ func timedOut(err error) bool {
 }
 
 // connectionsInUse returns an error if the client has no connection left, and not because of us alone: then the node may
-// be in order.
+// be in order. By whom a connection is used, the client does not tell.
 func (n *Node) connectionsInUse() error {
 	c, ok := n.given.(*redis.Client)
 	if !ok {
 		return nil
 	}
-	size := c.Options().PoolSize
-	others := size - int(n.inFlight.Load()) - int(n.inPerson.Load())
-	if freeConnections(c) > 0 || others <= 0 {
+	size, ours := c.Options().PoolSize, int(n.inFlight.Load()+n.inPerson.Load())
+	if freeConnections(c) > 0 || ours >= size {
 		return nil
 	}
-	return fmt.Errorf("all %d connections of the client are in use, %d of them by others than the locks", size, others)
+	return fmt.Errorf("all %d connections of the client are in use, and the locks have no more than %d commands under way", size, ours)
 }
 
 // probe opens a connection to see why none can be opened. go-redis does not tell while it tries again.
