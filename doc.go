@@ -12,6 +12,8 @@
 //     reads and few conflicts; no locks are held.
 //   - [github.com/nogap-go/nogap/transaction] runs a transaction of your own, again when the server has undone it, and
 //     tells what became of it. For several changes that belong together.
+//   - [github.com/nogap-go/nogap/idempotency] closes the gap between two tries of one request: the work and its result are
+//     committed with the request's key. For clients that try again.
 //   - [github.com/nogap-go/nogap/distlock] holds the gap shut across servers: a Redis lock with a fencing token, for work
 //     that no one database guards.
 //
@@ -23,6 +25,7 @@
 //	thousands of changes to one row a second     atomic.Coalesce
 //	a code or a token that is good once          atomic.SingleUse
 //	several changes, all or none                 transaction
+//	a request that may come twice                idempotency
 //	several rows or rules in between             pessimistic
 //	a user edits for minutes; ETag and If-Match  optimistic
 //	many reads, conflicts are rare               optimistic

@@ -66,7 +66,7 @@ type Attempt struct {
 func (c *Call) Run(ctx context.Context, next func() Attempt) error {
 	err := txn.Retry{Policy: c.Policy, Again: again, Pause: c.Pause}.Do(ctx, func(n int) error {
 		c.Op.Attempt(n)
-		return c.attempt(ctx, next())
+		return c.Once(ctx, next())
 	})
 	if c.refused != nil && !errors.Is(err, nogap.ErrRetriesExhausted) {
 		c.Op.CallbackFailed()
@@ -78,7 +78,9 @@ func (c *Call) Run(ctx context.Context, next func() Attempt) error {
 // others.
 func again(err error) bool { return nogap.Retryable(err) && !errors.Is(err, txn.ErrLocked) }
 
-func (c *Call) attempt(ctx context.Context, a Attempt) error {
+// Once runs the callback in one transaction and commits it, for those who decide by themselves what starts again. The error
+// is as that of Run.
+func (c *Call) Once(ctx context.Context, a Attempt) error {
 	c.refused = nil
 	err := c.getReady(ctx)
 	if err == nil {

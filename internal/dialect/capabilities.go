@@ -48,6 +48,12 @@ type Capabilities struct {
 	// as an UPDATE does. Empty where a plain SELECT does.
 	LatestRead, LatestReadShared string
 
+	// ReturnsSession are two columns that an INSERT returns with its row: which session the transaction runs in, and the
+	// number of the transaction there; 0 and an empty text where it is not known. SessionInValue stands behind a number
+	// that is inserted, so that LAST_INSERT_ID is the session. See EndSession.
+	ReturnsSession, SessionInValue string
+	ends                           sessionEnd
+
 	// TakesArgument is a statement that does nothing with its one argument, where drivers may have the server prepare each
 	// statement that has arguments. Empty elsewhere.
 	TakesArgument string
@@ -84,6 +90,12 @@ type Capabilities struct {
 	timesOfSix   string // the types of times that keep microseconds: "" without a precision, or with six
 	exactText    string // the type of a text column that compares bytes, of so many at most
 	tableOptions string // at the end of CREATE TABLE
+	exactBytes   string // the type of a column of so many bytes at most, which compares them exactly
+	// LongBytes is the type of a column of any number of bytes.
+	LongBytes string
+	// Now is the server's time, and InstantType the type of a column that keeps it, for comparing with ago alone: the server's
+	// time so many microseconds ago.
+	Now, InstantType, ago string
 	// driverCutsTimes: the driver may send times without their microseconds, depending on its settings.
 	driverCutsTimes bool
 

@@ -27,7 +27,8 @@ var mysql = language{
 		c.catalogFixesSnapshot = s.Product == MySQL
 		switch {
 		case s.Product == TiDB:
-			c.modes[ForShare] = "" // parsed, and then ignored or refused, depending on a setting
+			c.SessionInValue, c.ends = "", 0 // its connections are those of one node
+			c.modes[ForShare] = ""           // parsed, and then ignored or refused, depending on a setting
 			c.waits[SkipLocked] = false
 			c.GapLocks = false
 		case s.olderThan(8, 0):
@@ -78,7 +79,15 @@ SELECT COUNT(*) FROM (
 
 		timesOfSix:   "datetime(6)|timestamp(6)",
 		exactText:    "VARBINARY(%d)", // text would compare without regard to case and trailing blanks
+		exactBytes:   "VARBINARY(%d)",
+		LongBytes:    "LONGBLOB",
 		tableOptions: " ENGINE=InnoDB",
+		Now:          "UTC_TIMESTAMP(6)",
+		InstantType:  "DATETIME(6)",
+		ago:          "UTC_TIMESTAMP(6) - INTERVAL %s MICROSECOND",
+
+		SessionInValue: " + 0 * LAST_INSERT_ID(CONNECTION_ID())",
+		ends:           byIdleness,
 
 		driverCutsTimes: true, // timeTruncate
 

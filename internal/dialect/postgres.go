@@ -53,9 +53,13 @@ var postgres = language{
 
 			timesOfSix: "timestamp without time zone|timestamp with time zone|" +
 				"timestamp|timestamp(6)|timestamp(6) without time zone|timestamp(6) with time zone",
-			exactText: "TEXT",
 			Clock:     "CAST(" + postgresEpoch("clock_timestamp()") + " * 1000000 AS BIGINT)",
 			toCome:    postgresEpoch("%s") + " > " + postgresEpoch("clock_timestamp()"),
+			exactText: "TEXT", exactBytes: "BYTEA", LongBytes: "BYTEA",
+			Now: "CURRENT_TIMESTAMP", InstantType: "TIMESTAMP WITH TIME ZONE",
+			ago: "CURRENT_TIMESTAMP - CAST(%s AS BIGINT) * INTERVAL '1 microsecond'",
+
+			ReturnsSession: "0, ''",
 
 			look:       postgresLook,
 			columnType: postgresType,
@@ -70,6 +74,8 @@ var postgres = language{
 		}
 		switch s.Product {
 		case PostgreSQL:
+			c.ReturnsSession = "pg_backend_pid(), CAST(txid_current() & 4294967295 AS text)"
+			c.ends = byTransaction
 			c.SystemVersion = "xmin::text::bigint" // neither database/sql nor all drivers know the type xid
 		case CockroachDB:
 			c.NamedLocks = NoNamedLocks // its advisory locks do nothing

@@ -59,5 +59,16 @@ func (s Server) ExactText(bytes int) string {
 	return s.exactText
 }
 
+// ExactBytes returns the type of a column for so many bytes at most that compares them exactly.
+func (s Server) ExactBytes(n int) string {
+	if strings.Contains(s.exactBytes, "%") {
+		return fmt.Sprintf(s.exactBytes, n)
+	}
+	return s.exactBytes
+}
+
+// Ago returns the server's time as many microseconds ago as the value says, whose placeholder is given.
+func (s Server) Ago(value string) string { return fmt.Sprintf(s.ago, value) }
+
 // TableOptions returns what stands at the end of a CREATE TABLE, so that the table is transactional.
 func (s Server) TableOptions() string { return s.tableOptions }

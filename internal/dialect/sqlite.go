@@ -48,6 +48,13 @@ SELECT
 
 			TypelessTimes: true,
 			exactText:     "TEXT",
+			exactBytes:    "BLOB",
+			LongBytes:     "BLOB",
+			Now:           "strftime('%Y-%m-%d %H:%M:%f', 'now')",
+			InstantType:   "TEXT",
+			ago:           "strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', printf('-%%.6f seconds', %s / 1000000.0))",
+
+			ReturnsSession: "0, ''",
 
 			driverCutsTimes: true,
 

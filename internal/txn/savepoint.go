@@ -12,30 +12,49 @@ import (
 
 const (
 	setSavepoint     = "SAVEPOINT nogap"
-	rollBackTo       = "ROLLBACK TO SAVEPOINT nogap"
 	releaseSavepoint = "RELEASE SAVEPOINT nogap"
 )
 
 // Savepoint runs do with r, which is in a transaction, and undoes what do has done there if it, or what follows, fails:
 // all or nothing of it is part of the transaction.
 func Savepoint(ctx context.Context, r Runner, do func(Runner) error) error {
-	if _, err := r.Exec(ctx, setSavepoint); err != nil {
+	return SavepointNamed(ctx, r, "nogap", do)
+}
+
+// SavepointNamed is Savepoint for a do that may set savepoints itself: MySQL forgets one when another of its name is set. A
+// panic of do, or runtime.Goexit, undoes what do has done too.
+func SavepointNamed(ctx context.Context, r Runner, name string, do func(Runner) error) error {
+	if _, err := r.Exec(ctx, "SAVEPOINT "+name); err != nil {
 		return err
 	}
+	returned := false
+	defer func() {
+		if !returned {
+			_ = undoTo(ctx, r, name)
+		}
+	}()
 	err := do(r)
+	returned = true
 	if err == nil {
-		_, err = r.Exec(ctx, releaseSavepoint)
+		_, err = r.Exec(ctx, "RELEASE SAVEPOINT "+name)
 	}
 	if err == nil {
 		return nil
 	}
+	if failed := undoTo(ctx, r, name); failed != nil {
+		// After a deadlock MySQL has neither savepoint nor transaction left.
+		return fmt.Errorf("%w (roll back: the savepoint could not be restored: %w)", err, failed)
+	}
+	return err
+}
+
+// undoTo undoes what was done since the savepoint, and releases it.
+func undoTo(ctx context.Context, r Runner, name string) error {
 	ctx, cancel := beyond(ctx)
 	defer cancel()
-	for _, undo := range []string{rollBackTo, releaseSavepoint} {
-		if _, failed := r.Exec(ctx, undo); failed != nil {
-			// After a deadlock MySQL has neither savepoint nor transaction left.
-			return fmt.Errorf("%w (roll back: the savepoint could not be restored: %w)", err, failed)
-		}
+	_, err := r.Exec(ctx, "ROLLBACK TO SAVEPOINT "+name)
+	if err == nil {
+		_, err = r.Exec(ctx, "RELEASE SAVEPOINT "+name)
 	}
 	return err
 }

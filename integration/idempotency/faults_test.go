@@ -1,0 +1,148 @@
+//go:build unix
+
+package idempotency_test
+
+import (
+	"context"
+	"database/sql"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/faultproxy"
+	"github.com/nogap-go/nogap/integration/matrix"
+)
+
+var lostCommits = flag.Int("idempotency.lost", 30, "how many COMMITs each target loses in each way")
+
+// commits matches the request that runs COMMIT, and not one that begins a READ COMMITTED transaction.
+func commits(r faultproxy.Request) bool {
+	return slices.ContainsFunc(r.Executes, func(sql string) bool { return strings.EqualFold(strings.Trim(sql, " ;"), "COMMIT") })
+}
+
+// A COMMIT that is lost, or whose answer is lost, has no effect or one, and Do finds out which: it returns the result of one effect.
+func TestLostCommit(t *testing.T) {
+	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		for name, lose := range map[string]func(*faultproxy.Proxy, faultproxy.Match) *faultproxy.Fault{
+			"request": (*faultproxy.Proxy).LoseRequest, "reply": (*faultproxy.Proxy).LoseReply,
+		} {
+			t.Run(name, func(t *testing.T) {
+				dsn := target.DSN(t)
+				proxy, through := target.Proxy(t, dsn)
+				direct, db := target.Connect(t, dsn), target.Connect(t, through)
+				newStore(t, target, direct)
+				s := storeOf(t, db)
+				ctx := within(t, 5*time.Minute)
+				_, _, err := s.Do(ctx, "before", pay("before", 0))
+				require.NoError(t, err)
+				for i := range *lostCommits {
+					key, runs := fmt.Sprint("k", i), 0
+					lost := lose(proxy, commits)
+					got, replayed, err := s.Do(ctx, key, func(ctx context.Context, tx *sqlx.Tx) (receipt, error) {
+						runs++
+						return pay(key, runs)(ctx, tx)
+					})
+					lost.Await(t)
+					require.NoError(t, err)
+					require.False(t, replayed, "it is this call's own result")
+					require.EqualValues(t, runs, got.Left, "the result is that of the run that stands")
+				}
+				require.Equal(t, *lostCommits+1, payments(t, direct))
+				require.Equal(t, *lostCommits+1, number(t, direct, "SELECT count(DISTINCT id) FROM payments"))
+			})
+		}
+	})
+}
+
+// A black hole swallows one connection at COMMIT. Its session has the key's row locked until it is ended, by the next call.
+func TestBlackHole(t *testing.T) {
+	for name, hold := range map[string]func(*faultproxy.Proxy, faultproxy.Match) *faultproxy.Fault{
+		"request": (*faultproxy.Proxy).HoldRequest, "reply": (*faultproxy.Proxy).HoldReply,
+	} {
+		t.Run(name, func(t *testing.T) {
+			matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+				dsn := target.DSN(t)
+				proxy, through := target.Proxy(t, dsn)
+				direct := target.Connect(t, dsn)
+				db, err := sql.Open(target.Driver, through)
+				require.NoError(t, err)
+				defer db.Close() // of which a driver says that the connection was bad
+				defer proxy.Cut()
+				newStore(t, target, direct)
+				s := storeOf(t, db)
+				ctx := within(t, 20*time.Second)
+				_, _, err = s.Do(ctx, "before", pay("before", 0))
+				require.NoError(t, err)
+
+				// The context outlives the patience with COMMIT: one call settles it.
+				held := hold(proxy, commits)
+				_, replayed, err := s.Do(ctx, "patient", pay("patient", 1))
+				held.Await(t)
+				require.NoError(t, err)
+				require.False(t, replayed)
+
+				// It ends before: the next call does.
+				held = hold(proxy, commits)
+				short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+				defer cancel()
+				_, _, err = s.Do(short, "short", pay("short", 1))
+				held.Await(t)
+				require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				got, _, err := s.Do(ctx, "short", pay("short", 1))
+				require.NoError(t, err)
+				require.Equal(t, receipt{"short", 1}, got)
+				require.Equal(t, 3, payments(t, direct))
+			})
+		})
+	}
+}
+
+// The network goes away at COMMIT and comes back later: Do goes on until then, or until its context ends.
+func TestUnreachable(t *testing.T) {
+	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		dsn := target.DSN(t)
+		proxy, through := target.Proxy(t, dsn)
+		direct, db := target.Connect(t, dsn), target.Connect(t, through)
+		newStore(t, target, direct)
+		s := storeOf(t, db)
+		ctx := within(t, time.Minute)
+		_, _, err := s.Do(ctx, "before", pay("before", 0))
+		require.NoError(t, err)
+		goAway := func(ctx context.Context, tx *sqlx.Tx) (receipt, error) {
+			got, err := pay("a", 1)(ctx, tx)
+			proxy.Refuse()
+			proxy.LoseReply(commits)
+			return got, err
+		}
+		short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		defer cancel()
+		_, _, err = s.Do(short, "k", goAway)
+		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		proxy.Pass()
+		_, replayed, err := s.Do(ctx, "k", pay("a", 1))
+		require.NoError(t, err)
+		require.False(t, replayed, "nobody else has got it")
+
+		var back atomic.Bool
+		_, _, err = s.Do(ctx, "later", func(ctx context.Context, tx *sqlx.Tx) (receipt, error) {
+			if !back.Swap(true) {
+				time.AfterFunc(700*time.Millisecond, proxy.Pass)
+				return goAway(ctx, tx)
+			}
+			return pay("a", 1)(ctx, tx)
+		})
+		require.NoError(t, err)
+		require.Equal(t, 3, payments(t, direct))
+
+	})
+}
