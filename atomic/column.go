@@ -79,6 +79,22 @@ func (c *column) at(key []any, err error) error {
 	return &placedError{place: fmt.Sprintf("%s.%s at %v", c.t.Name, c.name, key), err: err}
 }
 
+// failed gives an error the row that the call was about and the package's name, unless it names its place already.
+func (c *column) failed(err error, key Key) error {
+	if isPlaced(err) {
+		return fail(err)
+	}
+	return c.at(key, err)
+}
+
+// failedAll is failed for a call about several rows.
+func (c *column) failedAll(err error, keys []Key) error {
+	if isPlaced(err) {
+		return fail(err)
+	}
+	return &placedError{place: fmt.Sprintf("%s.%s at %s", c.t.Name, c.name, listed(keys)), err: err}
+}
+
 func (c *column) refused(key []any, refusal error, current any) error {
 	return &RefusedError{Err: refusal, Table: c.t.Name.String(), Column: c.name.String(), Key: slices.Clone(Key(key)), Current: current}
 }

@@ -119,7 +119,7 @@ func (c *Counter[N]) get(ctx context.Context, op *observe.Op, key Key) (value N,
 func (c *Counter[N]) CompareAndSet(ctx context.Context, old, new N, key ...any) error {
 	for _, v := range []any{old, new} {
 		if _, err := sign(v); err != nil {
-			return c.t.Operation(ctx, "atomic.CompareAndSet", func(context.Context, *observe.Op) error { return fail(err) })
+			return c.t.Operation(ctx, "atomic.CompareAndSet", func(context.Context, *observe.Op) error { return c.failed(err, key) })
 		}
 	}
 	return swap(ctx, &c.column, "atomic.CompareAndSet", old, new, key)
@@ -137,15 +137,20 @@ func (c *Counter[N]) observed(ctx context.Context, name string, key Key, how cha
 // change makes a guarded update. The second amount is a limit, which may be negative.
 func (c *Counter[N]) change(ctx context.Context, op *observe.Op, key Key, how change, amounts ...any) (value N, err error) {
 	zero, err := checkAmounts(amounts)
-	if err == nil {
-		err = c.check(ctx, key)
-	}
 	if err != nil {
+		return value, c.failed(err, key)
+	}
+	if err = c.check(ctx, key); err != nil {
 		return value, fail(err)
 	}
 	q, err := c.statements(ctx)
 	if err != nil {
-		return value, fail(err)
+		return value, c.failed(err, key)
+	}
+	for _, n := range amounts {
+		if err := q.checkAmount(n); err != nil {
+			return value, c.failed(err, key)
+		}
 	}
 	args := arguments(key, amounts...)
 	if c.creates {
@@ -159,7 +164,7 @@ func (c *Counter[N]) change(ctx context.Context, op *observe.Op, key Key, how ch
 	if err != nil && !errors.As(err, new(*RefusedError)) {
 		value = *new(N)
 	}
-	return value, fail(err)
+	return value, c.failed(err, key)
 }
 
 // changeRow makes a change of a row that is there.

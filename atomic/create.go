@@ -130,7 +130,7 @@ func isMissing(err error) bool {
 // inserted it.
 func (c *Counter[N]) createAlone(ctx context.Context, op *observe.Op, m *made) (value N, err error) {
 	q := &m.q.creation
-	text, args := q.alone.Text, q.alone.Args(m.args)
+	text, args := q.alone.Bind(m.args)
 	err = c.t.Statement(ctx, op, func(r txn.Runner) error {
 		if q.returns {
 			return r.QueryRow(ctx, text, args, &value)
@@ -148,8 +148,9 @@ func (c *Counter[N]) createAlone(ctx context.Context, op *observe.Op, m *made) (
 // createAndChange inserts the row with zero and changes it, both or neither.
 func (c *Counter[N]) createAndChange(ctx context.Context, op *observe.Op, m *made) (value N, err error) {
 	q := &m.q.creation.upsert
+	text, args := q.Bind(m.args)
 	err = c.t.Transaction(ctx, op, func(r txn.Runner) error {
-		if _, err := r.Exec(ctx, q.Text, q.Args(m.args)...); err != nil {
+		if _, err := r.Exec(ctx, text, args...); err != nil {
 			return c.explain(m.u, m.args, c.notCreated(err))
 		}
 		value, err = c.apply(ctx, r, m.u, m.args, m.zero)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/table"
 )
 
 // What a guard refuses. Each comes inside a *RefusedError, which says what is there instead, but for one case of ErrLimit.
@@ -70,6 +71,30 @@ type placedError struct {
 func (e *placedError) Error() string { return prefix + e.place + ": " + bare(e.err) }
 
 func (e *placedError) Unwrap() error { return e.err }
+
+// isPlaced reports whether an error says what it is about, if it is one.
+func isPlaced(err error) bool {
+	if err == nil || errors.As(err, new(*placedError)) || errors.As(err, new(*RefusedError)) {
+		return true
+	}
+	obstacle := new(*table.Obstacle) // on the heap, so not before it is needed
+	return errors.As(err, obstacle) && (*obstacle).Table != ""
+}
+
+// maxListed is how many keys an error names at most.
+const maxListed = 5
+
+// listed returns the keys as an error names them.
+func listed(keys []Key) string {
+	var texts []string
+	for _, key := range keys[:min(len(keys), maxListed)] {
+		texts = append(texts, fmt.Sprint([]any(key)))
+	}
+	if more := len(keys) - maxListed; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(texts, ", ")
+}
 
 const prefix = "atomic: "
 

@@ -50,6 +50,8 @@ type columnSQL struct {
 	creation creation
 	// locksRefused: a question inside a transaction locks the row, so a refused call holds it.
 	locksRefused bool
+	// checkAmount returns an error for an amount that the server can't compute with.
+	checkAmount func(amount any) error
 }
 
 // change says which of the guarded updates to make.

@@ -72,7 +72,12 @@ func (c *Counter[N]) all(ctx context.Context, name string, parts []part) error {
 		}
 		q, err := c.statements(ctx)
 		if err != nil {
-			return fail(err)
+			return c.failedAll(err, keysOf(parts))
+		}
+		for _, p := range parts {
+			if err := q.checkAmount(p.amount); err != nil {
+				return c.failed(err, p.key)
+			}
 		}
 		err = c.t.Transaction(ctx, op, func(r txn.Runner) error {
 			for _, p := range parts {
@@ -91,8 +96,16 @@ func (c *Counter[N]) all(ctx context.Context, name string, parts []part) error {
 				c.t.Wrote(ctx, p.key)
 			}
 		}
-		return fail(err)
+		return c.failedAll(err, keysOf(parts))
 	})
+}
+
+func keysOf(parts []part) []Key {
+	keys := make([]Key, len(parts))
+	for i, p := range parts {
+		keys[i] = p.key
+	}
+	return keys
 }
 
 // prepare checks the parts and puts them in the order in which rows are locked.
@@ -105,7 +118,7 @@ func (c *Counter[N]) prepare(ctx context.Context, parts []part) (err error) {
 		}
 		keys[i] = p.key
 		if p.zero, err = checkAmount(p.amount); err != nil {
-			return err
+			return c.at(p.key, err)
 		}
 		p.row, _ = rowkey.Text(p.key)
 	}

@@ -96,14 +96,14 @@ func (s *Set) run(
 		}
 		q, err := s.statements(ctx)
 		if err != nil {
-			return fail(err)
+			return s.failed(member, err)
 		}
 		err = s.t.Statement(ctx, op, func(r txn.Runner) error {
 			changed, err = do(ctx, r, q, member)
 			return err
 		})
 		if err != nil {
-			return fail(err)
+			return s.failed(member, err)
 		}
 		if changed || q.addFails { // else no row is locked
 			s.t.Wrote(ctx, member)
@@ -111,6 +111,14 @@ func (s *Set) run(
 		return nil
 	})
 	return changed && err == nil, err
+}
+
+// failed gives an error the member that it is about and the package's name, unless it names its place already.
+func (s *Set) failed(member []any, err error) error {
+	if isPlaced(err) {
+		return fail(err)
+	}
+	return &placedError{place: fmt.Sprintf("%s at %v", s.t.Name, member), err: err}
 }
 
 func (s *Set) checkMember(ctx context.Context, member []any) error {
@@ -142,7 +150,7 @@ func (s *Set) add(ctx context.Context, r txn.Runner, q *setSQL, member []any) (b
 		case !errors.Is(refused, errNotAdded):
 			return false, refused
 		case turn == maxTurns:
-			return false, fmt.Errorf("%s at %v: %w", s.t.Name, member, refused)
+			return false, refused
 		}
 	}
 }

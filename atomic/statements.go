@@ -2,6 +2,7 @@ package atomic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -36,8 +37,7 @@ func (c *column) checkLook(look dialect.Look) error {
 		return err
 	}
 	if look.CutsTimes {
-		return fmt.Errorf("%s.%s: the driver cuts the microseconds of times (timeTruncate, for example), so that two of them are "+
-			"one: change its settings", c.t.Name, c.name)
+		return &placedError{c.t.Name.String() + "." + c.name.String(), errCutTimes}
 	}
 	if c.version == nil {
 		return nil
@@ -45,13 +45,16 @@ func (c *column) checkLook(look dialect.Look) error {
 	return checkVersionType(c.t, c.name, *c.version, look)
 }
 
+var errCutTimes = errors.New("the driver cuts the microseconds of times (timeTruncate, for example), so that two of them are " +
+	"one: change its settings")
+
 // checkVersionType returns an error if the version that is counted up with a column is no number.
 func checkVersionType(t *table.Table, column, version dialect.Ident, look dialect.Look) error {
 	if look.Type == "" || dialect.IsNumber(look.Type) {
 		return nil
 	}
-	return fmt.Errorf("%s: the version column %q is %s: only an integer can be counted up; optimistic.ReadOnly(%q) is "+
-		"the other way out", t.Name, version, look.Type, column)
+	return &placedError{t.Name.String(), fmt.Errorf("the version column %q is %s: only an integer can be counted up; "+
+		"optimistic.ReadOnly(%q) is the other way out", version, look.Type, column)}
 }
 
 func (c *column) build(s dialect.Server, look dialect.Look) *columnSQL {
@@ -73,6 +76,7 @@ func (c *column) build(s dialect.Server, look dialect.Look) *columnSQL {
 	q := &columnSQL{
 		locksRefused: s.LatestRead != "",
 		get:          s.Compile("SELECT " + col + " FROM " + s.Quote(c.t.Name) + " WHERE " + s.Equals(c.t.Key, 1)),
+		checkAmount:  func(amount any) error { return s.CheckAmount(c.number, amount) },
 	}
 	if c.creates {
 		q.creation = c.creation(s, how, look.MeddlesInserts)
@@ -102,14 +106,17 @@ func (c *column) howToReturn(s dialect.Server) newValue {
 }
 
 func (c *column) guard(s dialect.Server, value, condition string, a newValue, refusal error) guardedUpdate {
-	if a == insertID && c.number == dialect.Signed {
-		// An UNSIGNED column holds more than comes back in a signed number. What is taken from is looked at before, since
-		// a difference below zero would be an error there.
-		largest := s.Quote(c.name)
+	if a == insertID {
+		// An UNSIGNED or a DECIMAL column holds more than comes back in a number of 64 bits. What is taken from is looked at
+		// before, since a difference below zero would be an error there.
+		largest, most := s.Quote(c.name), "9223372036854775807"
+		if c.number == dialect.Unsigned {
+			most = "18446744073709551615"
+		}
 		if refusal == ErrLimit {
 			largest = value
 		}
-		condition += " AND " + largest + " <= 9223372036854775807"
+		condition += " AND " + largest + " <= " + most
 	}
 	u := guardedUpdate{value: a, refusal: refusal}
 	u.question, u.latest = c.question(s, condition, strconv.Itoa(holds))
@@ -120,7 +127,12 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 	case insertID:
 		// https://dev.mysql.com/doc/refman/8.4/en/information-functions.html#function_last-insert-id
 		// What the function returns is not stored: it is unsigned, and rounded where the column is a DECIMAL.
-		value = "CASE WHEN LAST_INSERT_ID(" + value + ") = 0 THEN " + value + " ELSE " + value + " END"
+		carried := value
+		if c.number == dialect.Unsigned {
+			// MySQL takes a decimal for a signed number, and cuts what is more.
+			carried = "CAST(" + value + " AS UNSIGNED)"
+		}
+		value = "CASE WHEN LAST_INSERT_ID(" + carried + ") = 0 THEN " + value + " ELSE " + value + " END"
 	case unneeded:
 		tail = s.Verify(c.stored(s, value, condition))
 	}

@@ -80,7 +80,8 @@ func ask[T any](ctx context.Context, r txn.Runner, c *column, u *guardedUpdate, 
 		question = &u.latest
 	}
 	var value sql.Null[T]
-	err = r.Read(ctx, question.Text, question.Args(args), &value, &finding)
+	text, bound := question.Bind(args)
+	err = r.Read(ctx, text, bound, &value, &finding)
 	if err == nil && !value.Valid {
 		err = errNull
 	}
@@ -113,7 +114,8 @@ func (c *column) verified(ctx context.Context, r txn.Runner, u *guardedUpdate, a
 		return nil
 	}
 	var holds int
-	err := r.Read(ctx, u.verify.Text, u.verify.Args(args), &holds)
+	text, bound := u.verify.Bind(args)
+	err := r.Read(ctx, text, bound, &holds)
 	if err == nil && holds != 1 {
 		err = errOtherwise
 	}
@@ -137,7 +139,12 @@ func swap[T any](ctx context.Context, c *column, name string, from, to T, key Ke
 		}
 		q, err := c.statements(ctx)
 		if err != nil {
-			return fail(err)
+			return c.failed(err, key)
+		}
+		for _, value := range []any{from, to} {
+			if err := q.checkAmount(value); err != nil {
+				return c.failed(err, key)
+			}
 		}
 		u, args := &q.updates[compareAndSet], arguments(key, from, to)
 		run := c.t.Statement
@@ -154,6 +161,6 @@ func swap[T any](ctx context.Context, c *column, name string, from, to T, key Ke
 		if locked(q, false, err) {
 			c.t.Wrote(ctx, key)
 		}
-		return fail(err)
+		return c.failed(err, key)
 	})
 }

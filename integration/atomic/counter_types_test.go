@@ -3,9 +3,12 @@
 package atomic_test
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
@@ -169,5 +172,110 @@ func TestIntegersOnADecimalColumn(t *testing.T) {
 		_, err := c.Decrement(t.Context(), 1, "sku-1")
 		require.NoError(t, err)
 		require.Equal(t, "9.40", stockOf[string](t, db, "sku-1"))
+	})
+}
+
+// Whatever the column holds can be added, taken and compared, to its last digit.
+func TestLargeAndSmallDecimals(t *testing.T) {
+	one := func(zeros int) string { return "1" + strings.Repeat("0", zeros) }
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		if target.Dialect == nogap.SQLite {
+			return // it has no exact decimals
+		}
+		ctx := t.Context()
+		t.Run("large", func(t *testing.T) {
+			db := items(t, target, "DECIMAL(65,0)")
+			c := newStock[string](t, db)
+			setStock(t, db, "5")
+			for _, zeros := range []int{35, 39, 63} {
+				now, err := c.Increment(ctx, one(zeros), "sku-1")
+				require.NoError(t, err, zeros)
+				require.Equal(t, one(zeros)[:zeros]+"5", now)
+				_, err = c.Decrement(ctx, one(zeros+1), "sku-1")
+				require.ErrorIs(t, err, atomic.ErrInsufficient)
+				now, err = c.IncrementUpTo(ctx, "1", one(zeros+1), "sku-1")
+				require.NoError(t, err)
+				require.Equal(t, one(zeros)[:zeros]+"6", now)
+				require.NoError(t, c.CompareAndSet(ctx, now, one(zeros), "sku-1"))
+				left, err := c.Decrement(ctx, one(zeros), "sku-1")
+				require.NoError(t, err)
+				require.Equal(t, "0", left)
+				setStock(t, db, "5")
+			}
+			_, err := c.Increment(ctx, one(70), "sku-1")
+			require.Error(t, err)
+			require.Equal(t, "5", stockOf[string](t, db, "sku-1"))
+		})
+		t.Run("small", func(t *testing.T) {
+			scale := 30
+			if target.Dialect != nogap.MySQL {
+				scale = 38
+			}
+			db := items(t, target, fmt.Sprintf("DECIMAL(65,%d)", scale))
+			c := newStock[string](t, db)
+			setStock(t, db, "0")
+			least := "0." + strings.Repeat("0", scale-1) + "1"
+			now, err := c.Increment(ctx, least, "sku-1")
+			require.NoError(t, err)
+			require.Equal(t, least, now)
+			require.NoError(t, c.CompareAndSet(ctx, least, least[:len(least)-1]+"3", "sku-1"))
+			left, err := c.Decrement(ctx, least, "sku-1")
+			require.NoError(t, err)
+			require.Equal(t, least[:len(least)-1]+"2", left)
+		})
+	})
+}
+
+// Without strict mode the servers cut what does not fit, and say so in a warning that nobody reads.
+func TestLargeDecimalsWithoutStrictMode(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		if !mysqlLike(target) {
+			return
+		}
+		dsn := target.DSN(t)
+		config, err := mysql.ParseDSN(dsn)
+		require.NoError(t, err)
+		if config.Params == nil {
+			config.Params = map[string]string{}
+		}
+		config.Params["sql_mode"] = "''"
+		db := target.Connect(t, config.FormatDSN())
+		for _, statement := range []string{"CREATE TABLE items (id VARCHAR(20) PRIMARY KEY, stock DECIMAL(65,0) NOT NULL)",
+			"INSERT INTO items VALUES ('sku-1', " + strings.Repeat("9", 37) + ")"} {
+			_, err = db.Exec(statement)
+			require.NoError(t, err)
+		}
+		c := newStock[string](t, db)
+		for _, zeros := range []int{39, 64, 65, 80} {
+			_, err := c.Decrement(t.Context(), "1"+strings.Repeat("0", zeros), "sku-1")
+			require.Error(t, err, zeros)
+			require.Equal(t, strings.Repeat("9", 37), stockOf[string](t, db, "sku-1"), zeros)
+		}
+	})
+}
+
+func TestUnsignedDecimalColumn(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		if !mysqlLike(target) {
+			return
+		}
+		db := items(t, target, "DECIMAL(20,0) UNSIGNED")
+		stock := newStock[uint64](t, db)
+		setStock(t, db, "18446744073709551614")
+		now, err := stock.Increment(t.Context(), 1, "sku-1")
+		require.NoError(t, err)
+		require.Equal(t, uint64(math.MaxUint64), now)
+		left, err := stock.Decrement(t.Context(), 5, "sku-1")
+		require.NoError(t, err)
+		require.Equal(t, uint64(math.MaxUint64-5), left)
+		_, err = stock.Increment(t.Context(), 6, "sku-1")
+		require.ErrorIs(t, err, atomic.ErrLimit)
+		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		require.Equal(t, uint64(math.MaxUint64-5), stockOf[uint64](t, db, "sku-1"))
+		setStock(t, db, "18446744073709551700")
+		_, err = stock.Decrement(t.Context(), 1, "sku-1")
+		require.Error(t, err, "it can't be said what is left")
+		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		require.Equal(t, "18446744073709551700", stockOf[string](t, db, "sku-1"))
 	})
 }

@@ -132,8 +132,10 @@ func TestRowThatMoves(t *testing.T) {
 		}
 		winners := 0
 		for range cap(won) {
-			if <-won == nil {
+			if err := <-won; err == nil {
 				winners++
+			} else {
+				require.ErrorIs(t, err, atomic.ErrMismatch)
 			}
 		}
 		require.Equal(t, 1, winners)

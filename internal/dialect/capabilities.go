@@ -31,6 +31,7 @@ type Capabilities struct {
 	// Numbers. The formats take a bound value, a column or both.
 
 	amounts    [numbers]string // a bound amount, typed so that the server computes with it as exactly as with the column
+	decimals   decimals        // of the amounts in which {scale} stands
 	numeric    string          // a column as a number, for comparisons
 	noOverflow string          // the condition under which column, amount and their sum are integers alike; may be empty
 	// Unsigned64: there are columns and parameters of unsigned 64 bits.

@@ -11,7 +11,7 @@ import (
 // Amount returns the template of a bound amount, the caller's value number index, typed so that the server computes with
 // it as exactly as with the column.
 func (s Server) Amount(n Number, index int) string {
-	return fmt.Sprintf(s.amounts[n], placeholder(index))
+	return strings.ReplaceAll(fmt.Sprintf(s.amounts[n], placeholder(index)), "{scale}", placeholder(index, scaleOf))
 }
 
 // Numeric returns a column as it is compared with a number of that kind.
@@ -69,4 +69,9 @@ func (s Server) Equals(columns []Ident, first int) string {
 	return b.String()
 }
 
-func placeholder(index int) string { return "{" + strconv.Itoa(index) + "}" }
+// scaleOf in a placeholder stands for the decimal places of the value, in the text of the statement.
+const scaleOf = ".scale"
+
+func placeholder(index int, of ...string) string {
+	return "{" + strconv.Itoa(index) + strings.Join(of, "") + "}"
+}

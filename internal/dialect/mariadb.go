@@ -26,6 +26,7 @@ var mariadb = language{
 		if s.olderThan(10, 3) {
 			c.waits[NoWait] = false
 		}
+		c.decimals.scale = 38
 		c.LockLimit = StatementLimit
 		c.NamedLocks = UserLocksInFractions
 		return c

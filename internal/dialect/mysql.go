@@ -56,8 +56,9 @@ SELECT COUNT(*) FROM (
 	HAVING COUNT(*) = %[1]d AND SUM(LOWER(column_name) IN (%[2]s) AND sub_part IS NULL) = %[1]d
 ) AS fitting`,
 
-		// Without the cast DECIMAL meets a string, and both become DOUBLE. 30 is the largest scale that there is.
-		amounts:    [...]string{Verbatim: "%s", Signed: "%s", Unsigned: "%s", Decimal: "CAST(%s AS DECIMAL(65,30))"},
+		// Without the cast DECIMAL meets a string, and both become DOUBLE.
+		amounts:    [...]string{Verbatim: "%s", Signed: "%s", Unsigned: "%s", Decimal: "CAST(%s AS DECIMAL(65,{scale}))"},
+		decimals:   decimals{digits: 65, scale: 30},
 		numeric:    "%s",
 		Unsigned64: true,
 

@@ -18,6 +18,9 @@ type Statement struct {
 	// written in their place.
 	between  []string
 	literals bool
+	// scales are the places in Text where the scale of a value stands, which Bind writes.
+	scales   []scalePlace
+	decimals decimals
 }
 
 // brace stands in a template for a brace that begins no placeholder.
@@ -26,12 +29,17 @@ const brace = "\x00"
 // Literal returns SQL of the program's own, which holds no NUL, as a part of a template. Its braces stand for themselves.
 func Literal(text string) string { return strings.ReplaceAll(text, "{", brace) }
 
+// scalePlace is where in a text the scale of the caller's value number value+1 belongs.
+type scalePlace struct{ at, value int }
+
 // Compile turns a template, in which {1}, {2} … stand for the caller's values and may be repeated, into the server's
-// notation. Braces of another kind come from Literal alone, since a brace cannot be part of an Ident.
+// notation. {1.scale} stands for the decimal places of the value, in the text. Braces of another kind come from Literal alone,
+// since a brace cannot be part of an Ident.
 func (s Server) Compile(template string) Statement {
 	var b strings.Builder
 	var order []int
 	var between []string
+	var scales []scalePlace
 	used := 0
 	for {
 		before, rest, found := strings.Cut(template, "{")
@@ -44,11 +52,17 @@ func (s Server) Compile(template string) Statement {
 			break
 		}
 		number, after, closed := strings.Cut(rest, "}")
+		number, scale := strings.CutSuffix(number, scaleOf)
 		n, err := strconv.Atoi(number)
 		if !closed || err != nil || n < 1 || strconv.Itoa(n) != number {
 			panic("dialect: bad placeholder {" + number + "} in " + template)
 		}
 		used = max(used, n)
+		if scale {
+			scales = append(scales, scalePlace{b.Len(), n - 1})
+			template = after
+			continue
+		}
 		switch s.placeholders {
 		case dollars:
 			b.WriteString("$" + number)
@@ -63,7 +77,14 @@ func (s Server) Compile(template string) Statement {
 	if inOrder(order) {
 		order = nil
 	}
-	return Statement{Text: b.String(), order: order, used: used, between: between}
+	if scales != nil {
+		between = nil // such amounts are no literals
+	}
+	st := Statement{Text: b.String(), order: order, used: used, between: between, scales: scales}
+	if scales != nil {
+		st.decimals = s.decimals
+	}
+	return st
 }
 
 // WithLiterals returns the statement for one whose latency many callers wait for. On MySQL, Bind then writes the values
@@ -100,6 +121,9 @@ func (st Statement) Args(values []any) []any {
 // Bind returns what to send for the values: the text, and the arguments for its placeholders.
 func (st Statement) Bind(values []any) (text string, args []any) {
 	args = st.Args(values)
+	if st.scales != nil {
+		return st.withScales(values), args
+	}
 	if !st.literals || st.between == nil {
 		return st.Text, args
 	}
@@ -112,6 +136,17 @@ func (st Statement) Bind(values []any) (text string, args []any) {
 		}
 	}
 	return string(append(b, st.between[len(args)]...)), nil
+}
+
+// withScales returns the text with the scales of the values.
+func (st Statement) withScales(values []any) string {
+	b, from := make([]byte, 0, len(st.Text)+2*len(st.scales)), 0
+	for _, s := range st.scales {
+		b = append(b, st.Text[from:s.at]...)
+		b = strconv.AppendInt(b, int64(st.decimals.scaleFor(values[s.value])), 10)
+		from = s.at
+	}
+	return string(append(b, st.Text[from:]...))
 }
 
 // appendLiteral writes a value as SQL, if it means there what it means as an argument, in every sql_mode and every

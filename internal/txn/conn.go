@@ -178,7 +178,7 @@ func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) 
 			continue
 		}
 		if err == nil || !c.lost(ctx, err) || !t.again(c.db) {
-			return JoinContext(ctx, err)
+			return JoinContext(ctx, explainBadConn(err))
 		}
 		if err := c.reconnect(ctx); err != nil {
 			return err
@@ -212,7 +212,7 @@ func (c *Conn) afterCall(ctx context.Context, t *tries, err error) (again bool, 
 			err = c.reconnect(ctx)
 			return err == nil, err
 		}
-		return false, JoinContext(ctx, err)
+		return false, JoinContext(ctx, explainBadConn(err))
 	case definite(err), maybeDefinite(err) && c.answers(ctx):
 		return false, JoinContext(ctx, err)
 	}

@@ -40,7 +40,7 @@ func connect(ctx context.Context, db *sql.DB, take func(context.Context) (*sql.C
 	for {
 		conn, err := take(ctx)
 		if err != nil {
-			return nil, JoinContext(ctx, err)
+			return nil, JoinContext(ctx, explainBadConn(err))
 		}
 		if !suspected(db) || alive(ctx, conn) {
 			return conn, nil

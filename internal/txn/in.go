@@ -64,17 +64,17 @@ func (t inTx) QueryRow(ctx context.Context, query string, args []any, dest ...an
 // wrote returns the error of a statement that writes.
 func (t inTx) wrote(ctx context.Context, err error) error {
 	if err == nil || t.sure || definite(err) || errors.Is(err, sql.ErrNoRows) {
-		return JoinContext(ctx, err)
+		return JoinContext(ctx, explainBadConn(err))
 	}
 	return unknown(ctx, err)
 }
 
 func (t inTx) Read(ctx context.Context, query string, args []any, dest ...any) error {
-	return readRow(ctx, t.tx, query, args, dest)
+	return t.ReadSession(ctx, query, args, dest...)
 }
 
 func (t inTx) ReadSession(ctx context.Context, query string, args []any, dest ...any) error {
-	return readRow(ctx, t.tx, query, args, dest)
+	return explainBadConn(readRow(ctx, t.tx, query, args, dest))
 }
 
 // Applied implements Runner: in a transaction nothing stands before COMMIT.

@@ -138,7 +138,7 @@ func begin(ctx context.Context, db *sql.DB, opts Options) (*transaction, error) 
 		}
 		t.release(ctx)
 		if !lost || !tried.again(db) {
-			return nil, JoinContext(ctx, err)
+			return nil, JoinContext(ctx, explainBadConn(err))
 		}
 	}
 }
@@ -296,7 +296,7 @@ func (t *transaction) commit(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, errEnded)
 	case unsent(t.conn.db, err):
 		t.conn.discard()
-		return err
+		return explainBadConn(err)
 	}
 	alive := t.conn.clear(ctx)
 	if definite(err) || maybeDefinite(err) && alive {
