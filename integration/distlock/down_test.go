@@ -20,9 +20,9 @@ import (
 // lasted for a TTL, and not one after the other.
 func TestAllWaitersFailTogether(t *testing.T) {
 	t.Parallel()
-	const ttl = 1500 * time.Millisecond
+	const ttl = 2 * time.Second
 	nodes := servers.StartRedis(t, 3)
-	locks := newLockerWith(t, addrs(nodes), distlock.TTL(ttl), distlock.NodeTimeout(100*time.Millisecond))
+	locks := newLockerWith(t, addrs(nodes), distlock.TTL(ttl), distlock.NodeTimeout(ttl/4))
 	lease, err := locks.Lock(t.Context(), "a")
 	require.NoError(t, err)
 	require.NoError(t, lease.Unlock(t.Context()))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/nogap-go/nogap/distlock"
 	"github.com/nogap-go/nogap/integration/servers"
@@ -27,7 +28,8 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
-	servers.Main(m)
+	// go-redis tries for up to a second after Close to reach a server that is gone.
+	servers.Main(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
 // connect returns a client for each server, with go-redis's own defaults: five seconds for a reply, and three retries.

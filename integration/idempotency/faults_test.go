@@ -78,6 +78,7 @@ func TestBlackHole(t *testing.T) {
 				defer proxy.Cut()
 				newStore(t, target, direct)
 				s := storeOf(t, db)
+				awaitUptime(t, target, direct)
 				ctx := within(t, 20*time.Second)
 				_, _, err = s.Do(ctx, "before", pay("before", 0))
 				require.NoError(t, err)
@@ -104,6 +105,21 @@ func TestBlackHole(t *testing.T) {
 			})
 		})
 	}
+}
+
+// awaitUptime waits until a server that numbers its sessions anew with every start has surely been up for a while: it ends no
+// session that may be one of the start before. Servers tell their age in whole seconds.
+func awaitUptime(t *testing.T, target matrix.Target, db *sql.DB) {
+	t.Helper()
+	if target.Dialect != nogap.MySQL && target.Dialect != nogap.MariaDB {
+		return
+	}
+	require.Eventually(t, func() bool {
+		var name string
+		var seconds int
+		require.NoError(t, db.QueryRowContext(t.Context(), "SHOW GLOBAL STATUS LIKE 'Uptime'").Scan(&name, &seconds))
+		return seconds >= 3
+	}, 20*time.Second, 50*time.Millisecond)
 }
 
 // The network goes away at COMMIT and comes back later: Do goes on until then, or until its context ends.

@@ -49,6 +49,9 @@ func TestNodeLeavesThePrimaryComponent(t *testing.T) {
 	require.Zero(t, one.Stats().OpenConnections)
 
 	_, err = direct.ExecContext(t.Context(), "SET GLOBAL wsrep_provider_options = 'pc.bootstrap=YES'")
+	if err != nil { // newer servers have a variable for each of the options
+		_, err = direct.ExecContext(t.Context(), "SET GLOBAL wsrep_provider_pc_bootstrap = ON")
+	}
 	require.NoError(t, err)
 	var stock int
 	require.Eventually(t, func() bool {

@@ -135,6 +135,9 @@ func FuzzCompile(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, template string) {
+		if strings.Contains(template, "\x00") {
+			return // no SQL holds one, and no Ident: Literal writes it for a brace
+		}
 		valid, most := true, 0
 		var numbers []int
 		for _, m := range placeholder.FindAllStringSubmatch(template, -1) {
