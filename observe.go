@@ -11,11 +11,11 @@ import (
 
 // Observer is told of every operation on a *sql.DB, for traces and metrics. See Observe.
 type Observer interface {
-	// Start is called before the operation does anything. The operation goes on with the returned context, so its
-	// statements, and the spans of an instrumented driver, belong to what the Observer put there. The returned function
-	// is called once, when the operation has ended, on the goroutine of the operation. It must not be nil.
+	// Start is called before the operation does anything. The operation goes on with the returned context. So the spans of
+	// an instrumented driver belong to the span that the Observer put there. The returned function must not be nil. It is
+	// called once, when the operation has ended, on the goroutine of the operation.
 	//
-	// Start may be called concurrently, and must not panic. Both run in the caller's time.
+	// Start may be called concurrently, and must not panic. The operation waits for both functions.
 	Start(ctx context.Context, op Operation) (context.Context, func(Result))
 }
 
@@ -23,25 +23,30 @@ type Observer interface {
 type Operation struct {
 	// Name is the package and the method, such as "atomic.Decrement".
 	Name string
-	// Table is the name of the table as it was given; empty for a named lock and other operations without a table.
-	// It is never the key of a row.
+	// Table is the name of the table as it was given. It is empty for operations without a table, such as a named lock. It
+	// is never the key of a row.
 	Table string
 }
 
 // Result says how an operation ended.
 type Result struct {
-	// Outcome is fit for a label of a metric.
+	// Outcome has few values, so it may be the label of a metric.
 	Outcome Outcome
-	// Attempts is how many transactions or statements were begun for the operation, 1 if nothing had to be run again. It
-	// is 0 if the operation was refused before anything was sent.
+	// Attempts is how many transactions or statements were begun for the operation: 1 if nothing had to be run again, and 0
+	// if the operation was refused before anything was sent.
 	Attempts int
-	// Batch is how many calls were carried out together with this one, itself included, if it was made on a Coalescer;
-	// else it is 0.
+	// Batch is how many calls a Coalescer carried out together, this one included. It is 0 for other operations.
 	Batch int
 	// Waited is how long the operation waited for its turn in this process, and for locks as far as that is known.
 	Waited time.Duration
+	// WaitedInServer is the part of Waited in which it waited for a lock in the server, or in Redis for another process. The rest was
+	// spent in this process, without a connection. It is known for the locks of pessimistic and distlock: a statement that takes a
+	// row lock counts as a whole.
+	WaitedInServer time.Duration
 	// Err is the error that the operation returned. Its text may hold a key.
 	Err error
+	// Callback says that Err is what the operation's callback returned: its own refusal, such as sold out, or a failure.
+	Callback bool
 }
 
 // Outcome is how an operation ended, in one word.
@@ -65,9 +70,9 @@ const (
 )
 
 // Observe shows every operation of the packages of nogap on db to o, until stop is called. This includes operations of
-// objects that were made before. Several observers see an operation in the order in which they were registered. What an
-// operation calls inside is not reported; what a callback calls is. LockRow and Guard in a transaction that nogap did not
-// begin are not seen, because such a transaction does not tell its *sql.DB.
+// objects that were made before. Several observers see an operation in the order in which they were registered. They do
+// not see what an operation calls inside. They see what a callback calls. LockRow and Guard in a transaction that nogap did
+// not begin are not seen, because such a transaction does not tell its *sql.DB.
 //
 // stop may be called more than once. An operation that has started is seen to its end. An Observer that refers to db
 // keeps it alive until stop is called. Observe panics if db or o is nil.

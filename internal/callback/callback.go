@@ -32,6 +32,8 @@ type Call struct {
 	Ready func(ctx context.Context) error
 	// Pause waits between two attempts, after n have failed. Nil waits as the Policy says.
 	Pause func(ctx context.Context, n int) error
+	// Again reports whether an attempt is repeated that failed for another reason than the server's. Nil repeats none.
+	Again func(err error) bool
 
 	ReadOnly bool
 	// Callback gets a context that knows what is locked. So does Before.
@@ -50,10 +52,12 @@ type Call struct {
 type Attempt struct {
 	// Begin calls open, which sends BEGIN on the connection.
 	Begin func(ctx context.Context, conn *sql.Conn, open func() error) error
-	// Enter runs after Before. It takes the locks.
+	// Enter runs after Before, with the context that the callback gets. It takes the locks.
 	Enter Func
 	// After undoes what outlives the transaction; see txn.Options.
 	After func(ctx context.Context, conn *sql.Conn) error
+	// Waits: see txn.Options.
+	Waits bool
 	// Failed returns the error for one that neither Before nor the callback returned, such as that of COMMIT.
 	Failed func(error) error
 }
@@ -64,7 +68,7 @@ type Attempt struct {
 // The error of a callback comes back as it is, and any other one as Failed returns it. One that says that a statement has
 // waited too long for a lock is wrapped in nogap.ErrLockTimeout.
 func (c *Call) Run(ctx context.Context, next func() Attempt) error {
-	err := txn.Retry{Policy: c.Policy, Again: again, Pause: c.Pause}.Do(ctx, func(n int) error {
+	err := txn.Retry{Policy: c.Policy, Again: c.again, Pause: c.Pause}.Do(ctx, func(n int) error {
 		c.Op.Attempt(n)
 		return c.Once(ctx, next())
 	})
@@ -76,7 +80,9 @@ func (c *Call) Run(ctx context.Context, next func() Attempt) error {
 
 // again reports whether an attempt that failed is repeated. SQLite has one code for a lock that nobody waits for and for
 // others.
-func again(err error) bool { return nogap.Retryable(err) && !errors.Is(err, txn.ErrLocked) }
+func (c *Call) again(err error) bool {
+	return nogap.Retryable(err) && !errors.Is(err, txn.ErrLocked) || c.Again != nil && c.Again(err)
+}
 
 // Once runs the callback in one transaction and commits it, for those who decide by themselves what starts again. The error
 // is as that of Run.
@@ -126,7 +132,7 @@ func (c *Call) callbacks(ctx context.Context, tx *sqlx.Tx, enter Func) error {
 		}
 	}
 	if enter != nil {
-		if err := enter(ctx, tx); err != nil {
+		if err := enter(inside, tx); err != nil {
 			return err
 		}
 	}
@@ -167,6 +173,7 @@ func (c *Call) transaction(ctx context.Context, a Attempt, fn func(tx *sqlx.Tx) 
 			return tx.Tx, nil
 		},
 		After: a.After,
+		Waits: a.Waits,
 	}, func(*sql.Tx) error { return fn(tx) })
 }
 

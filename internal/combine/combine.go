@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"math"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -25,6 +24,17 @@ var (
 	// ErrOverloaded is returned when as many callers as MaxWaiting wait for the same row already.
 	ErrOverloaded = keyqueue.ErrOverloaded
 )
+
+// Rename returns err under the names that a user package has for ErrOverloaded and ErrClosed.
+func Rename(err, overloaded, closed error) error {
+	switch err {
+	case ErrOverloaded:
+		return overloaded
+	case ErrClosed:
+		return closed
+	}
+	return err
+}
 
 // Errors of calls of which nobody knows whether they were carried out.
 var (
@@ -44,20 +54,6 @@ type Work[C, M any] interface {
 	// others, with the same ctx, which ends by Bounds.Timeout and by nothing else.
 	Batch(ctx context.Context, key []any, calls []*C, known *M) (done int)
 }
-
-// Bounds are the limits of a Group. All of them must be positive.
-type Bounds struct {
-	MaxBatch   int // how many calls are carried out together
-	MaxWaiting int // how many callers wait for a row, besides those whose batch is under way
-	// Timeout bounds how long a batch takes, and how long a caller alone keeps others waiting.
-	Timeout time.Duration
-}
-
-// grace is how long a driver may go on after the end of a batch's context. Some don't heed it while they connect.
-const grace = time.Second
-
-// patience is how long anybody waits for a batch.
-func (b Bounds) patience() time.Duration { return min(b.Timeout, math.MaxInt64-grace) + grace }
 
 // Group carries out the calls of many callers, one batch at a time for each row. There is no goroutine in the background:
 // the first of those that wait carries out the batch of all. Nothing is kept for a row that nobody wants. A Group is safe

@@ -21,9 +21,12 @@ type Capabilities struct {
 	OnConflict bool
 	// WritingCTE: WITH … AS (INSERT … RETURNING …) SELECT works.
 	WritingCTE bool
-	// verifyStored is the end of an UPDATE that makes it fail if a condition does not hold for the row as it is stored.
-	// Empty where there is none.
+	// verifyStored is the end of an UPDATE that makes it fail if a condition does not hold for the row as it is stored, and
+	// otherwise return a number. Empty where there is none.
 	verifyStored string
+	// DeleteReturning is the end of a DELETE that makes it return a number for each row, where that can tell more than their
+	// count does: see Look.Returns. Empty elsewhere.
+	DeleteReturning string
 	// uniqueIndexes counts the unique indexes on exactly some columns; empty if the server refuses an ON CONFLICT
 	// without its index by itself.
 	uniqueIndexes string
@@ -74,7 +77,7 @@ type Capabilities struct {
 	LockLimit LockLimit
 	// NamedLocks is what there is to lock a name.
 	NamedLocks NamedLocks
-	// MayBeGalera: the server may be a node of a Galera cluster, whose locks are its own.
+	// MayBeGalera: the server may be a node of a Galera cluster or of a replication group, whose locks are its own.
 	MayBeGalera bool
 
 	// Columns.
@@ -87,9 +90,16 @@ type Capabilities struct {
 	Clock string
 	// toCome is the condition that the time in a column has not come yet; one without a time zone is UTC. Empty where only
 	// the driver knows which instant it has stored.
-	toCome       string
+	toCome string
+	// binaryTypes are the types of columns of bytes as drivers name them, since they read text as []byte, too. Empty where each
+	// value says what it is.
+	binaryTypes string
+	// bits is the type of columns that drivers read as the bytes of a number, the highest first. Empty if none.
+	bits         string
 	timesOfSix   string // the types of times that keep microseconds: "" without a precision, or with six
+	narrow       string // the types of numbers that hold fewer integers than 64 bits; empty if all hold as many
 	exactText    string // the type of a text column that compares bytes, of so many at most
+	sameBytes    string // the condition that two texts are the same, whatever their collation says
 	tableOptions string // at the end of CREATE TABLE
 	exactBytes   string // the type of a column of so many bytes at most, which compares them exactly
 	// LongBytes is the type of a column of any number of bytes.
@@ -97,6 +107,10 @@ type Capabilities struct {
 	// Now is the server's time, and InstantType the type of a column that keeps it, for comparing with ago alone: the server's
 	// time so many microseconds ago.
 	Now, InstantType, ago string
+	// inMode makes a statement that runs in a sql_mode of its own, of the mode, the first word and what follows. Empty if the
+	// server can't, or has no modes that cut values. mode is what Strictly has chosen.
+	inMode, mode string
+
 	// driverCutsTimes: the driver may send times without their microseconds, depending on its settings.
 	driverCutsTimes bool
 

@@ -19,8 +19,12 @@ func (s Server) CheckAmount(n Number, amount any) error {
 	if n != Decimal || s.decimals.digits == 0 {
 		return nil
 	}
-	if whole, _ := placesOf(amount); whole > s.decimals.digits {
+	whole, zeros, places := placesOf(amount)
+	switch {
+	case whole > s.decimals.digits:
 		return fmt.Errorf("an amount of %d digits is more than a DECIMAL of %v holds, which are %d", whole, s, s.decimals.digits)
+	case whole == 0 && places > 0 && zeros >= s.decimals.scale:
+		return fmt.Errorf("the amount %v is less than a DECIMAL of %v can hold, which has %d decimal places", amount, s, s.decimals.scale)
 	}
 	return nil
 }
@@ -28,24 +32,24 @@ func (s Server) CheckAmount(n Number, amount any) error {
 // scaleFor returns the scale with which the amount is cast. A column that holds the digits before the point has no more
 // behind it than are left, so that what is cut here is what the column would not keep.
 func (d decimals) scaleFor(amount any) int {
-	whole, places := placesOf(amount)
+	whole, _, places := placesOf(amount)
 	return max(0, min(places, d.scale, d.digits-whole))
 }
 
 // placesOf returns how many digits an amount has before the point, without zeros in front, and behind it, without zeros
-// at the end.
-func placesOf(amount any) (whole, places int) {
+// at the end; zeros of these come first.
+func placesOf(amount any) (whole, zeros, places int) {
 	if valuer, ok := amount.(driver.Valuer); ok {
 		inner, err := valuer.Value()
 		if _, again := inner.(driver.Valuer); err != nil || again {
-			return 0, 0 // an error of the driver's
+			return 0, 0, 0 // an error of the driver's
 		}
 		return placesOf(inner)
 	}
 	text := ""
 	switch v := reflect.ValueOf(amount); {
 	case !v.IsValid():
-		return 0, 0
+		return 0, 0, 0
 	case v.CanFloat():
 		text = strconv.FormatFloat(v.Float(), 'f', -1, 64)
 	case v.Kind() == reflect.String:
@@ -56,5 +60,6 @@ func placesOf(amount any) (whole, places int) {
 		text = fmt.Sprint(amount)
 	}
 	before, behind, _ := strings.Cut(strings.TrimLeft(text, "+-"), ".")
-	return len(strings.TrimLeft(before, "0")), len(strings.TrimRight(behind, "0"))
+	behind = strings.TrimRight(behind, "0")
+	return len(strings.TrimLeft(before, "0")), len(behind) - len(strings.TrimLeft(behind, "0")), len(behind)
 }

@@ -39,6 +39,18 @@ func TestScaleOfAnAmount(t *testing.T) {
 	require.NoError(t, s.CheckAmount(Decimal, "00"+strings.Repeat("9", 65)+".5"))
 	require.ErrorContains(t, s.CheckAmount(Decimal, strings.Repeat("9", 66)), "66 digits")
 	require.NoError(t, s.CheckAmount(Signed, 5))
+	for _, zero := range []any{0, 0.0, "0.000", "-0", nil} {
+		require.NoError(t, s.CheckAmount(Decimal, zero))
+	}
+	least := strings.Repeat("0", 29) + "1"
+	for _, large := range []any{"0." + least, "1.0" + least, 1e-30, "5." + strings.Repeat("0", 40) + "1"} {
+		require.NoError(t, s.CheckAmount(Decimal, large))
+	}
+	for _, tiny := range []any{"0.0" + least, "-.00" + least + "5", 1e-31, 5e-324, float32(1e-40), money("0.0" + least)} {
+		require.ErrorContains(t, s.CheckAmount(Decimal, tiny), "is less than a DECIMAL of MySQL can hold, which has 30 decimal places")
+	}
+	require.NoError(t, maria.CheckAmount(Decimal, 1e-38))
+	require.ErrorContains(t, maria.CheckAmount(Decimal, 1e-39), "38 decimal places")
 	postgres, err := Assume(nogap.Postgres)
 	require.NoError(t, err)
 	require.NoError(t, postgres.CheckAmount(Decimal, strings.Repeat("9", 66)))

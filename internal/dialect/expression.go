@@ -32,8 +32,8 @@ func (s Server) NoOverflow(column, amount, sum string) string {
 }
 
 // Verify returns the end of an UPDATE that makes it fail, so that nothing is written, if a condition does not hold for the
-// row with its new values: as a trigger BEFORE the UPDATE has left them, not one AFTER it. It is empty where the server has
-// nothing for that; see Look.Rewrites.
+// row with its new values: as a trigger BEFORE the UPDATE has left them, not one AFTER it. Otherwise the UPDATE returns a
+// number. It is empty where the server has nothing for that; see Look.Rewrites.
 func (s Server) Verify(condition string) string {
 	if s.verifyStored == "" {
 		return ""
@@ -67,6 +67,15 @@ func (s Server) Equals(columns []Ident, first int) string {
 		b.WriteString(s.Quote(c) + " = " + placeholder(first+i))
 	}
 	return b.String()
+}
+
+// Values returns the template of n values, numbered from first.
+func (s Server) Values(n, first int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = placeholder(first + i)
+	}
+	return strings.Join(all, ", ")
 }
 
 // scaleOf in a placeholder stands for the decimal places of the value, in the text of the statement.

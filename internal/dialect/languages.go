@@ -38,5 +38,12 @@ func identify(question, reply string) (Server, error) {
 			return l.server(product, version), nil
 		}
 	}
-	return Server{}, fmt.Errorf("the server calls itself %q, which is none that nogap knows; say what it speaks with WithDialect", reply)
+	return Server{}, &UnknownServerError{Reply: reply}
+}
+
+// An UnknownServerError says that a server has answered, but is none of those that nogap knows.
+type UnknownServerError struct{ Reply string }
+
+func (e *UnknownServerError) Error() string {
+	return fmt.Sprintf("the server calls itself %q, which is none that nogap knows; say what it speaks with WithDialect", e.Reply)
 }

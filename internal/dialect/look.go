@@ -47,14 +47,18 @@ type Look struct {
 	Type string
 	// CutsTimes: the driver sends two times that differ by a microsecond as one.
 	CutsTimes bool
-	// Rewrites: an UPDATE may store another value than the statement itself can tell, because of a trigger or of a sql_mode
-	// that is not strict.
+	// Rewrites: an UPDATE may store another value than the statement itself can tell, because of a trigger.
 	Rewrites bool
 	// Early: triggers could not be looked for; see Question. A look over a connection of the pool finds them.
 	Early bool
 	// MeddlesInserts: an INSERT may end without an error and without a row that is seen: a trigger drops it, a view or a policy
 	// hides it. On MySQL and MariaDB, which tell nothing of what was stored: a trigger may store something else.
 	MeddlesInserts bool
+	// StrictMode is the sql_mode in which statements refuse a value that does not fit; empty if they do so anyway. See Strictly.
+	StrictMode string
+	// Returns: RETURNING gives a row for each one that is written, before the commit. So a session that ended before any row came
+	// has written none.
+	Returns bool
 	// Lasts: other sessions would be told the same. It is false for a temporary table, and for a name of several tables
 	// that differ.
 	Lasts bool
@@ -105,7 +109,7 @@ func (s Server) lookAt(ctx context.Context, r Reader, table Ident, question Ques
 	text, bound := q.WithLiterals().Bind(args)
 	l.Listed = true
 	err = r.Read(ctx, text, bound, &l.Diverted, &l.Unlockable, &l.Engine, &l.Type, &l.CutsTimes, &l.Lasts, &view, &l.Rewrites,
-		&l.MeddlesInserts)
+		&l.MeddlesInserts, &l.StrictMode, &l.Returns)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Look{}, "", nil

@@ -27,6 +27,7 @@ var mariadb = language{
 			c.waits[NoWait] = false
 		}
 		c.decimals.scale = 38
+		c.inMode = "SET STATEMENT sql_mode = '%[1]s' FOR %[2]s %[3]s"
 		c.LockLimit = StatementLimit
 		c.NamedLocks = UserLocksInFractions
 		return c

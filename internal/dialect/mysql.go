@@ -24,14 +24,17 @@ var mysql = language{
 	capabilities: func(s Server) Capabilities {
 		c := mysqlCapabilities()
 		c.modes[ForShare] = " FOR SHARE"
+		c.inMode = "%[2]s /*+ SET_VAR(sql_mode = '%[1]s') */ %[3]s"
 		c.catalogFixesSnapshot = s.Product == MySQL
 		switch {
 		case s.Product == TiDB:
+			c.inMode = ""
 			c.SessionInValue, c.ends = "", 0 // its connections are those of one node
 			c.modes[ForShare] = ""           // parsed, and then ignored or refused, depending on a setting
 			c.waits[SkipLocked] = false
 			c.GapLocks = false
 		case s.olderThan(8, 0):
+			c.inMode = ""
 			c.modes[ForShare] = " LOCK IN SHARE MODE"
 			c.waits = [...]bool{Wait: true, NoWait: false, SkipLocked: false}
 		}
@@ -78,7 +81,11 @@ SELECT COUNT(*) FROM (
 		// Neither depends on the time zone of the session, as NOW(6) and UNIX_TIMESTAMP of a time do.
 		Clock: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))",
 
+		binaryTypes:  "BINARY|VARBINARY|TINYBLOB|BLOB|MEDIUMBLOB|LONGBLOB",
+		bits:         "BIT",
 		timesOfSix:   "datetime(6)|timestamp(6)",
+		sameBytes:    "CAST(%s AS BINARY) = CAST(%s AS BINARY)",
+		narrow:       "tinyint|smallint|mediumint|int|float",
 		exactText:    "VARBINARY(%d)", // text would compare without regard to case and trailing blanks
 		exactBytes:   "VARBINARY(%d)",
 		LongBytes:    "LONGBLOB",
@@ -112,9 +119,11 @@ FROM (SELECT COALESCE(NULLIF({1}, ''), DATABASE()) AS d, {2} AS t) AS ours,
 	}
 }
 
+// mysqlStrictMode is the sql_mode of the session and a strict one, or nothing if it is strict.
+const mysqlStrictMode = "CASE WHEN @@sql_mode LIKE '%STRICT_%' THEN '' ELSE CONCAT_WS(',', NULLIF(@@sql_mode, ''), 'STRICT_ALL_TABLES') END"
+
 // mysqlLook asks for the engine, and for the definition of a view, whose tables have engines. A view that can't be updated
-// is computed first, and its rows are not those of a table. What does not fit is cut unless the sql_mode is strict. MariaDB
-// lists temporary tables from 11.2 on.
+// is computed first, and its rows are not those of a table. MariaDB lists temporary tables from 11.2 on.
 const mysqlLook = `
 SELECT 0,
 	COALESCE((SELECT v.IS_UPDATABLE = 'NO' FROM information_schema.VIEWS AS v
@@ -123,12 +132,13 @@ SELECT 0,
 	{type}, {cut}, t.TABLE_TYPE <> 'TEMPORARY',
 	COALESCE((SELECT v.VIEW_DEFINITION FROM information_schema.VIEWS AS v
 		WHERE v.TABLE_SCHEMA = {schema} AND v.TABLE_NAME = {2} LIMIT 1), ''),
-	@@sql_mode NOT LIKE '%STRICT_%' OR EXISTS (SELECT 1 FROM information_schema.TRIGGERS AS g
+	EXISTS (SELECT 1 FROM information_schema.TRIGGERS AS g
 		WHERE g.EVENT_OBJECT_SCHEMA = {schema} AND g.EVENT_OBJECT_TABLE = {2}
 			AND g.EVENT_MANIPULATION = 'UPDATE' AND g.ACTION_TIMING = 'BEFORE'),
 	EXISTS (SELECT 1 FROM information_schema.TRIGGERS AS g
 		WHERE g.EVENT_OBJECT_SCHEMA = {schema} AND g.EVENT_OBJECT_TABLE = {2}
-			AND g.EVENT_MANIPULATION = 'INSERT' AND g.ACTION_TIMING = 'BEFORE')
+			AND g.EVENT_MANIPULATION = 'INSERT' AND g.ACTION_TIMING = 'BEFORE'),
+	` + mysqlStrictMode + `, 0
 FROM information_schema.TABLES AS t
 WHERE t.TABLE_SCHEMA = {schema} AND t.TABLE_NAME = {2}
 ORDER BY t.TABLE_TYPE = 'TEMPORARY' DESC LIMIT 1`

@@ -35,6 +35,7 @@ var postgres = language{
 			OnConflict:      true,
 			WritingCTE:      true,
 			verifyStored:    " RETURNING 1 / CASE WHEN %s THEN 1 ELSE 0 END",
+			DeleteReturning: " RETURNING 1",
 
 			// Without the cast an amount takes the column's type, and one beyond an INTEGER is refused by the driver.
 			amounts: [...]string{Verbatim: "%s", Signed: "CAST(%s AS BIGINT)", Unsigned: "CAST(%s AS NUMERIC)", Decimal: "%s"},
@@ -51,10 +52,13 @@ var postgres = language{
 			LockLimit:        LocalLimit,
 			NamedLocks:       AdvisoryLocks,
 
+			binaryTypes: "BYTEA",
 			timesOfSix: "timestamp without time zone|timestamp with time zone|" +
 				"timestamp|timestamp(6)|timestamp(6) without time zone|timestamp(6) with time zone",
+			narrow:    "smallint|integer|real",
 			Clock:     "CAST(" + postgresEpoch("clock_timestamp()") + " * 1000000 AS BIGINT)",
 			toCome:    postgresEpoch("%s") + " > " + postgresEpoch("clock_timestamp()"),
+			sameBytes: "convert_to(CAST(%s AS text), 'UTF8') = convert_to(CAST(%s AS text), 'UTF8')",
 			exactText: "TEXT", exactBytes: "BYTEA", LongBytes: "BYTEA",
 			Now: "CURRENT_TIMESTAMP", InstantType: "TIMESTAMP WITH TIME ZONE",
 			ago: "CURRENT_TIMESTAMP - CAST(%s AS BIGINT) * INTERVAL '1 microsecond'",
@@ -105,7 +109,9 @@ const postgresType = "SELECT format_type(a.atttypid, a.atttypmod) FROM pg_attrib
 // INSTEAD OF it (64, with the bits of the commands 4, 16 and 8) or a rule other than the one that makes a view what it
 // is. Rows that come from a WITH, a UNION or a function are not locked, unless it is in a condition: the server could write
 // through such a view without a rule (4 is UPDATE). What drops an INSERT is a trigger BEFORE it for each row (2, 4 and 1),
-// also one of a partition; that of any table of the name is taken for all.
+// also one of a partition; that of any table of the name is taken for all. A row is written and not returned if a trigger
+// BEFORE any command for each row (2 and 1) writes it elsewhere, here or on the server of a foreign table. YugabyteDB, which runs
+// the same program in front of another storage, may commit before it returns anything.
 var postgresLook = `
 WITH RECURSIVE named(oid, temporary, type) AS (
 	SELECT c.oid, c.relpersistence = 't', {type}
@@ -148,9 +154,12 @@ WITH RECURSIVE named(oid, temporary, type) AS (
 SELECT t.diverted, t.unlockable, '', t.type, {cut}, CASE WHEN t.temporary OR EXISTS (SELECT 1 FROM told AS o
 	WHERE o.temporary OR o.type <> t.type OR o.diverted <> t.diverted OR o.unlockable <> t.unlockable) THEN 0 ELSE 1 END, '', 0,
 	CASE WHEN EXISTS (SELECT 1 FROM filled JOIN pg_trigger AS b ON b.tgrelid = filled.oid AND b.tgtype & 7 = 7 AND b.tgenabled <> 'D')
-		OR EXISTS (SELECT 1 FROM reached JOIN pg_class AS c ON c.oid = reached.oid AND (c.relkind = 'v' OR c.relrowsecurity)) THEN 1 ELSE 0 END
+		OR EXISTS (SELECT 1 FROM reached JOIN pg_class AS c ON c.oid = reached.oid AND (c.relkind = 'v' OR c.relrowsecurity)) THEN 1 ELSE 0 END, '',
+	CASE WHEN version() LIKE 'PostgreSQL %' AND version() NOT LIKE '%-YB-%'
+		AND NOT EXISTS (SELECT 1 FROM filled JOIN pg_trigger AS b ON b.tgrelid = filled.oid AND b.tgtype & 3 = 3 AND b.tgenabled <> 'D')
+		AND NOT EXISTS (SELECT 1 FROM filled JOIN pg_class AS c ON c.oid = filled.oid AND c.relkind = 'f') THEN 1 ELSE 0 END
 FROM told AS t WHERE t.oid = ` + postgresOID("{schema}", "{2}")
 
 // cockroachLook asks for less: CockroachDB has no rules and no triggers on views. Newer ones have triggers that drop an INSERT,
 // which are not looked for.
-var cockroachLook = "SELECT 0, 0, '', {type}, {cut}, 1, '', 0, 1 FROM pg_class AS c WHERE c.oid = " + postgresOID("{schema}", "{2}")
+var cockroachLook = "SELECT 0, 0, '', {type}, {cut}, 1, '', 0, 1, '', 0 FROM pg_class AS c WHERE c.oid = " + postgresOID("{schema}", "{2}")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -51,6 +52,23 @@ var notNumbers = regexp.MustCompile(`(?i)^(n?(var)?char|character|national|nativ
 // IsNumber reports whether a column of a type, as Look has it, holds numbers, as far as its name tells.
 func IsNumber(columnType string) bool { return !notNumbers.MatchString(columnType) }
 
+// typeOf matches the name of a type and its precision and scale.
+var typeOf = regexp.MustCompile(`^([a-z]+)(?: *\((\d+)(?:, *(\d+))?\))?`)
+
+// IsNarrow reports whether a column of a type, as Look has it, is known to hold fewer integers than one of 64 bits.
+func (s Server) IsNarrow(columnType string) bool {
+	m := typeOf.FindStringSubmatch(strings.ToLower(columnType))
+	if m == nil || s.narrow == "" {
+		return false
+	}
+	if exact := m[1] == "numeric" || m[1] == "decimal"; exact && m[2] != "" {
+		digits, _ := strconv.Atoi(m[2])
+		scale, _ := strconv.Atoi(m[3])
+		return digits-scale < 19
+	}
+	return slices.Contains(strings.Split(s.narrow, "|"), m[1])
+}
+
 // ExactText returns the type of a column for text of at most so many bytes that compares byte by byte.
 func (s Server) ExactText(bytes int) string {
 	if strings.Contains(s.exactText, "%") {
@@ -58,6 +76,9 @@ func (s Server) ExactText(bytes int) string {
 	}
 	return s.exactText
 }
+
+// SameBytes returns the condition that two texts are the same, also where their collation ignores case or blanks.
+func (s Server) SameBytes(a, b string) string { return fmt.Sprintf(s.sameBytes, a, b) }
 
 // ExactBytes returns the type of a column for so many bytes at most that compares them exactly.
 func (s Server) ExactBytes(n int) string {

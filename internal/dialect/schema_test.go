@@ -24,6 +24,26 @@ func TestIsNumber(t *testing.T) {
 	}
 }
 
+func TestIsNarrow(t *testing.T) {
+	for d, types := range map[nogap.Dialect]map[string]bool{
+		nogap.Postgres: {
+			"smallint": true, "integer": true, "real": true, "numeric(10,0)": true, "numeric(20,2)": true,
+			"bigint": false, "numeric": false, "numeric(19,0)": false, "counter": false, "": false,
+		},
+		nogap.MySQL: {
+			"tinyint(1)": true, "smallint": true, "mediumint unsigned": true, "int(11)": true, "INT": true, "decimal(10,0)": true,
+			"bigint(20)": false, "bigint unsigned": false, "decimal(20,0)": false, "decimal(65)": false,
+		},
+		nogap.SQLite: {"INT": false, "INTEGER": false, "DECIMAL(3)": false},
+	} {
+		s, err := dialect.Assume(d)
+		require.NoError(t, err)
+		for columnType, want := range types {
+			require.Equal(t, want, s.IsNarrow(columnType), "%v: %s", d, columnType)
+		}
+	}
+}
+
 func TestSameColumn(t *testing.T) {
 	column := func(name string) dialect.Ident {
 		id, err := dialect.Column(name)

@@ -150,7 +150,7 @@ func TestCapabilitiesAreComplete(t *testing.T) {
 			if strings.Contains(c.Query, "{") {
 				t.Error(c.Query)
 			}
-			return fakedb.Row(int64(6), int64(0), "", "bigint", int64(0), int64(1), "", int64(1), int64(1)), nil
+			return fakedb.Row(int64(6), int64(0), "", "bigint", int64(0), int64(1), "", int64(1), int64(1), "ANSI", int64(1)), nil
 		}
 		tx, err := server.DB().Begin()
 		require.NoError(t, err)
@@ -158,6 +158,7 @@ func TestCapabilitiesAreComplete(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, dialect.Look{
 			Listed: true, Diverted: dialect.Update | dialect.Delete, Type: "bigint", Lasts: true, Rewrites: true, MeddlesInserts: true,
+			StrictMode: "ANSI", Returns: true,
 		}, look, d)
 	}
 }

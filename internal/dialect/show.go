@@ -30,7 +30,7 @@ func (s Server) show(ctx context.Context, r Reader, table Ident, q Question) (l 
 	l.Type = typeIn(text, q.Version)
 	l.Engine, err = s.engineIn(ctx, r, text)
 	if err == nil {
-		err = r.Read(ctx, "SELECT @@sql_mode NOT LIKE '%STRICT_%'"+LookMark, nil, &l.Rewrites)
+		err = r.Read(ctx, "SELECT "+mysqlStrictMode+LookMark, nil, &l.StrictMode)
 	}
 	if err == nil && q.Times {
 		err = r.Read(ctx, "SELECT ? = ?"+LookMark, twoTimes, &l.CutsTimes)

@@ -43,6 +43,19 @@ func (s Source) Server(ctx context.Context, r Reader) (Server, error) {
 	return s.shared.get(ctx, r)
 }
 
+// Known returns the server, and false if nobody has asked it yet. The zero Source knows none.
+func (s Source) Known() (Server, bool) {
+	if s.shared == nil {
+		return s.told, s.told.Capabilities != nil
+	}
+	select {
+	case <-s.shared.known:
+		return s.shared.Server, true
+	default:
+		return Server{}, false
+	}
+}
+
 // Foreign returns the server behind r, a transaction of another *sql.DB: its answer is used and not kept.
 func (s Source) Foreign(ctx context.Context, r Reader) (Server, error) {
 	if s.shared == nil {

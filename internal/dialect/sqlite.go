@@ -48,6 +48,7 @@ SELECT
 
 			TypelessTimes: true,
 			exactText:     "TEXT",
+			sameBytes:     "CAST(%s AS BLOB) = CAST(%s AS BLOB)",
 			exactBytes:    "BLOB",
 			LongBytes:     "BLOB",
 			Now:           "strftime('%Y-%m-%d %H:%M:%f', 'now')",
@@ -93,6 +94,6 @@ SELECT CASE found.type WHEN 'view' THEN 7 ELSE 0 END, 0, '', {type}, {cut},
 	found.schema = 'main' AND (SELECT count(*) FROM found) = 1, '',
 	EXISTS (SELECT 1 FROM (SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'
 			UNION ALL SELECT tbl_name, sql FROM sqlite_temp_master WHERE type = 'trigger')
-		WHERE lower(tbl_name) = lower({2}) AND upper(sql) LIKE '%UPDATE%'), 1
+		WHERE lower(tbl_name) = lower({2}) AND upper(sql) LIKE '%UPDATE%'), 1, '', 0
 FROM found
 ORDER BY found.schema = 'temp' DESC, found.schema = 'main' DESC LIMIT 1`

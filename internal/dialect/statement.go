@@ -36,6 +36,7 @@ type scalePlace struct{ at, value int }
 // notation. {1.scale} stands for the decimal places of the value, in the text. Braces of another kind come from Literal alone,
 // since a brace cannot be part of an Ident.
 func (s Server) Compile(template string) Statement {
+	template = s.strictly(template)
 	var b strings.Builder
 	var order []int
 	var between []string

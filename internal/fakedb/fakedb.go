@@ -19,7 +19,7 @@ import (
 // Kind is what the program asked the driver for.
 type Kind int
 
-// The kinds of calls.
+// The kinds of calls. Begin and Commit are also those of the statements BEGIN IMMEDIATE and COMMIT.
 const (
 	Connect Kind = iota
 	Begin
@@ -109,13 +109,13 @@ func Looked(c Call, columnType string) Reply {
 	if strings.HasPrefix(c.Query, "SELECT @@autocommit") {
 		return Row(int64(1), "NO_CHAIN")
 	}
-	if strings.HasPrefix(c.Query, "SELECT @@sql_mode") {
-		return Row(int64(0))
+	if strings.HasPrefix(c.Query, "SELECT CASE WHEN @@sql_mode") {
+		return Row("")
 	}
 	if strings.HasPrefix(c.Query, "SHOW CREATE TABLE") {
 		return Row("table", "CREATE TABLE t (\n  version "+columnType+"\n) ENGINE=InnoDB")
 	}
-	return Row(int64(0), int64(0), "", columnType, int64(0), int64(1), "", int64(0), int64(0))
+	return Row(int64(0), int64(0), "", columnType, int64(0), int64(1), "", int64(0), int64(0), "", int64(0))
 }
 
 // Recorded returns a handler that keeps what it is asked before it passes it on to h; Log returns it.
@@ -244,11 +244,21 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 }
 
 func (c *conn) exec(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	r, err := c.call(ctx, Call{Kind: Exec, Query: query, Args: args})
+	kind := Exec
+	switch query {
+	case "BEGIN IMMEDIATE":
+		kind = Begin
+	case "COMMIT":
+		kind = Commit
+	}
+	r, err := c.call(ctx, Call{Kind: kind, Query: query, Args: args})
 	if err != nil {
 		return nil, err
 	}
-	if query == "ROLLBACK" {
+	switch {
+	case kind == Begin:
+		c.inTx = true
+	case kind == Commit, query == "ROLLBACK":
 		c.inTx = false
 	}
 	return result{r.LastInsertID, r.RowsAffected}, nil

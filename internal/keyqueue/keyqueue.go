@@ -62,6 +62,8 @@ type TurnOf[K comparable, V any] struct {
 	fate       Fate
 	joined     bool // by Join
 	done       bool
+	over       chan struct{}   // closed by Done, after LetIn
+	earlier    <-chan struct{} // over, of the last holder before this one that let somebody in
 }
 
 // Fate is what becomes of a caller who waits. It is decided once, under the queue's lock and before ready is closed.
@@ -264,12 +266,32 @@ func (t *TurnOf[K, V]) Behind() int {
 	return t.line.waiting
 }
 
+// LetIn lets the next caller in before the holder is done, if one waits, and reports whether one does. Done must still be called, and
+// closes the Earlier of that caller's turn.
+func (t *TurnOf[K, V]) LetIn() bool {
+	q := t.line.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t.done || t.next == nil {
+		return false
+	}
+	t.over = make(chan struct{})
+	return t.end()
+}
+
+// Earlier is closed when the caller is done that let this one in. It is nil if nobody has.
+func (t *TurnOf[K, V]) Earlier() <-chan struct{} { return t.earlier }
+
 // Done ends the turn and lets the next caller in. It reports whether there was one. Calls after the first have no effect
 // and report false. It may be called from any goroutine.
 func (t *TurnOf[K, V]) Done() (passed bool) {
 	q := t.line.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if t.over != nil {
+		close(t.over)
+		t.over = nil
+	}
 	return t.end()
 }
 
@@ -297,6 +319,10 @@ func (t *TurnOf[K, V]) end() (passed bool) {
 	t.next, next.prev = nil, nil
 	l.waiting--
 	next.fate = Granted
+	next.earlier = t.earlier // of one who left without waiting for it
+	if t.over != nil {
+		next.earlier = t.over
+	}
 	close(next.ready)
 	return true
 }

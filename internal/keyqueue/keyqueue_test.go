@@ -42,6 +42,52 @@ func TestWaitGrantsInArrivalOrder(t *testing.T) {
 	})
 }
 
+// A holder that lets the next one in lets in that one alone, which can tell when the holder is done.
+func TestLetIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q keyqueue.Queue[string]
+		first, ok := q.Try("a")
+		require.True(t, ok)
+		require.False(t, first.LetIn(), "nobody waits")
+		require.Nil(t, first.Earlier())
+		turns := make(chan *keyqueue.Turn[string], 3)
+		ctx, cancel := context.WithCancel(t.Context())
+		for _, ctx := range []context.Context{t.Context(), ctx, t.Context()} {
+			go func() {
+				if turn, err := q.Wait(ctx, "a"); err == nil {
+					turns <- turn
+				}
+			}()
+			synctest.Wait()
+		}
+		require.True(t, first.LetIn())
+		require.False(t, first.LetIn(), "once")
+		second := <-turns
+		synctest.Wait()
+		require.Empty(t, turns)
+		open := func(turn *keyqueue.Turn[string]) bool {
+			select {
+			case <-turn.Earlier():
+				return false
+			default:
+				return true
+			}
+		}
+		require.True(t, open(second))
+		cancel() // the third
+		synctest.Wait()
+		second.Done() // gives up before the first is done
+		fourth := <-turns
+		require.True(t, open(fourth))
+		require.False(t, first.Done(), "has let somebody in before")
+		require.False(t, open(fourth))
+		fourth.Done()
+		require.Zero(t, q.Waiting("a"))
+		_, ok = q.Try("a")
+		require.True(t, ok)
+	})
+}
+
 func TestKeysAreIndependent(t *testing.T) {
 	var q keyqueue.Queue[string]
 	a, err := q.Wait(t.Context(), "a")

@@ -36,10 +36,18 @@ func (op *Op) Attempts() int {
 	return op.result.Attempts
 }
 
-// Waited adds to the time that the operation has waited.
+// Waited adds to the time that the operation has waited in the process.
 func (op *Op) Waited(d time.Duration) {
 	if op != nil {
 		op.result.Waited += d
+	}
+}
+
+// WaitedInServer adds to the time that the operation has waited in the server.
+func (op *Op) WaitedInServer(d time.Duration) {
+	if op != nil {
+		op.result.Waited += d
+		op.result.WaitedInServer += d
 	}
 }
 
@@ -75,6 +83,7 @@ func Do(ctx context.Context, observers *perdb.List, what nogap.Operation, classi
 		// The last one to be told of the beginning is the first to be told of the end, as spans are nested.
 		defer func() {
 			op.result.Err, op.result.Outcome = err, op.outcome(err, classify)
+			op.result.Callback = op.callback && err != nil
 			end(op.result)
 		}()
 	}

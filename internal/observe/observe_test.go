@@ -52,7 +52,7 @@ func TestDoIsNested(t *testing.T) {
 		op.Attempt(1)
 		op.Attempt(2)
 		op.Waited(time.Second)
-		op.Waited(time.Minute)
+		op.WaitedInServer(time.Minute)
 		op.Batched(7)
 		return boom
 	})
@@ -60,7 +60,7 @@ func TestDoIsNested(t *testing.T) {
 	require.Equal(t, []string{
 		`first starts test.Do on "items"`, `second starts test.Do on "items"`, "runs", "second ends error", "first ends error",
 	}, log)
-	want := nogap.Result{Outcome: nogap.OutcomeError, Attempts: 2, Batch: 7, Waited: time.Minute + time.Second, Err: boom}
+	want := nogap.Result{Outcome: nogap.OutcomeError, Attempts: 2, Batch: 7, Waited: time.Minute + time.Second, WaitedInServer: time.Minute, Err: boom}
 	require.Equal(t, want, first.last)
 	require.Equal(t, want, second.last)
 }

@@ -55,6 +55,11 @@ func Apply[C any, O comparable](c *C, opts []O, get func(O) Option[C]) (Given, e
 	return given, nil
 }
 
+// Part returns the option of a C that changes a part of it.
+func Part[C, P any](o Option[P], part func(*C) *P) Option[C] {
+	return Option[C]{Name: o.Name, Set: func(c *C) error { return o.Set(part(c)) }, Many: o.Many}
+}
+
 // AtLeastOne returns an error if n is less than 1.
 func AtLeastOne(name string, n int) error {
 	if n < 1 {

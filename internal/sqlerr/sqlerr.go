@@ -48,6 +48,16 @@ const (
 	NoTransaction
 	// NoDefault: a column that takes no NULL was given none, or no value at all.
 	NoDefault
+	// Unsent: the session had been ended before, because it was idle for too long or the pooler is about to exit. Nothing of
+	// the statement was read, and a new connection may do better.
+	Unsent
+	// Interrupted: PostgreSQL ended the session where it looks for interrupts. What the statement had returned by then came
+	// first.
+	Interrupted
+	// Deadlock: the transactions waited for one another, and the server undid this one.
+	Deadlock
+	// AtOnce: with LockBusy, the server refuses at once whatever the limit for lock waits is.
+	AtOnce
 )
 
 // Has reports whether all the flags are set.
@@ -57,7 +67,7 @@ func (m Meaning) Has(flags Meaning) bool { return m&flags == flags }
 // https://www.cockroachlabs.com/docs/stable/common-errors, CR000 was CockroachDB's own code for 40001 before v2.
 var sqlStates = map[string]Meaning{
 	"40001": Retry,
-	"40P01": Retry,
+	"40P01": Retry | Deadlock,
 	"CR000": Retry,
 	"55P03": LockBusy,
 	"40003": Ambiguous, // statement_completion_unknown
@@ -67,6 +77,7 @@ var sqlStates = map[string]Meaning{
 	"23505": Unique,
 	"23514": Check,
 	"23502": NoDefault,
+	"22001": OutOfRange, // string_data_right_truncation
 	"22003": OutOfRange,
 	"22012": DivisionByZero,
 	"57014": Canceled,
@@ -78,19 +89,21 @@ var sqlStates = map[string]Meaning{
 // https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 // https://mariadb.com/docs/server/reference/error-codes, https://docs.pingcap.com/tidb/stable/error-codes
 var numbers = map[uint16]Meaning{
-	1213: Retry,    // deadlock; on Galera also a write set that lost its certification
-	1412: Retry,    // the table was altered after the snapshot of the transaction was taken
-	1020: Retry,    // MariaDB with innodb_snapshot_isolation: the row changed since the snapshot
-	3101: Retry,    // MySQL group replication: rolled back by a plugin
-	3058: Retry,    // MySQL: deadlock among GET_LOCKs
-	1205: LockBusy, // undoes the statement alone: the transaction must be rolled back before it is rerun
-	3572: LockBusy, // NOWAIT
+	1213: Retry | Deadlock, // deadlock; on Galera also a write set that lost its certification
+	1412: Retry,            // the table was altered after the snapshot of the transaction was taken
+	1020: Retry,            // MariaDB with innodb_snapshot_isolation: the row changed since the snapshot
+	3101: Retry,            // MySQL group replication: rolled back by a plugin
+	3058: Retry | Deadlock, // MySQL: deadlock among GET_LOCKs
+	1205: LockBusy,         // undoes the statement alone: the transaction must be rolled back before it is rerun
+	3572: LockBusy,         // NOWAIT
 	1062: Unique,
 	1048: NoDefault,
 	1364: NoDefault,
 	3819: Check, // MySQL
 	4025: Check, // MariaDB
 	1264: OutOfRange,
+	1265: OutOfRange, // an ENUM or a SET has no such member
+	1406: OutOfRange, // a text is too long
 	1690: OutOfRange,
 	1317: Canceled, // KILL QUERY
 	3024: Canceled, // MySQL max_execution_time
@@ -109,18 +122,18 @@ var numbers = map[uint16]Meaning{
 
 // https://www.sqlite.org/rescode.html; a primary code stands for all its extended codes that are not here.
 var resultCodes = map[int]Meaning{
-	5:    Retry | LockBusy, // SQLITE_BUSY, after busy_timeout
-	6:    Retry | LockBusy, // SQLITE_LOCKED
-	9:    Canceled,         // SQLITE_INTERRUPT
-	10:   Ambiguous,        // SQLITE_IOERR: the journal or the WAL may have reached the disk
-	262:  Retry | LockBusy, // SQLITE_LOCKED_SHAREDCACHE
-	261:  Retry,            // SQLITE_BUSY_RECOVERY
-	517:  Retry,            // SQLITE_BUSY_SNAPSHOT: read before another one wrote
-	275:  Check,            // SQLITE_CONSTRAINT_CHECK
-	1299: NoDefault,        // SQLITE_CONSTRAINT_NOTNULL
-	1555: Unique,           // SQLITE_CONSTRAINT_PRIMARYKEY
-	2067: Unique,           // SQLITE_CONSTRAINT_UNIQUE
-	2579: Unique,           // SQLITE_CONSTRAINT_ROWID
+	5:    Retry | LockBusy,          // SQLITE_BUSY, after busy_timeout
+	6:    Retry | LockBusy | AtOnce, // SQLITE_LOCKED, of which the busy handler is not told
+	9:    Canceled,                  // SQLITE_INTERRUPT
+	10:   Ambiguous,                 // SQLITE_IOERR: the journal or the WAL may have reached the disk
+	262:  Retry | LockBusy | AtOnce, // SQLITE_LOCKED_SHAREDCACHE
+	261:  Retry,                     // SQLITE_BUSY_RECOVERY
+	517:  Retry,                     // SQLITE_BUSY_SNAPSHOT: read before another one wrote
+	275:  Check,                     // SQLITE_CONSTRAINT_CHECK
+	1299: NoDefault,                 // SQLITE_CONSTRAINT_NOTNULL
+	1555: Unique,                    // SQLITE_CONSTRAINT_PRIMARYKEY
+	2067: Unique,                    // SQLITE_CONSTRAINT_UNIQUE
+	2579: Unique,                    // SQLITE_CONSTRAINT_ROWID
 }
 
 // Of returns what err means. The zero Meaning says that no server's error is in it: it comes from the connection, the
@@ -212,17 +225,55 @@ func isState(s string) bool {
 func ofState(state string, v reflect.Value) Meaning {
 	m := sqlStates[state] | Server
 	switch {
+	case state == "08P01" && ended(v) && textField(v, "Routine") == "":
+		m |= ofPooler(textField(v, "Message"))
 	case strings.HasPrefix(state, "08"): // connection exceptions
 		m |= Ambiguous
-	case strings.HasPrefix(state, "25"), state == "57P05":
-		// A transaction or a session that was idle for too long: the statement came too late to be read.
+	case state == "57014" && strings.HasPrefix(textField(v, "Message"), "query execution canceled"):
+		// CockroachDB puts this in place of every error of a statement that it cancels, 40003 included.
+		m |= Ambiguous
+	case state == "57P05": // idle_session_timeout
+		m |= Unsent
+	case state == "25P03":
+		// A transaction that was idle for too long: the statement came too late to be read.
 	case ended(v):
 		m |= Ambiguous
+		if textField(v, "Routine") == "ProcessInterrupts" {
+			m |= Interrupted
+		}
 	case state == "0A000" && textField(v, "Routine") == "RevalidateCachedQuery":
 		// The code stands for other things too, and the text may be translated.
 		m |= Retry | StalePlan
 	}
 	return m
+}
+
+// poolerRefusals are how the texts of PgBouncer begin when it refuses a client for which it has no connection to the server, so
+// that nothing of the statement has reached it. PgBouncer has one code for all that it says, and, unlike the server, names
+// no routine. Its other texts leave the outcome unknown, "query timeout" and "server conn crashed?" among them.
+//
+// https://github.com/pgbouncer/pgbouncer/tree/master/src: janitor.c, objects.c, client.c.
+var poolerRefusals = []struct {
+	text string
+	m    Meaning
+}{
+	{"server login has been failing", 0},
+	{"server login failed:", 0},
+	{"query_wait_timeout", 0},
+	{"query_timeout", 0},
+	{"no more connections allowed", 0},
+	{"client_login_timeout", 0},
+	{"client_idle_timeout", Unsent},
+	{"server shutting down", Unsent},
+}
+
+func ofPooler(text string) Meaning {
+	for _, refusal := range poolerRefusals {
+		if strings.HasPrefix(text, refusal.text) {
+			return refusal.m
+		}
+	}
+	return Ambiguous
 }
 
 // textField returns the text in a field of an error; "" if there is none.

@@ -57,6 +57,12 @@ type MySQLError struct {
 
 func (e *MySQLError) Error() string { return e.Message }
 
+func pooler(text string) error {
+	return &PgError{Severity: "FATAL", Code: "08P01", Message: text}
+}
+func interrupted(code string) error {
+	return &PgError{Severity: "FATAL", Code: code, Routine: "ProcessInterrupts"}
+}
 func pg(code string) error      { return &PgError{Severity: "ERROR", Code: code} }
 func my(number uint16) error    { return &MySQLError{Number: number, Message: "refused"} }
 func lost(message string) error { return &MySQLError{Number: 1180, Message: message} }
@@ -73,7 +79,7 @@ func TestOf(t *testing.T) {
 		want sqlerr.Meaning
 	}{
 		{"serialization failure", pg("40001"), server | sqlerr.Retry},
-		{"deadlock", pg("40P01"), server | sqlerr.Retry},
+		{"deadlock", pg("40P01"), server | sqlerr.Retry | sqlerr.Deadlock},
 		{"old CockroachDB", pg("CR000"), server | sqlerr.Retry},
 		{"lock not available", pg("55P03"), server | sqlerr.LockBusy},
 		{"completion unknown", pg("40003"), server | sqlerr.Ambiguous},
@@ -86,6 +92,7 @@ func TestOf(t *testing.T) {
 		{"check", pg("23514"), server | sqlerr.Check},
 		{"not null", pg("23502"), server | sqlerr.NoDefault},
 		{"out of range", pg("22003"), server | sqlerr.OutOfRange},
+		{"a text too long", pg("22001"), server | sqlerr.OutOfRange},
 		{"cancelled", pg("57014"), server | sqlerr.Canceled},
 		{"aborted", pg("25P02"), server | sqlerr.Aborted},
 		{"no arbiter", pg("42P10"), server | sqlerr.NoArbiter},
@@ -95,7 +102,13 @@ func TestOf(t *testing.T) {
 			server | sqlerr.Retry | sqlerr.StalePlan},
 		{"syntax error", pg("42601"), server},
 		{"idle in transaction", fatal("25P03"), server},
-		{"idle session", fatal("57P05"), server},
+		{"idle session", fatal("57P05"), server | sqlerr.Unsent},
+		{"interrupted", interrupted("57P01"), server | sqlerr.Ambiguous | sqlerr.Interrupted},
+		{"transaction timeout", interrupted("25P04"), server | sqlerr.Ambiguous | sqlerr.Interrupted},
+		{"idle in transaction, interrupted", interrupted("25P03"), server},
+		{"an error where interrupts are looked for", &PgError{Severity: "ERROR", Code: "57014", Routine: "ProcessInterrupts"},
+			server | sqlerr.Canceled},
+		{"fatal elsewhere", &PgError{Severity: "FATAL", Code: "57P01", Routine: "quickdie"}, server | sqlerr.Ambiguous},
 		{"fatal", fatal("XX000"), server | sqlerr.Ambiguous},
 		{"panic, translated", severe("58030"), server | sqlerr.Ambiguous},
 		{"pq", &pqError{"ERROR", "40001"}, server | sqlerr.Retry},
@@ -106,7 +119,27 @@ func TestOf(t *testing.T) {
 		{"a program's own Code", &programError{Code: "40001"}, 0},
 		{"pq, panic", &pqError{"PANIC", "53100"}, server | sqlerr.Ambiguous},
 
-		{"MySQL deadlock", my(1213), server | sqlerr.Retry},
+		{"PgBouncer, no server", pooler("server login has been failing, try again later (server_login_retry)"), server},
+		{"PgBouncer, cached", pooler("server login has been failing, cached error: connect failed (server_login_retry)"), server},
+		{"PgBouncer, login", pooler("server login failed: FATAL no pg_hba.conf entry"), server},
+		{"PgBouncer, waited", pooler("query_wait_timeout"), server},
+		{"PgBouncer, waited for all of the query", pooler("query_timeout"), server},
+		{"PgBouncer, full", pooler("no more connections allowed (max_client_conn)"), server},
+		{"PgBouncer, late", pooler("client_login_timeout (server down)"), server},
+		{"PgBouncer, idle", pooler("client_idle_timeout"), server | sqlerr.Unsent},
+		{"PgBouncer, shutdown", pooler("server shutting down"), server | sqlerr.Unsent},
+		{"PgBouncer, crash", pooler("server conn crashed?"), server | sqlerr.Ambiguous},
+		{"PgBouncer, at the server", pooler("query timeout"), server | sqlerr.Ambiguous},
+		{"PgBouncer, transaction", pooler("transaction timeout"), server | sqlerr.Ambiguous},
+		{"PgBouncer, within the text", pooler("bad packet: query_wait_timeout"), server | sqlerr.Ambiguous},
+		{"CockroachDB, cancelled", &PgError{Severity: "ERROR", Code: "57014", Message: "query execution canceled"},
+			server | sqlerr.Canceled | sqlerr.Ambiguous},
+		{"a server that says so", &PgError{Severity: "FATAL", Code: "08P01", Message: "query_wait_timeout", Routine: "f"},
+			server | sqlerr.Ambiguous},
+		{"an error that says so", &PgError{Severity: "ERROR", Code: "08P01", Message: "query_wait_timeout"}, server | sqlerr.Ambiguous},
+		{"another code", &PgError{Severity: "FATAL", Code: "08006", Message: "query_wait_timeout"}, server | sqlerr.Ambiguous},
+
+		{"MySQL deadlock", my(1213), server | sqlerr.Retry | sqlerr.Deadlock},
 		{"MariaDB record changed", my(1020), server | sqlerr.Retry},
 		{"an altered table of MySQL", my(1412), server | sqlerr.Retry},
 		{"no column of MySQL", my(1054), server | sqlerr.NoColumn},
@@ -119,6 +152,8 @@ func TestOf(t *testing.T) {
 		{"MariaDB check", my(4025), server | sqlerr.Check},
 		{"MySQL out of range", my(1690), server | sqlerr.OutOfRange},
 		{"MySQL out of range for the column", my(1264), server | sqlerr.OutOfRange},
+		{"MySQL a text too long", my(1406), server | sqlerr.OutOfRange},
+		{"MySQL no member of an ENUM", my(1265), server | sqlerr.OutOfRange},
 		{"killed", my(1317), server | sqlerr.Canceled},
 		{"Galera not ready", my(1047), server | sqlerr.NotReady},
 		{"failed in mid-commit", my(1180), server | sqlerr.Ambiguous},
@@ -143,7 +178,7 @@ func TestOf(t *testing.T) {
 		{"SQLite error", &sqlite.Coded{C: 1}, server},
 		{"mattn", sqlite.Fields{Code: 5, ExtendedCode: 517}, server | sqlerr.Retry},
 		{"mattn, not extended", sqlite.Fields{Code: 5}, server | sqlerr.Retry | sqlerr.LockBusy},
-		{"mattn, code alone", sqlite.ErrNo(6), server | sqlerr.Retry | sqlerr.LockBusy},
+		{"mattn, code alone", sqlite.ErrNo(6), server | sqlerr.Retry | sqlerr.LockBusy | sqlerr.AtOnce},
 		{"ncruces", &sqlite.Typed{C: 1555}, server | sqlerr.Unique},
 		{"ncruces, code alone", sqlite.ErrorCode(5), server | sqlerr.Retry | sqlerr.LockBusy},
 		{"ncruces, extended code alone", sqlite.ExtendedErrorCode(517), server | sqlerr.Retry},

@@ -71,6 +71,7 @@ func CheckSession(ctx context.Context, db *sql.DB, server dialect.Server) error 
 type known struct {
 	lockable atomic.Bool
 	changes  atomic.Bool // what the name stands for may differ between sessions, so CheckLockableBefore can't tell
+	returns  atomic.Bool // see dialect.Look
 	session  *Session
 }
 
@@ -78,6 +79,7 @@ type known struct {
 // says that the caller's transaction goes on with its first statement.
 func (t *Table) look(ctx context.Context, r dialect.Reader, s dialect.Server, early bool) (dialect.Look, error) {
 	look, err := s.Look(ctx, r, t.Name, dialect.Question{Version: t.Version, Times: t.Times, Early: early})
+	t.known.returns.Store(look.Returns && look.Lasts && !t.foreign)
 	switch {
 	case err != nil:
 		return look, fmt.Errorf("looking at table %s: %w", t.Name, err)

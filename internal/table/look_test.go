@@ -29,7 +29,7 @@ func newLooked() *looked {
 			l.sessions++
 			return l.session, nil
 		}
-		if strings.HasPrefix(c.Query, "SELECT @@sql_mode") {
+		if strings.HasPrefix(c.Query, "SELECT CASE WHEN @@sql_mode") {
 			return fakedb.Looked(c, ""), nil
 		}
 		l.tables++
@@ -43,7 +43,7 @@ func newLooked() *looked {
 
 // told is the answer to a look at a table.
 func told(diverted, unlockable int64, engine string, lasts int64) fakedb.Reply {
-	return fakedb.Row(diverted, unlockable, engine, "bigint", int64(0), lasts, "", int64(0), int64(0))
+	return fakedb.Row(diverted, unlockable, engine, "bigint", int64(0), lasts, "", int64(0), int64(0), "", int64(0))
 }
 
 func of(t *testing.T, q *table.SQL[dialect.Look], bound *table.Table) (*dialect.Look, error) {
@@ -119,6 +119,36 @@ func TestObstacles(t *testing.T) {
 	require.ErrorContains(t, bound.CheckWritten(look, dialect.Insert|dialect.Update), "in place of UPDATE without")
 }
 
+// What is built for a session that is not strict writes in a strict mode; a server that can't is refused.
+func TestSessionThatIsNotStrict(t *testing.T) {
+	for version, refused := range map[string]bool{"8.0.36": false, "10.11.6-MariaDB": false, "5.7.44": true, "8.0.11-TiDB-v7.5.0": true} {
+		server := fakedb.New(func(context.Context, fakedb.Call) (fakedb.Reply, error) { return fakedb.Row(version), nil })
+		server.Looks = func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+			reply := fakedb.Looked(c, "bigint")
+			if strings.Contains(c.Query, "information_schema.TABLES") {
+				reply.Rows[0][len(reply.Rows[0])-2] = "ANSI,STRICT_ALL_TABLES"
+			}
+			return reply, nil
+		}
+		db := server.DB()
+		var update string
+		_, err := new(table.SQL[string]).Of(t.Context(), bind(t, db),
+			func(_ context.Context, _ txn.Runner, s dialect.Server, _ dialect.Look) (*string, error) {
+				update = s.Compile("UPDATE items SET stock = 1").Text
+				return &update, nil
+			})
+		if refused {
+			require.ErrorAs(t, err, new(*table.Obstacle), version)
+			require.ErrorContains(t, err, "the sql_mode of the session is not strict", version)
+			require.Empty(t, update)
+		} else {
+			require.NoError(t, err, version)
+			require.Contains(t, update, "'ANSI,STRICT_ALL_TABLES'", version)
+		}
+		require.NoError(t, db.Close())
+	}
+}
+
 // In a transaction of the caller's the session is the caller's affair; the pool's first call looks at it.
 func TestLookInATransaction(t *testing.T) {
 	l := newLooked()
@@ -190,7 +220,7 @@ func TestLookBehindAView(t *testing.T) {
 		for name, view := range views {
 			if strings.Contains(c.Query, "t.TABLE_NAME = '"+name+"'") {
 				asked = append(asked, name)
-				return fakedb.Row(int64(0), int64(0), "", "", int64(0), int64(1), view, int64(0), int64(0)), nil
+				return fakedb.Row(int64(0), int64(0), "", "", int64(0), int64(1), view, int64(0), int64(0), "", int64(0)), nil
 			}
 		}
 		if strings.Contains(c.Query, "t.TABLE_NAME = 'items'") {

@@ -142,13 +142,7 @@ func (t *Table) isOne(ctx context.Context, r txn.Runner, server dialect.Server, 
 		}
 	}
 	for rows := range slices.Chunk(s.rows, max(1, most/len(s.key))) {
-		args, held := slices.Clone(key), make([]string, len(rows))
-		for i, row := range rows {
-			held[i] = "(" + server.Equals(s.key, len(args)+1) + ")"
-			args = append(args, row...)
-		}
-		q := server.Compile("SELECT 1 FROM " + server.Quote(t.Name) + " WHERE " + server.Equals(t.Key, 1) +
-			" AND (" + strings.Join(held, " OR ") + ") LIMIT 1")
+		q, args := t.oneOf(server, s, rows, key)
 		switch err := r.Read(ctx, q.Text, q.Args(args), &same); {
 		case err == nil:
 			return true, nil
@@ -157,4 +151,21 @@ func (t *Table) isOne(ctx context.Context, r txn.Runner, server dialect.Server, 
 		}
 	}
 	return false, nil
+}
+
+// oneOf selects 1 if the row with the key is one of some rows that are held. One that the other transaction has inserted is
+// not seen: if it is named by the same columns, its values are compared as if they were the columns'.
+func (t *Table) oneOf(server dialect.Server, s *suspect, rows [][]any, key []any) (q dialect.Statement, args []any) {
+	args, held, named := slices.Clone(key), make([]string, len(rows)), make([]string, len(rows))
+	for i, row := range rows {
+		held[i], named[i] = "("+server.Equals(s.key, len(args)+1)+")", server.Values(len(s.key), len(args)+1)
+		args = append(args, row...)
+	}
+	from, equals := " FROM "+server.Quote(t.Name), " WHERE "+server.Equals(t.Key, 1)
+	text := "SELECT 1" + from + equals + " AND (" + strings.Join(held, " OR ") + ")"
+	if strings.EqualFold(s.names, names(t.Key)) {
+		typed := "SELECT " + server.QuoteAll(t.Key) + from + " WHERE 1 = 0 UNION ALL SELECT " + strings.Join(named, " UNION ALL SELECT ")
+		text += " UNION ALL SELECT 1 FROM (" + typed + ") AS typed" + equals
+	}
+	return server.Compile(text + " LIMIT 1"), args
 }

@@ -73,6 +73,9 @@ func (q *SQL[S]) build(ctx context.Context, t *Table, r txn.Runner, s dialect.Se
 		err = t.checkWriting(ctx, r, s)
 	}
 	if err == nil {
+		if s, err = s.Strictly(look.StrictMode); err != nil {
+			return nil, look, &Obstacle{Reason: err.Error()}
+		}
 		built, err = build(ctx, r, s, look)
 	}
 	return built, look, err

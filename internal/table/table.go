@@ -132,7 +132,7 @@ func (t *Table) CheckKey(key []any) error {
 		}
 	}
 	if len(key) != len(t.Key) {
-		return fmt.Errorf("a key of %s has %d values (%s), got %d", t.Name, len(t.Key), names(t.Key), len(key))
+		return fmt.Errorf("a key of %s has one value for each of (%s), got %d", t.Name, names(t.Key), len(key))
 	}
 	for i, v := range key {
 		if rowkey.IsNull(v) {
@@ -198,7 +198,13 @@ func (t *Table) OneStatement(ctx context.Context, do func(txn.Runner) error) err
 	if t.inTx {
 		return t.inCallers(nil, do)
 	}
-	return txn.LockTimeout(txn.With(ctx, t.db, func(c *txn.Conn) error { return do(c) }))
+	return txn.LockTimeout(txn.With(ctx, t.db, func(c *txn.Conn) error {
+		c.Reaches(t.source)
+		if t.known.returns.Load() {
+			c.Returns()
+		}
+		return do(c)
+	}))
 }
 
 // Transaction runs do, which sends several statements of which all or none take effect. In the caller's transaction a

@@ -35,7 +35,7 @@ func TestLookThatFailsInATransaction(t *testing.T) {
 		"no table":        {err: errNoTable},
 		"no right":        {err: errNoRight},
 	} {
-		for _, statement := range []string{"SHOW CREATE TABLE", "SELECT @@sql_mode"} {
+		for _, statement := range []string{"SHOW CREATE TABLE", "SELECT CASE WHEN @@sql_mode"} {
 			l := newLooked()
 			looks, fails := l.Looks, true
 			l.Looks = func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {

@@ -6,8 +6,11 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"reflect"
+	"time"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
@@ -49,6 +52,21 @@ func ExecOne(ctx context.Context, r Runner, query string, args ...any) (res sql.
 	return res, n == 1, nil
 }
 
+// WriteOne is ExecOne, whatever tells that the row was written: where returns says so, the statement returns a number for it.
+// Then a session that was ended before any came has written none, see Conn.Returns.
+func WriteOne(ctx context.Context, r Runner, returns bool, query string, args ...any) (wrote bool, err error) {
+	if !returns {
+		_, wrote, err = ExecOne(ctx, r, query, args...)
+		return wrote, err
+	}
+	var one any // CockroachDB divides integers to a decimal
+	err = r.QueryRow(ctx, query, args, &one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // LastInsertID returns what LAST_INSERT_ID was given by the statement of res, which r has run last. A trigger makes the
 // server forget to say so in its answer, which then has 0: then the session is asked.
 func LastInsertID(ctx context.Context, r Runner, res sql.Result) (int64, error) {
@@ -56,6 +74,8 @@ func LastInsertID(ctx context.Context, r Runner, res sql.Result) (int64, error) 
 	if err != nil || id != 0 {
 		return id, err
 	}
+	ctx, cancel := beyond(ctx) // the statement stands, also if ctx has ended
+	defer cancel()
 	var unsigned uint64
 	err = r.ReadSession(ctx, "SELECT LAST_INSERT_ID()", nil, &unsigned)
 	return int64(unsigned), err
@@ -76,6 +96,14 @@ func Unread(r Runner, err error) error {
 type Conn struct {
 	conn *sql.Conn // not embedded: its methods repeat nothing, and don't tell what came of a statement
 	db   *sql.DB
+	// server tells whether writeLocked is called for, as soon as it is known.
+	server dialect.Source
+	// locked: a transaction of writeLocked is open.
+	locked bool
+	// returns: see Returns.
+	returns bool
+	// spoiled: the connection must run nothing else.
+	spoiled bool
 }
 
 // Acquire takes a connection from the pool, and waits for one while the pool is used up. The connection is pinned
@@ -86,11 +114,27 @@ func Acquire(ctx context.Context, db *sql.DB) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Conn{c, db}, nil
+	return &Conn{conn: c, db: db}, nil
 }
 
+// Reaches says what tells which server the connection reaches. Without it, and until it knows, a write to SQLite is not
+// preceded by taking the write lock, and has an unknown outcome if its context ends meanwhile.
+func (c *Conn) Reaches(s dialect.Source) { c.server = s }
+
+// Returns says that the server returns a row for each one that a statement of QueryRow writes, before it commits. Then a
+// session that was ended before any row came has written none.
+func (c *Conn) Returns() { c.returns = true }
+
 // Close gives the connection back.
-func (c *Conn) Close() error { return c.conn.Close() }
+func (c *Conn) Close() error {
+	if c.locked { // a panic has left it open
+		c.clear(context.Background())
+	}
+	if c.spoiled {
+		c.discard()
+	}
+	return c.conn.Close()
+}
 
 // With takes a connection from the pool, calls f with it and gives it back.
 //
@@ -116,54 +160,24 @@ func With(ctx context.Context, db *sql.DB, f func(*Conn) error) error {
 
 // Exec runs one statement, once.
 func (c *Conn) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	var t tries
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		res, err := c.conn.ExecContext(ctx, query, args...)
-		if err == nil {
-			return res, nil
-		}
-		if again, err := c.afterCall(ctx, &t, err); !again {
-			return nil, err
-		}
-	}
+	a, err := c.write(ctx, statement{query: query, args: args})
+	return a.res, err
 }
 
 // QueryRow runs one statement that writes, once.
 func (c *Conn) QueryRow(ctx context.Context, query string, args []any, dest ...any) error {
-	var t tries
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		rows, err := c.conn.QueryContext(ctx, query, args...)
-		if err != nil {
-			if again, err := c.afterCall(ctx, &t, err); !again {
-				return err
-			}
-			continue
-		}
-		found, scanErr, err := scanOne(rows, dest)
-		switch {
-		case t.stalePlan(err):
-			continue
-		case err != nil && !definite(err):
-			// A driver that could not read a row fails like one that lost the connection, and the write may stand.
-			c.suspectAll(ctx)
-			return unknown(ctx, err)
-		case err != nil:
-			return JoinContext(ctx, err)
-		case errors.Is(scanErr, nogap.ErrNotUnique):
-			return JoinContext(ctx, c.Applied(scanErr))
-		case scanErr != nil:
-			return JoinContext(ctx, Unread(c, scanErr))
-		case !found:
-			return sql.ErrNoRows
-		}
-		return nil
+	a, err := c.write(ctx, statement{query: query, args: args, dest: dest, rows: true, tells: c.returns})
+	switch {
+	case err != nil:
+		return err
+	case errors.Is(a.scanErr, nogap.ErrNotUnique):
+		return JoinContext(ctx, c.Applied(a.scanErr))
+	case a.scanErr != nil:
+		return JoinContext(ctx, Unread(c, a.scanErr))
+	case !a.found:
+		return sql.ErrNoRows
 	}
+	return nil
 }
 
 // Read runs one statement that writes nothing, so it is repeated if the connection turns out to be lost.
@@ -173,22 +187,51 @@ func (c *Conn) Read(ctx context.Context, query string, args []any, dest ...any) 
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := readRow(ctx, c.conn, query, args, dest)
+		begun := time.Now()
+		err := c.readRow(ctx, query, args, dest)
 		if t.stalePlan(err) {
 			continue
 		}
-		if err == nil || !c.lost(ctx, err) || !t.again(c.db) {
-			return JoinContext(ctx, explainBadConn(err))
+		if err == nil {
+			return nil
 		}
-		if err := c.reconnect(ctx); err != nil {
+		if again, err := c.afterRead(ctx, &t, c.waitedFor(ctx, begun, err)); !again {
 			return err
 		}
 	}
 }
 
+// afterRead decides what to do about the error of a call that wrote nothing: again, if the connection was lost.
+func (c *Conn) afterRead(ctx context.Context, t *tries, err error) (again bool, _ error) {
+	if !c.lost(ctx, err) || !t.again(c.db) {
+		return false, JoinContext(ctx, explainBadConn(err))
+	}
+	err = c.reconnect(ctx)
+	return err == nil, err
+}
+
 // ReadSession runs one statement that reads something of this connection's.
 func (c *Conn) ReadSession(ctx context.Context, query string, args []any, dest ...any) error {
-	return readRow(ctx, c.conn, query, args, dest)
+	return c.readRow(ctx, query, args, dest)
+}
+
+// readRow is readRow for the connection.
+func (c *Conn) readRow(ctx context.Context, query string, args, dest []any) error {
+	return c.bounded(ctx, func(inner context.Context) error { return JoinContext(ctx, readRow(inner, c.conn, query, args, dest)) })
+}
+
+// bounded calls f, which writes nothing, and sees to it that it ends with ctx.
+func (c *Conn) bounded(ctx context.Context, f func(context.Context) error) error {
+	if ctx.Done() == nil {
+		return f(ctx)
+	}
+	w := c.wire()
+	if !w.waitsOn() {
+		return f(ctx)
+	}
+	o := (&overtime{wire: w, silent: true}).start(ctx, 2*askAfter, 2*askAfter)
+	defer func() { c.spoiled = o.end() || c.spoiled }()
+	return f(ctx) // at its end lib/pq itself asks the server to cancel, over TLS too, and then waits for the answer
 }
 
 // Applied implements Runner: the statement stands.
@@ -202,22 +245,39 @@ func (p Pool) Read(ctx context.Context, query string, args []any, dest ...any) e
 	return With(ctx, p.DB, func(c *Conn) error { return c.Read(ctx, query, args, dest...) })
 }
 
+// afterCommit returns what came of a COMMIT that failed with err.
+func (c *Conn) afterCommit(ctx context.Context, err error) error {
+	if unsent(c.db, err) {
+		c.discard()
+		return explainBadConn(err)
+	}
+	alive := c.clear(ctx)
+	if definite(err) || maybeDefinite(err) && alive {
+		return err
+	}
+	c.suspectOthers(ctx)
+	return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err)
+}
+
 // afterCall decides what to do about an error with which a driver refused a call: again if nothing was sent.
 func (c *Conn) afterCall(ctx context.Context, t *tries, err error) (again bool, _ error) {
 	switch {
-	case t.stalePlan(err):
-		return true, nil
 	case unsent(c.db, err):
-		if t.again(c.db) {
-			err = c.reconnect(ctx)
-			return err == nil, err
-		}
-		return false, JoinContext(ctx, explainBadConn(err))
+		return c.onAnother(ctx, t, err)
 	case definite(err), maybeDefinite(err) && c.answers(ctx):
 		return false, JoinContext(ctx, err)
 	}
 	c.suspectAll(ctx)
 	return false, unknown(ctx, err)
+}
+
+// onAnother replaces the connection, which was of no use for a statement that was not sent, unless that was tried often enough.
+func (c *Conn) onAnother(ctx context.Context, t *tries, err error) (again bool, _ error) {
+	if t.again(c.db) {
+		err = c.reconnect(ctx)
+		return err == nil, err
+	}
+	return false, JoinContext(ctx, explainBadConn(err))
 }
 
 // tries counts the connections on which a call that wrote nothing failed.
@@ -250,10 +310,12 @@ func (t *tries) again(db *sql.DB) bool {
 // for the next one would too.
 func (c *Conn) lost(ctx context.Context, err error) bool {
 	switch {
-	case ctx.Err() != nil, errors.Is(err, sql.ErrNoRows), definite(err), timedOut(err):
+	case ctx.Err() != nil, errors.Is(err, sql.ErrNoRows), timedOut(err):
 		return false
 	case unsent(c.db, err):
 		return true
+	case definite(err):
+		return false
 	case maybeDefinite(err):
 		return !c.answers(ctx)
 	}
@@ -268,7 +330,7 @@ func (c *Conn) reconnect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.conn = fresh
+	c.conn, c.spoiled = fresh, false
 	return nil
 }
 
@@ -289,7 +351,29 @@ func (c *Conn) suspectAll(ctx context.Context) {
 
 // discard makes the pool close the connection instead of handing it to somebody else.
 func (c *Conn) discard() {
-	c.conn.Raw(func(any) error { return driver.ErrBadConn })
+	c.conn.Raw(func(driverConn any) error {
+		closePgx(driverConn)
+		return driver.ErrBadConn
+	})
+}
+
+// closePgx closes a connection of pgx for good. Its driver does so too, but one that it has from a pgxpool
+// (stdlib.OpenDBFromPool) it gives back, and the pool hands it out again if it looks idle.
+func closePgx(driverConn any) {
+	driverConn = unwrapped(driverConn)
+	t := reflect.TypeOf(driverConn)
+	if t == nil || t.Kind() != reflect.Pointer || typeName(t) != pgxConn {
+		return
+	}
+	method := reflect.ValueOf(driverConn).MethodByName("Conn")
+	if !method.IsValid() {
+		return
+	}
+	if conn, ok := method.Call(nil)[0].Interface().(interface{ Close(context.Context) error }); ok {
+		ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+		defer cancel()
+		_ = conn.Close(ctx)
+	}
 }
 
 // clear makes sure that the connection is in no transaction any more, as it may be after a BEGIN, a COMMIT or a ROLLBACK
@@ -298,7 +382,10 @@ func (c *Conn) discard() {
 func (c *Conn) clear(ctx context.Context) (alive bool) {
 	ctx, cancel := beyond(ctx)
 	defer cancel()
-	_, err := c.conn.ExecContext(ctx, rollBack)
+	err := c.bounded(ctx, func(ctx context.Context) error {
+		_, err := c.conn.ExecContext(ctx, rollBack)
+		return err
+	})
 	if err == nil || sqlerr.Of(err).Has(sqlerr.NoTransaction) {
 		return true
 	}
@@ -308,7 +395,7 @@ func (c *Conn) clear(ctx context.Context) (alive bool) {
 
 // answers reports whether the connection is still in step with its server. One that is not is discarded.
 func (c *Conn) answers(ctx context.Context) bool {
-	if alive(context.WithoutCancel(ctx), c.conn) {
+	if c.alive(context.WithoutCancel(ctx)) {
 		return true
 	}
 	c.discard()

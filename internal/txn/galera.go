@@ -14,7 +14,11 @@ import (
 )
 
 // link is what is known of the way from a *sql.DB to its server.
-type link struct{ galera, prepares fact }
+type link struct {
+	galera, prepares fact
+	direct           fact // to PostgreSQL itself, with no pooler in between
+	aside            aside
+}
 
 // fact is true, false or not known yet. The zero fact is not known.
 type fact struct{ known atomic.Pointer[bool] }
@@ -54,8 +58,11 @@ func linkOf(db *sql.DB) *link {
 //
 // What is not known yet is asked over a connection from the pool.
 func CheckAborts(ctx context.Context, db *sql.DB, s dialect.Server) error {
+	if !s.MayBeGalera {
+		return nil
+	}
 	l := linkOf(db)
-	if !s.MayBeGalera || l.keepsAborts() {
+	if l.keepsAborts() {
 		return nil
 	}
 	return With(ctx, db, func(c *Conn) error { return l.checkAborts(ctx, c, s) })
@@ -64,8 +71,11 @@ func CheckAborts(ctx context.Context, db *sql.DB, s dialect.Server) error {
 // CheckAbortsIn is CheckAborts for a transaction of the caller's, in which it asks. db is that of tx, or nil if it is not
 // known: then everything is asked each time.
 func CheckAbortsIn(ctx context.Context, db *sql.DB, tx nogap.Tx, s dialect.Server) error {
+	if !s.MayBeGalera {
+		return nil
+	}
 	l := linkOf(db)
-	if !s.MayBeGalera || l.keepsAborts() {
+	if l.keepsAborts() {
 		return nil
 	}
 	return l.checkAborts(ctx, In(tx), s)
@@ -77,6 +87,25 @@ func IsGalera(ctx context.Context, db *sql.DB, tx nogap.Tx, s dialect.Server) (b
 		return false, nil
 	}
 	return linkOf(db).isGalera(ctx, In(tx))
+}
+
+// HasOtherWriters reports whether the server of tx, a transaction of db, is a node of a Galera cluster or of a MySQL replication
+// group. Then a row that others have written on another node may come until tx is committed, although tx has seen none, and
+// has written it.
+func HasOtherWriters(ctx context.Context, db *sql.DB, tx nogap.Tx, s dialect.Server) (bool, error) {
+	galera, err := IsGalera(ctx, db, tx, s)
+	if galera || err != nil || !s.MayBeGalera {
+		return galera, err
+	}
+	var variable, value string
+	err = In(tx).ReadSession(ctx, "SHOW GLOBAL VARIABLES LIKE 'group_replication_group_name'", nil, &variable, &value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("asking whether the server is a member of a replication group: %w", err)
+	}
+	return value != "", nil
 }
 
 var errLosesAborts = errors.New("the server is a node of a Galera cluster, where a transaction can lose its abort, and be " +

@@ -3,7 +3,6 @@ package txn
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"sync/atomic"
 	"time"
 
@@ -42,23 +41,29 @@ func connect(ctx context.Context, db *sql.DB, take func(context.Context) (*sql.C
 		if err != nil {
 			return nil, JoinContext(ctx, explainBadConn(err))
 		}
-		if !suspected(db) || alive(ctx, conn) {
+		if !suspected(db) {
+			return conn, nil
+		}
+		c := &Conn{conn: conn, db: db}
+		if c.alive(ctx) && !c.spoiled {
 			return conn, nil
 		}
 		if err := ctx.Err(); err != nil { // which says nothing of the connection
 			suspects.Of(db, nil).Add(1)
-			conn.Close()
+			c.Close()
 			return nil, err
 		}
-		conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool closes it
-		conn.Close()
+		c.spoiled = true
+		c.Close()
 	}
 }
 
 // alive asks by SQL, since a driver, or a wrapper around it, may have no Ping: database/sql takes that for an answer.
-func alive(ctx context.Context, conn *sql.Conn) bool {
+func (c *Conn) alive(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	var one int
-	return conn.QueryRowContext(ctx, "SELECT 1").Scan(&one) == nil
+	return c.bounded(ctx, func(ctx context.Context) error {
+		var one int
+		return c.conn.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+	}) == nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -112,6 +113,34 @@ func TestSeveralRows(t *testing.T) {
 				require.Equal(t, rows > 1 && name == "Conn", errors.Is(err, nogap.ErrOutcomeUnknown), "%v", err)
 				require.Zero(t, db.Stats().InUse)
 			})
+		}
+	}
+}
+
+// A statement that returns a number for each row that it writes is asked for that, and another one for their count. The number is a
+// quotient, which is a decimal on CockroachDB.
+func TestWriteOne(t *testing.T) {
+	for name, run := range runners {
+		for rows, want := range []error{nil, nil, nogap.ErrNotUnique} {
+			db := fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+				switch c.Kind {
+				case fakedb.Exec:
+					return fakedb.Reply{RowsAffected: int64(rows)}, nil
+				case fakedb.Query:
+					return fakedb.Reply{Columns: []string{"one"}, Rows: slices.Repeat([][]driver.Value{{"1.00000000000000000000"}}, rows)}, nil
+				}
+				return fakedb.Reply{}, nil
+			})
+			for _, returns := range []bool{true, false} {
+				err := run(t.Context(), db, func(r txn.Runner) error {
+					wrote, err := txn.WriteOne(t.Context(), r, returns, "UPDATE")
+					require.Equal(t, rows == 1, wrote)
+					return err
+				})
+				require.ErrorIs(t, err, want)
+				require.Equal(t, rows > 1 && name == "Conn", errors.Is(err, nogap.ErrOutcomeUnknown), "%v", err)
+			}
+			require.NoError(t, db.Close())
 		}
 	}
 }

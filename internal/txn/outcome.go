@@ -20,6 +20,19 @@ func definite(err error) bool {
 	return m.Has(sqlerr.Server) && !m.Has(sqlerr.Ambiguous)
 }
 
+// RefusedByServer reports whether the server refused what a statement would have written. It may take other values.
+func RefusedByServer(err error) bool {
+	const couldBeData = sqlerr.Server | sqlerr.OutOfRange | sqlerr.Check | sqlerr.Unique | sqlerr.NoDefault | sqlerr.DivisionByZero
+	m := sqlerr.Of(err)
+	return m.Has(sqlerr.Server) && m&^couldBeData == 0 && !errors.Is(err, nogap.ErrOutcomeUnknown)
+}
+
+// RefusedByDriver reports whether the driver refused the values of a statement, and sent nothing. It is true as well of an
+// error that is no driver's.
+func RefusedByDriver(err error) bool {
+	return maybeDefinite(err) && !errors.Is(err, nogap.ErrOutcomeUnknown)
+}
+
 // maybeDefinite reports whether err may come from before the statement was sent: a value that the driver cannot encode,
 // or a driver's own word for an answer of the server, such as pgx.ErrTxCommitRollback. A connection that still answers
 // afterwards tells that from a connection lost in mid-statement: the reply that would be missing comes first.
@@ -52,7 +65,7 @@ func unsent(db *sql.DB, err error) bool {
 	if errors.Is(err, sql.ErrConnDone) {
 		return true // the pool was closed; the driver was not called
 	}
-	return errors.Is(err, driver.ErrBadConn) && honestBadConn[driverPackage(db)]
+	return errors.Is(err, driver.ErrBadConn) && honestBadConn[driverPackage(db)] || sqlerr.Of(err).Has(sqlerr.Unsent)
 }
 
 // honestBadConn names the packages of the drivers that return driver.ErrBadConn only if nothing was sent, which is what
@@ -63,8 +76,11 @@ var honestBadConn = map[string]bool{
 	"github.com/nogap-go/nogap/internal/fakedb": true,
 }
 
-// pgxPackage is the driver that gives up a COMMIT when the context of BEGIN ends.
-const pgxPackage = "github.com/jackc/pgx/v5/stdlib"
+// The packages of the drivers of PostgreSQL. That of pgx gives up a COMMIT when the context of BEGIN ends.
+const (
+	pgxPackage = "github.com/jackc/pgx/v5/stdlib"
+	pqPackage  = "github.com/lib/pq"
+)
 
 func driverPackage(db *sql.DB) string {
 	t := reflect.TypeOf(db.Driver())

@@ -71,6 +71,7 @@ var faults = []fault{
 	{name: "unique", err: &pgError{"ERROR", "23505"}, refused: true},
 	{name: "serialization failure", err: &pgError{"ERROR", "40001"}, refused: true},
 	{name: "idle transaction ended", err: &pgError{"FATAL", "25P03"}, closes: true, refused: true},
+	{name: "idle session ended", err: &pgError{"FATAL", "57P05"}, closes: true},
 	{name: "duplicate key", err: &MySQLError{Number: 1062, Message: "duplicate"}, refused: true},
 	{name: "completion unknown", err: &pgError{"ERROR", "40003"}, sent: true},
 	{name: "admin shutdown", err: &pgError{"FATAL", "57P01"}, closes: true, sent: true},

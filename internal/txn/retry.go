@@ -111,7 +111,7 @@ var ErrLocked = errors.New("pessimistic: locked")
 // LockTimeout returns err, with nogap.ErrLockTimeout if it says that the limit of a server for lock waits was exceeded.
 // ErrLocked stays what it is.
 func LockTimeout(err error) error {
-	if errors.Is(err, ErrLocked) {
+	if err == nil || errors.Is(err, ErrLocked) {
 		return err
 	}
 	if m := sqlerr.Of(err); m.Has(sqlerr.LockBusy) && !m.Has(sqlerr.Retry) && !errors.Is(err, nogap.ErrLockTimeout) {

@@ -14,17 +14,13 @@ import (
 	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
-// endGrace is how long COMMIT or ROLLBACK may go on after the context has ended. Cutting a COMMIT short would trade an
-// answer that is nearly always on its way for an outcome that nobody knows.
-const endGrace = time.Second
-
 // Do runs fn in a transaction on one connection and commits it.
 //
 // If fn returns an error, panics or calls runtime.Goexit, or if ctx has ended when fn returns, the transaction is rolled
 // back; fn's error comes back as it is, joined with ctx's error if ctx has ended, and a panic goes on with its own
 // value. fn is called at most once, and not at all if BEGIN failed. The connection is back in the pool, or closed, when
-// Do returns, except after a server that did not answer COMMIT or ROLLBACK for a second beyond the end of ctx: Do
-// does not wait longer for it, and the connection is closed when the driver gives up.
+// Do returns. If the server does not answer COMMIT or ROLLBACK for a second beyond the end of ctx, Do does not wait longer
+// for it: the connection is closed, or, with a driver whose network connection is not known, it is when the driver gives up.
 //
 // The error wraps nogap.ErrOutcomeUnknown if COMMIT may have been carried out, or if fn is known to have ended the
 // transaction itself, by a statement. Any other error means that nothing was written, unless fn has called tx.Commit.
@@ -48,6 +44,8 @@ type Options struct {
 	// being used again; the outcome stays what it was. Its context does not end with that of DoWith, but with a time
 	// limit. It runs before DoWith returns, except after the COMMIT or ROLLBACK that DoWith does not wait for.
 	After func(ctx context.Context, conn *sql.Conn) error
+	// Waits: the caller bounds the waits for SQLite's write lock itself, and changes its busy_timeout for that.
+	Waits bool
 }
 
 // DoWith is Do with Options.
@@ -71,7 +69,7 @@ func DoWith(ctx context.Context, db *sql.DB, opts Options, fn func(tx *sql.Tx) e
 	err = fn(t.tx)
 	returned = true
 	if err != nil {
-		return JoinContext(ctx, err)
+		return JoinContext(ctx, t.waitedFor(ctx, err))
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -88,6 +86,11 @@ type transaction struct {
 	// cancel ends the context that the driver was given with BEGIN.
 	cancel context.CancelFunc
 	after  func(ctx context.Context, conn *sql.Conn) error
+	begun  time.Time
+	waits  bool // as Options.Waits
+	wire   wire
+	// overtime bounds what the driver does, as soon as there is a bound.
+	overtime *overtime
 	// over is set when the callback turns out to have called the Commit or Rollback of its tx, left when it has ended the
 	// transaction by a statement, and none when SQLite says that there is no transaction to roll back.
 	over, left, none atomic.Bool
@@ -127,10 +130,14 @@ func begin(ctx context.Context, db *sql.DB, opts Options) (*transaction, error) 
 		if err != nil {
 			return nil, err
 		}
-		t := &transaction{conn: Conn{conn: conn, db: db}, after: opts.After}
+		t := &transaction{conn: Conn{conn: conn, db: db}, after: opts.After, begun: time.Now(), waits: opts.Waits}
+		if t.wire = t.conn.wire(); t.wire.waitsOn() {
+			t.bound(ctx)
+		}
 		if err = t.begin(ctx, opts); err == nil {
 			return t, nil
 		}
+		err = t.waitedFor(ctx, err)
 		lost := t.conn.lost(ctx, err)
 		if lost {
 			t.conn.discard()
@@ -163,6 +170,15 @@ func (t *transaction) begin(ctx context.Context, opts Options) error {
 	return nil
 }
 
+// waitedFor is Conn.waitedFor for an error of the transaction. What it has waited for besides locks counts too: which of its
+// statements has failed, only the callback knows.
+func (t *transaction) waitedFor(ctx context.Context, err error) error {
+	if t.waits {
+		return err
+	}
+	return t.conn.waitedFor(ctx, t.begun, err)
+}
+
 // isOut reports whether the connection is known to have left the transaction.
 func (t *transaction) isOut() bool {
 	if !t.watched {
@@ -172,9 +188,26 @@ func (t *transaction) isOut() bool {
 	return out
 }
 
+// bound has what the driver does end when ctx has been over for grace. By then the transaction can only be rolled back, which
+// the server does when the connection is closed, or its COMMIT is under way.
+func (t *transaction) bound(ctx context.Context) {
+	if t.overtime == nil && ctx.Done() != nil {
+		t.overtime = allowSilently(ctx, t.wire)
+	}
+}
+
+// unbound takes the bound away.
+func (t *transaction) unbound() {
+	if t.overtime != nil && t.overtime.end() {
+		t.conn.spoiled = true
+	}
+	t.overtime = nil
+}
+
 // release gives the connection back, or closes it if what the transaction has left behind can't be undone.
 func (t *transaction) release(ctx context.Context) {
 	defer t.conn.Close()
+	defer t.unbound()
 	if t.after == nil {
 		return
 	}
@@ -186,16 +219,11 @@ func (t *transaction) release(ctx context.Context) {
 }
 
 // end commits or rolls back, gives the connection back and returns what came of it. When ctx has been over for
-// endGrace it stops waiting: the goroutine that does so outlives it, because go-sql-driver and lib/pq don't let a
-// COMMIT be cancelled, and database/sql won't close a connection under a call. pgx does, and needs no goroutine, which
-// would cost a tenth of a round trip.
+// grace it stops waiting. A driver whose wire is known ends then. Of others that is not known, so the goroutine that waits for
+// them outlives this call; it costs a tenth of a round trip.
 func (t *transaction) end(ctx context.Context, how func(*transaction, context.Context) error) error {
-	switch {
-	case ctx.Done() == nil:
-		return t.finish(ctx, how)
-	case driverPackage(t.conn.db) == pgxPackage:
-		stop := context.AfterFunc(ctx, func() { time.AfterFunc(endGrace, t.cancel) })
-		defer stop()
+	if ctx.Done() == nil || t.wire.endsByCut() {
+		t.bound(ctx)
 		return t.finish(ctx, how)
 	}
 	result, released := make(chan error, 1), make(chan struct{})
@@ -212,11 +240,11 @@ func (t *transaction) end(ctx context.Context, how func(*transaction, context.Co
 		return <-result
 	case <-ctx.Done():
 	}
-	grace := time.NewTimer(endGrace)
-	defer grace.Stop()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
 	select {
 	case <-released:
-	case <-grace.C:
+	case <-timer.C:
 		t.cancel()
 	}
 	select {
@@ -234,20 +262,24 @@ func (t *transaction) finish(ctx context.Context, how func(*transaction, context
 	return how(t, ctx)
 }
 
-// abandon rolls back after a panic or runtime.Goexit in the callback. It waits for that no longer than endGrace, because a
+// abandon rolls back after a panic or runtime.Goexit in the callback. It waits for that no longer than grace, because a
 // panic in a driver, or in the Value method of an argument, can leave a lock of database/sql held, for which the rollback
 // would wait for ever; the caller's panic must go on.
 func (t *transaction) abandon(ctx context.Context) {
 	done := make(chan struct{})
+	over, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	cancel()
+	t.unbound()
+	t.bound(over)
 	go func() {
 		defer close(done)
 		t.finish(ctx, (*transaction).rollback)
 	}()
-	grace := time.NewTimer(endGrace)
-	defer grace.Stop()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
 	select {
 	case <-done:
-	case <-grace.C:
+	case <-timer.C:
 	}
 }
 
@@ -285,6 +317,14 @@ func (t *transaction) commit(ctx context.Context) error {
 		t.rollback(ctx)
 		return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, errEnded)
 	}
+	if t.watched && t.wire.ended() {
+		t.rollback(ctx)
+		if t.over.Load() { // the callback has called Commit
+			return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, errEnded)
+		}
+		t.conn.suspectOthers(ctx)
+		return errEndedBefore
+	}
 	err := t.tx.Commit()
 	switch {
 	case err == nil:
@@ -294,14 +334,6 @@ func (t *transaction) commit(ctx context.Context) error {
 		fallthrough
 	case sqlerr.Of(err).Has(sqlerr.NoTransaction):
 		return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, errEnded)
-	case unsent(t.conn.db, err):
-		t.conn.discard()
-		return explainBadConn(err)
 	}
-	alive := t.conn.clear(ctx)
-	if definite(err) || maybeDefinite(err) && alive {
-		return err
-	}
-	t.conn.suspectOthers(ctx)
-	return fmt.Errorf("%w: %w", nogap.ErrOutcomeUnknown, err)
+	return t.conn.afterCommit(ctx, t.waitedFor(ctx, err))
 }

@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package txn
+
+func closedBehind(int) bool { return false }
