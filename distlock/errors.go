@@ -9,9 +9,10 @@ import (
 	"github.com/nogap-go/nogap/internal/quorum"
 )
 
+// Errors of this package. They are wrapped, so test for them with errors.Is.
 var (
 	// ErrNotAcquired is returned when the lock was not acquired: somebody else holds it, too few nodes answered, or the
-	// context comes from a lease of the same lock. The error that wraps it is an *Error, which tells them apart.
+	// context comes from a lease of the same lock. It is wrapped in an *Error, which says which of these it was.
 	ErrNotAcquired = errors.New("distlock: lock not acquired")
 	// ErrLost is returned when the lease can't be trusted any more: its time is over, or a majority of the nodes does
 	// not have it. Somebody else may hold the lock.
@@ -20,24 +21,24 @@ var (
 	ErrNotHeld = errors.New("distlock: lock not held")
 	// ErrFenced is returned when a write is refused because its token is not the newest of its lock.
 	ErrFenced = errors.New("distlock: fenced off, a later token exists")
-	// ErrClosed is returned, wrapped together with ErrNotAcquired, when the Locker has been closed.
+	// ErrClosed is returned when the Locker has been closed. Calls that acquire a lock wrap it together with ErrNotAcquired.
 	ErrClosed = errors.New("distlock: locker closed")
 
 	errNotQueued = errors.New("distlock: not in the queue of those who are woken")
 )
 
-// Error says what went wrong with a lock, and why for each node. It wraps ErrNotAcquired, ErrLost or ErrNotHeld, the error of the
-// context if that had ended, and the errors of the nodes.
+// Error says what went wrong with a lock, and what went wrong on each node. It wraps ErrNotAcquired, ErrLost, ErrNotHeld or
+// another reason, the error of the context if that had ended, and the errors of the nodes.
 type Error struct {
-	Op    string // "lock", "extend", "unlock", "wait", "inspect" or "break"
-	Name  string // the lock
-	Err   error  // ErrNotAcquired, ErrLost or another reason
-	Cause error  // why the caller gave up: the error of its context, for example. It may be nil.
-	Nodes []NodeError
-	Total int // how many nodes there are, those without an error included
+	Op    string      // "lock", "extend", "unlock", "wait", "inspect" or "break"
+	Name  string      // the lock
+	Err   error       // ErrNotAcquired, ErrLost or another reason
+	Cause error       // why the caller gave up: the error of its context, for example. It may be nil.
+	Nodes []NodeError // those that failed or refused
+	Total int         // how many nodes there are, including those without an error
 }
 
-// NodeError is what one node answered instead of yes.
+// NodeError says why one node did not do what it was asked.
 type NodeError struct {
 	Node int    // its place among the clients given to New, from 0
 	Addr string // its address; empty if its client does not tell it
@@ -48,7 +49,7 @@ type NodeError struct {
 
 // Error returns a text such as
 //
-//	distlock: lock "a": lock not acquired: 3 of 5 nodes failed: node 1 (10.0.0.2:6379): no answer within 250ms; …
+//	distlock: lock "a": lock not acquired: 3 of 5 nodes failed or refused: node 1 (10.0.0.2:6379): no answer within 250ms; …
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "distlock: %s %q: %s", e.Op, e.Name, strings.TrimPrefix(e.Err.Error(), "distlock: "))

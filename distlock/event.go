@@ -56,12 +56,15 @@ type Event struct {
 	// Duration is how long the caller waited (Acquired, Waited), how long the lock was held (Released, Lost), or how
 	// long the extension took (Extended).
 	Duration time.Duration
-	Err      error // what went wrong, if anything
+	// Late is the time from the moment at which a lease could not be trusted any more to the moment at which its holder was
+	// told (Lost). It is 0 if the holder was told earlier. It is long if the process was paused.
+	Late time.Duration
+	Err  error // what went wrong, if anything
 }
 
 // tell tells of an event.
 func (c *config) tell(ctx context.Context, e Event) {
-	if c.onEvent != nil {
-		c.onEvent(ctx, e)
+	for _, f := range c.onEvent {
+		f(ctx, e)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -268,4 +270,134 @@ func ExampleMaxHold() {
 	})
 	fmt.Println(errors.Is(err, distlock.ErrLost))
 	// Output: true
+}
+
+// The lock is released in every case: after an error, a panic and the end of ctx.
+func ExampleLocker_WithLock() {
+	locks, err := distlock.New([]redis.UniversalClient{newRedis("redis:6379")})
+	if err != nil {
+		panic(err)
+	}
+	defer locks.Close()
+
+	err = locks.WithLock(ctx, "nightly", func(ctx context.Context, lease *distlock.Lease) error {
+		fmt.Println("working under", lease.Name())
+		return ctx.Err() // the work uses ctx, which ends if the lock is lost
+	})
+	switch {
+	case err == nil:
+		fmt.Println("done")
+	case errors.Is(err, distlock.ErrNotAcquired):
+		fmt.Println("not run:", err)
+	case errors.Is(err, distlock.ErrLost):
+		fmt.Println("another holder may have worked at the same time:", err)
+	default:
+		fmt.Println(err)
+	}
+	// Output:
+	// working under nightly
+	// done
+}
+
+// The lock is released although the context has ended. A second Unlock says that the lease is over.
+func ExampleLease_Unlock() {
+	locks, err := distlock.New([]redis.UniversalClient{newRedis("redis:6379")})
+	if err != nil {
+		panic(err)
+	}
+	defer locks.Close()
+
+	ctx, cancel := context.WithCancel(ctx)
+	lease, err := locks.Lock(ctx, "item:42")
+	if err != nil {
+		panic(err)
+	}
+	cancel()
+	fmt.Println(lease.Unlock(ctx))
+	fmt.Println(errors.Is(lease.Unlock(ctx), distlock.ErrLost))
+	// Output:
+	// <nil>
+	// true
+}
+
+// Each holder gets a greater number than all holders before.
+func ExampleFence_Mint() {
+	locks, err := distlock.New([]redis.UniversalClient{newRedis("redis:6379")})
+	if err != nil {
+		panic(err)
+	}
+	defer locks.Close()
+	fence, err := distlock.NewFence(newDB(), "lock_fences")
+	if err != nil {
+		panic(err)
+	}
+	for range 2 {
+		err := locks.WithLock(ctx, "item:42", func(ctx context.Context, lease *distlock.Lease) error {
+			token, err := fence.Mint(ctx, lease)
+			fmt.Println(token, err)
+			return err
+		})
+		if err != nil {
+			panic(err)
+		}
+	}
+	lease, err := locks.Lock(ctx, "item:42")
+	if err != nil {
+		panic(err)
+	}
+	lease.Unlock(ctx)
+	_, err = fence.Mint(ctx, lease) // too late
+	fmt.Println(errors.Is(err, distlock.ErrLost))
+	// Output:
+	// item:42#1 <nil>
+	// item:42#2 <nil>
+	// true
+}
+
+// Lock waits for as long as its context lasts, or until WaitLimit is over.
+func ExampleWaitLimit() {
+	server := newRedis("redis:6379")
+	locks, _ := distlock.New([]redis.UniversalClient{server}, distlock.WaitLimit(10*time.Millisecond))
+	defer locks.Close()
+	others, _ := distlock.New([]redis.UniversalClient{server})
+	defer others.Close()
+	lease, _ := others.Lock(ctx, "nightly")
+	defer lease.Unlock(ctx)
+
+	_, err := locks.Lock(ctx, "nightly")
+	fmt.Println(errors.Is(err, distlock.ErrNotAcquired), errors.Is(err, context.DeadlineExceeded))
+	// Output: true false
+}
+
+// A service that shuts down closes its Locker: who waits for a lock returns, and leases can still be unlocked.
+func ExampleLocker_Close() {
+	locks, _ := distlock.New([]redis.UniversalClient{newRedis("redis:6379")})
+	lease, _ := locks.Lock(ctx, "nightly")
+
+	fmt.Println(locks.Close())
+	_, err := locks.Lock(ctx, "item:42")
+	fmt.Println(errors.Is(err, distlock.ErrClosed))
+	fmt.Println(lease.Unlock(ctx))
+	// Output:
+	// <nil>
+	// true
+	// <nil>
+}
+
+func ExampleWithObserver() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		Level: slog.LevelDebug, // the error of a callback is the program's own
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == "took" || a.Key == "waited" || a.Key == "error" { // which differ each time
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	locks, _ := distlock.New([]redis.UniversalClient{newRedis("redis:6379")}, distlock.WithObserver(nogap.LogObserver(logger)))
+	defer locks.Close()
+
+	locks.WithLock(ctx, "nightly", func(context.Context, *distlock.Lease) error { return errors.New("disk full") })
+	// Output:
+	// level=DEBUG msg="nogap: the callback returned an error" operation=distlock.WithLock attempts=1
 }

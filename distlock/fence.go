@@ -15,13 +15,13 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// A Fence refuses the writes of a holder that has lost its lock without knowing it. The database that is to be protected
-// hands out a token for each holder, and refuses the writes of all tokens but the newest. See
-// the package documentation, and Martin Kleppmann, "How to do distributed locking", 2016, where fencing tokens for
-// locks of this kind are asked for.
+// A Fence refuses the writes of a holder that has lost its lock without knowing it. It is kept in the database that
+// is to be protected. The database gives each holder a token, and refuses the writes of all tokens but the newest.
+// See the package documentation, and Martin Kleppmann, "How to do distributed locking", 2016, which describes fencing
+// tokens for such locks.
 //
-// Tokens are numbered per name of a lock in a table of the database, so they keep increasing when Redis loses its data.
-// Rows of the table must not be deleted. A Fence is safe for concurrent use.
+// Tokens are numbers that increase for each name of a lock. They are in a table of the database, so they keep
+// increasing when Redis loses its data. Rows of the table must not be deleted. A Fence is safe for concurrent use.
 type Fence struct {
 	t   *table.Table
 	sql table.SQL[fenceSQL]
@@ -44,7 +44,7 @@ func (o fenceOption) fenceOption() option.Option[table.Options] {
 	return option.Option[table.Options](o)
 }
 
-// WithDialect says which dialect the database speaks, so that it is not asked.
+// WithDialect says which SQL the database speaks, so that the server is not asked.
 func WithDialect(d nogap.Dialect) FenceOption {
 	return fenceOption(table.WithDialect(d, func(o *table.Options, d nogap.Dialect) { o.Dialect = d }))
 }
@@ -62,9 +62,11 @@ func (t Token) String() string { return fmt.Sprintf("%s#%d", t.Name, t.Number) }
 // longer name off, and give locks that begin alike one row.
 const maxName = 1000
 
-// NewFence returns the Fence whose tokens are kept in the named table of db, which may be qualified by a schema. Schema
-// tells how to create it; on MySQL and MariaDB its engine is InnoDB. The first use looks at the table, and refuses one that
-// could not hold the tokens: with an engine without transactions, or a view or rule that has something else done.
+// NewFence returns the Fence whose tokens are kept in the named table of db, which may be qualified by a schema. It
+// returns an error if db is nil, or if the name or an option is invalid. Nothing is sent. Schema returns the
+// statement that makes the table. On MySQL and MariaDB its engine is InnoDB. The first use looks at the table. It
+// returns an error for a table that could not hold the tokens: one with an engine without transactions, or a view or
+// rule that replaces the statements.
 func NewFence(db *sql.DB, name string, opts ...FenceOption) (*Fence, error) {
 	key, _ := dialect.Columns("name")
 	o := table.Options{Key: key, Classify: classify}
@@ -93,14 +95,16 @@ func (f *Fence) Schema(d nogap.Dialect) string {
 )%s`, server.Quote(f.t.Name), server.ExactText(maxName), server.TableOptions())
 }
 
-// Mint returns the token of the lease's holder, which is greater than every token of the lock's name before. From now
-// on Guard refuses those.
+// Mint returns the token of the lease's holder, which is greater than every token of the lock's name before. From
+// then on Guard refuses the earlier ones, also earlier tokens of the same lease.
 //
-// It asks Redis before and after whether the lease is still held, and returns ErrLost if not: so a holder that comes
-// too late can't get a token that is newer than its successor's. If it returns nogap.ErrOutcomeUnknown, the number may
-// have been used up; to call Mint again is safe then, and after any other error. Tokens handed out earlier for the same
-// lease are refused afterwards. A name of more than 1000 bytes gets no token. On PostgreSQL a name must be valid
-// UTF-8 without NUL.
+// Mint asks Redis before and after whether the lease is still held. ErrLost is returned if it is not. So a holder
+// that comes too late can't get a token that is newer than its successor's. nogap.ErrOutcomeUnknown is returned if
+// the number may have been used up. It is safe to call Mint again after that, and after any other error. When ctx
+// ends, Mint returns ctx's error.
+//
+// A name of more than 1000 bytes is an error. In a table that was not made with Schema, so is a name that its column
+// takes for another lock's ("a" and "A"). On PostgreSQL a name must be valid UTF-8 without NUL.
 func (f *Fence) Mint(ctx context.Context, lease *Lease) (Token, error) {
 	if lease == nil || lease.locker == nil {
 		return Token{}, errors.New("distlock: Mint: the lease is nil")
@@ -148,8 +152,14 @@ func (f *Fence) next(ctx context.Context, op *observe.Op, name string) (number i
 		}
 		return nil
 	})
+	if err == nil && number == 0 {
+		err = errOtherName
+	}
 	return number, f.failed(q, err)
 }
+
+var errOtherName = errors.New("the column name takes this name for that of another lock, since it does not compare bytes, and has " +
+	"a row for that: create the table with the statement that Fence.Schema returns")
 
 // failed names the table in an error of one of its statements, and says what to do if it is not there.
 func (f *Fence) failed(q *fenceSQL, err error) error {
@@ -162,15 +172,15 @@ func (f *Fence) failed(q *fenceSQL, err error) error {
 	return fmt.Errorf("%s: %w", f.t.Name, err)
 }
 
-// Guard returns ErrFenced if a later token than this one has been minted for its lock. It must be called in the
-// transaction of the write that it guards, before COMMIT, and its error must roll that back. Until the transaction ends
-// Mint waits: so a later holder sees all writes of this one, or this one's are refused.
+// Guard returns ErrFenced if a later token than this one has been minted for its lock. Call it in the transaction of
+// the write that it guards, before COMMIT. If it returns an error, roll the transaction back. Until the transaction
+// ends, Mint waits. So a later holder sees all writes of this one, or this one's are refused.
 //
-// Guard writes to the fence's table, because a Galera cluster certifies nothing else. It may fail like any write: with
-// a deadlock or a serialization failure, for example, after which the transaction is to be run again.
+// Guard writes to the fence's table, because a Galera cluster certifies nothing else. It may fail like any write: if
+// nogap.Retryable is true for its error, run the transaction again. When ctx ends, Guard returns ctx's error.
 //
-// What is no transaction (a *sql.DB, nil, …; see nogap.Tx) is an error, and nothing is sent: outside of the transaction of
-// the write a guard guards nothing.
+// What is no transaction (nil or a *sql.DB, for example; see [nogap.Tx]) is an error, and nothing is sent: outside
+// the transaction of the write Guard would protect nothing.
 func (f *Fence) Guard(ctx context.Context, tx nogap.Tx, token Token) error {
 	if token.Name == "" || token.Number <= 0 {
 		return fmt.Errorf("distlock: Guard: %v is not a token that Mint returned", token)
@@ -216,12 +226,16 @@ func (f *Fence) statements(ctx context.Context, t *table.Table) (*fenceSQL, erro
 			returning: s.OnConflict,
 			missing:   !look.Listed,
 		}
+		// The row of another name, for which a column that ignores case takes it, stays as it is, and the number is 0.
 		if s.OnConflict {
 			q.mint = s.Compile("INSERT INTO " + name + " AS fence (name, token, writes) VALUES ({1}, 1, 0)" +
-				" ON CONFLICT (name) DO UPDATE SET token = fence.token + 1 RETURNING token")
+				" ON CONFLICT (name) DO UPDATE SET token = CASE WHEN " + s.SameBytes("fence.name", "excluded.name") +
+				" THEN fence.token + 1 ELSE fence.token END" +
+				" RETURNING CASE WHEN " + s.SameBytes("name", "{1}") + " THEN token ELSE 0 END")
 		} else {
 			q.mint = s.Compile("INSERT INTO " + name + " (name, token, writes) VALUES ({1}, LAST_INSERT_ID(1), 0)" +
-				" ON DUPLICATE KEY UPDATE token = LAST_INSERT_ID(token + 1)")
+				" ON DUPLICATE KEY UPDATE token = CASE WHEN " + s.SameBytes("name", "VALUES(name)") +
+				" THEN LAST_INSERT_ID(token + 1) ELSE token + LAST_INSERT_ID(0) END")
 		}
 		return q, nil
 	})

@@ -5,15 +5,14 @@ import (
 	"time"
 
 	"github.com/nogap-go/nogap/internal/quorum"
-	"github.com/nogap-go/nogap/internal/waitqueue"
 )
 
-// Info is what the nodes say of a lock at one moment. The zero Info is that of a free lock.
+// Info is the state of a lock on the nodes at one moment. For a free lock it is the zero Info.
 type Info struct {
 	// Label is the Label of the Locker that holds the lock.
 	Label string
 	// Left is how long the lock is still held if its holder does not extend it. It is negative if the lock has no TTL and
-	// never ends: something else than a Locker has set its key.
+	// never ends, because something else than a Locker has set its key.
 	Left time.Duration
 	// Waiting is how many processes wait for the lock, each with one caller or more. Callers in the process of the holder
 	// are not counted.
@@ -24,8 +23,8 @@ type Info struct {
 // be another one already: to acquire a lock if it is free, call TryLock.
 //
 // A lock is held if a majority of the nodes has it for the same holder. An *Error is returned when too few nodes answered
-// to say so, or when ctx ended; then it wraps ctx's error. ErrClosed is returned after Close. Inspect returns when ctx ends,
-// and takes no longer than NodeTimeout. The commands get the values of ctx. It may be called concurrently.
+// to say so, and when ctx ended; then it wraps ctx's error. ErrClosed is returned after Close. Inspect returns when ctx
+// ends, and takes no longer than NodeTimeout. The commands get the values of ctx. It may be called concurrently.
 func (l *Locker) Inspect(ctx context.Context, name string) (info Info, err error) {
 	err = l.config.observed(ctx, "distlock.Inspect", func(ctx context.Context, _ *observation) error {
 		if err := l.checkCall(ctx, "inspect", name); err != nil {
@@ -45,8 +44,8 @@ func (l *Locker) Inspect(ctx context.Context, name string) (info Info, err error
 // and deletes the lock where it is still that holder's, so that it never ends a later one. Goroutines of one process that
 // pass the lock on among themselves are one holder. The next process that waits is woken.
 //
-// The holder is not asked. Its lease is lost: it gets ErrLost when it extends the lease the next time, within a third of
-// its TTL. Until then it works on, at the same time as the next holder. Only a Fence stops its writes.
+// The holder is not asked. It loses its lease, and learns of it when it extends the lease the next time, within a third of
+// its TTL: then it gets ErrLost. Until then it works on, at the same time as the next holder. Only a Fence stops its writes.
 //
 // ErrNotHeld is returned when nobody holds the lock. An *Error without it says that too few nodes have answered, or have
 // confirmed that they deleted the lock: it may be held or not. Those that did not confirm it are asked again in the
@@ -60,7 +59,7 @@ func (l *Locker) Break(ctx context.Context, name string) error {
 		if err := l.checkCall(ctx, "break", name); err != nil {
 			return err
 		}
-		held, failed := l.nodes.Break(ctx, name, waitqueue.Wake)
+		held, failed := l.nodes.Break(ctx, name, l.waiters.Wake)
 		switch {
 		case !held:
 			return l.config.newError("break", name, ErrNotHeld, failed)

@@ -61,13 +61,15 @@ func (l *Lease) Context() context.Context { return l.ctx }
 // Until returns the time up to which the lock is held if it is not extended again. Each extension moves it on.
 func (l *Lease) Until() time.Time { return l.owned.heldUntil() }
 
-// Unlock releases the lock and lets the next caller in. It does so even if ctx has ended: only the values of ctx are
-// used. It takes no longer than NodeTimeout. A lease that is lost lets the next caller of its process try at that moment.
+// Unlock releases the lock, so that the next caller can get it. It does so even if ctx has ended: only the values of
+// ctx are used. It takes no longer than NodeTimeout. When a lease is lost, the next caller of its process can
+// try at that moment, before Unlock is called.
 //
-// ErrLost is returned when the lease had been lost, or was unlocked before. The work may then have overlapped with that
-// of another holder. Unlock never touches a lock that somebody else has acquired since. Any other error says that too
-// few nodes have confirmed the release, for example because their answers were lost. Those that did not confirm it are
-// asked again in the background, and the lock ends with its TTL at the latest. The lease is over in all cases.
+// ErrLost is returned when the lease had been lost, or was unlocked before. The work may then have overlapped with
+// that of another holder. Unlock never touches a lock that somebody else has acquired since. Any other error says
+// that too few nodes have confirmed the release, because their answers were lost for example. Those that did not
+// confirm it are asked again in the background, and the lock ends with its TTL at the latest. The lease is over in
+// all cases.
 //
 // Unlock of a nil *Lease returns an error, so it may be deferred before the error of Lock is looked at.
 func (l *Lease) Unlock(ctx context.Context) error {

@@ -26,23 +26,24 @@ type Locker struct {
 	background *background.Group
 }
 
-// New returns a Locker for locks that are kept on the given Redis servers: one, or an odd number of independent ones,
-// in which case a lock is held while a majority of them has it. Replicas of each other are not independent. A client
-// may be a *redis.Client, a *redis.ClusterClient, a *redis.Ring or anything else with that interface. The caller closes
-// the clients, after the Locker.
+// New returns a Locker for locks that are kept on the given Redis servers: one, or an odd number of independent ones.
+// With several, a lock is held while a majority of them has it. Replicas of each other are not independent. A client
+// may be a *redis.Client, a *redis.ClusterClient, a *redis.Ring or anything else with that interface. The caller
+// closes the clients, after the Locker.
 //
 // The hooks of a *redis.Client, such as those of a tracer, see the commands of the locks only if its
-// ContextTimeoutEnabled is set, and neither its ReadTimeout nor its WriteTimeout is switched off. Otherwise the commands
-// are sent by the client's WithTimeout, which in go-redis has the same connections but no hooks. Other kinds of clients
-// keep their hooks. A hook of a *redis.Client must heed the context that it gets: NodeTimeout can't interrupt it.
+// ContextTimeoutEnabled is set, and neither its ReadTimeout nor its WriteTimeout is switched off. Otherwise the
+// commands are sent by the client's WithTimeout, which in go-redis has the same connections but no hooks. Other kinds
+// of clients keep their hooks. A hook of a *redis.Client must heed the context that it gets: NodeTimeout can't
+// interrupt it.
 //
-// New asks no server. It returns an error if there is no client, if one is nil or given twice, if their number is even
-// (one client fewer would survive as many failures), or if an option is invalid or given twice.
+// New asks no server. It returns an error if there is no client, if one is nil or given twice, if their number is
+// even (one client fewer would survive as many failures), or if an option is invalid or given twice.
 //
-// Before the first lock on a node, the Locker looks once whether the node can keep locks. A node that is a replica, that
-// leads to the same server as another node, or that refuses to the user what locks need (see "Rights" in the package
-// documentation) grants no lock. The *Error of a lock that was not acquired says so. Such a node is looked at again after
-// a second. What a server does not tell for lack of rights, such as its role, is taken as fine.
+// Before the first lock on a node, the Locker looks once whether the node can keep locks. A node grants no lock if it
+// is a replica, if it leads to the same server as another node, or if it refuses to the user what locks need (see
+// "Rights" in the package documentation). The *Error of a lock that was not acquired says so. Such a node is looked
+// at again after a second. What a server does not tell for lack of rights, such as its role, is taken as fine.
 func New(clients []redis.UniversalClient, opts ...Option) (*Locker, error) {
 	c, err := newConfig(len(clients), opts)
 	if err != nil {
@@ -66,9 +67,9 @@ func New(clients []redis.UniversalClient, opts ...Option) (*Locker, error) {
 	}, nil
 }
 
-// Close makes every caller that waits for a lock return ErrClosed, and later callers too. It ends the subscriptions, and
-// waits for clean-up in the background, for NodeTimeout at most. Leases that are held stay held and extended, and can be
-// unlocked as before. Close always returns nil. The clients stay open.
+// Close ends the Locker. Every caller that waits for a lock gets ErrClosed, and so do later callers. Close ends the
+// subscriptions, and waits for clean-up in the background, for NodeTimeout at most. Leases that are held stay held
+// and extended, and can be unlocked as before. Close always returns nil. The clients stay open.
 func (l *Locker) Close() error {
 	l.background.Close()
 	l.background.Wait(l.config.nodeTimeout)
@@ -78,21 +79,28 @@ func (l *Locker) Close() error {
 // Lock waits for the lock and returns its lease. Callers of one process are served in the order of their calls. A
 // process that waits is woken when the lock is released.
 //
-// ErrNotAcquired is returned when ctx ends (then wrapped together with ctx's error), when WaitLimit is over, when for a
-// whole TTL no majority of the nodes worked, or at once when so many nodes fail for a reason that no waiting removes
-// (NOAUTH, WRONGPASS, NOPERM, WRONGTYPE) that the others are no majority. That no majority works is a fact of the
-// Locker: all callers who wait return together, whatever name they wait for, and a caller who comes then returns after
-// its first attempt. The *Error says what each node answered. Nothing is left behind then: on nodes that hang, clean-up
-// goes on in the background.
+// The end of ctx ends the wait, and nothing else. Once Lock has returned a lease, the lock is held and extended until
+// Unlock or until it is lost, also after ctx has ended. Work with [Lease.Context]: it has the values of ctx, but does not
+// end with it.
 //
-// A lock can't be acquired twice. If ctx comes from a lease of the same name and Locker that has not been unlocked,
-// ErrNotAcquired is returned at once, since the call would wait for itself. A goroutine that holds a lock and calls Lock
-// with another context does wait for itself.
+// ErrNotAcquired is returned, inside an *Error that says what each node answered, in these cases:
+//
+//   - ctx has ended, and ctx's error is wrapped too.
+//   - WaitLimit is over.
+//   - For a whole TTL no majority of the nodes worked. That holds for the whole Locker: all callers who wait return
+//     together, whatever name they wait for, and a caller who comes then returns after its first attempt.
+//   - So many nodes fail for a reason that no waiting removes (NOAUTH, WRONGPASS, NOPERM, WRONGTYPE) that the others are
+//     no majority. Then Lock returns at once.
+//   - ctx comes from a lease of the same name and Locker that has not been unlocked. Then Lock returns at once, since it
+//     would wait for itself. (A goroutine that holds a lock and calls Lock with another context does wait for itself.)
+//   - The Locker is closed. Then ErrClosed is wrapped too.
+//
+// Nothing is left in Redis then. On nodes that hang, clean-up goes on in the background.
 //
 // A name is any text but the empty one. On a Redis Cluster or a Ring, a name with a closing brace needs a hash tag,
-// which is the first pair of braces with text in between, counted from the first opening brace: {shop}:orders has one,
-// {}x and a} have none. A name without one gets an error. So does every name if the Prefix opens a brace and does not
-// close it.
+// which is the first pair of braces with text in between, counted from the first opening brace: {shop}:orders has
+// one, {}x and a} have none. A name without one gets an error. So does every name if the Prefix opens a brace and
+// does not close it.
 func (l *Locker) Lock(ctx context.Context, name string) (lease *Lease, err error) {
 	caller := ctx
 	err = l.config.observed(ctx, "distlock.Lock", func(ctx context.Context, ob *observation) (err error) {
@@ -104,8 +112,10 @@ func (l *Locker) Lock(ctx context.Context, name string) (lease *Lease, err error
 }
 
 // TryLock acquires the lock if it is free, and returns ErrNotAcquired otherwise. A lock that this process has just
-// released, while another process waited for it, is not free for 25 ms: it is the turn of that process. TryLock takes no longer than NodeTimeout,
-// or twice that when the attempt has to be cleaned up.
+// released while another process waited for it is not free for 25 ms, so that the other process can get it. TryLock
+// takes no longer than NodeTimeout, or twice that when the attempt has to be cleaned up. When ctx ends meanwhile, it
+// returns ErrNotAcquired wrapped together with ctx's error. The end of ctx does not end a lease that TryLock has
+// returned: see [Locker.Lock], also for names and for the other reasons of ErrNotAcquired.
 func (l *Locker) TryLock(ctx context.Context, name string) (lease *Lease, err error) {
 	caller := ctx
 	err = l.config.observed(ctx, "distlock.TryLock", func(ctx context.Context, ob *observation) (err error) {
@@ -116,9 +126,13 @@ func (l *Locker) TryLock(ctx context.Context, name string) (lease *Lease, err er
 	return lease, err
 }
 
-// WithLock waits for the lock like Lock, calls fn and unlocks. The context that fn gets is that of the lease, and ends
-// with ctx too. WithLock returns what fn and Unlock return, joined. So ErrLost is returned if the lease was lost while
-// fn ran, even if fn did not notice. If fn panics, the lock is released and the panic goes on.
+// WithLock waits for the lock as [Locker.Lock] does, calls fn and unlocks. The context that fn gets is that of the
+// lease. If ctx ends while WithLock waits, fn is not called, and the error is that of Lock. If ctx ends later, so
+// does fn's context; WithLock waits until fn returns, and unlocks.
+//
+// WithLock returns the errors of fn and of Unlock, joined. So ErrLost is returned if the lease was lost while fn ran,
+// even if fn did not notice. If the lock was not acquired, the error is that of Lock, ErrNotAcquired for example, and
+// fn was not called. If fn panics, the lock is released and the panic goes on.
 func (l *Locker) WithLock(ctx context.Context, name string, fn func(ctx context.Context, lease *Lease) error) error {
 	return l.config.observed(ctx, "distlock.WithLock", func(ctx context.Context, ob *observation) (err error) {
 		if fn == nil {
@@ -136,9 +150,10 @@ func (l *Locker) WithLock(ctx context.Context, name string, fn func(ctx context.
 	})
 }
 
-// WithLocks is WithLock for several locks. They are acquired in the order of their names, so that callers with common
-// names don't wait for each other in a circle. The leases are in the order of names. A name given twice is locked once.
-// The context that fn gets ends as soon as any of the leases is lost.
+// WithLocks is [Locker.WithLock] for several locks, with the same errors and the same end of ctx. It acquires them in
+// the order of their names, so that callers with common names don't wait for each other in a circle. The leases are
+// in the order of names. A name given twice is locked once. No name is an error. The context that fn gets ends as
+// soon as any of the leases is lost.
 func (l *Locker) WithLocks(ctx context.Context, names []string, fn func(ctx context.Context, leases []*Lease) error) error {
 	return l.config.observed(ctx, "distlock.WithLocks", func(ctx context.Context, ob *observation) error {
 		if fn == nil {

@@ -23,10 +23,11 @@ func (ob *observation) attempt() {
 	}
 }
 
-// waited adds to the time for which the operation has waited.
-func (ob *observation) waited(d time.Duration) {
+// waited adds to the time for which the operation has waited: for callers of this process, and for other processes.
+func (ob *observation) waited(here, elsewhere time.Duration) {
 	if ob != nil {
-		ob.op.Waited(d)
+		ob.op.Waited(here)
+		ob.op.WaitedInServer(elsewhere)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,7 +107,7 @@ func TestObserver(t *testing.T) {
 		mine := errors.New("mine")
 		err = locks.WithLocks(t.Context(), []string{"x", "y"}, func(context.Context, []*distlock.Lease) error { return mine })
 		require.Equal(t, mine, err)
-		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeError, Attempts: 2, Err: mine}, <-a.results)
+		require.Equal(t, nogap.Result{Outcome: nogap.OutcomeError, Attempts: 2, Err: mine, Callback: true}, <-a.results)
 		<-b.results
 		log.take()
 
@@ -145,6 +146,50 @@ func TestObserverOfAHandOver(t *testing.T) {
 	})
 }
 
+// What is waited for another process is in Redis, what is waited for others of the own process is not.
+func TestObserverOfWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newTracer("o", new(journal))
+		client := newRedis("127.0.0.1:1")
+		defer client.Close()
+		var locks [2]*distlock.Locker
+		for i := range locks {
+			var err error
+			locks[i], err = distlock.New([]redis.UniversalClient{client}, distlock.WithObserver(o))
+			require.NoError(t, err)
+			defer locks[i].Close()
+		}
+		theirs, err := locks[1].Lock(t.Context(), "a")
+		require.NoError(t, err)
+		<-o.results
+		done := make(chan *distlock.Lease)
+		for range 2 {
+			go func() {
+				lease, err := locks[0].Lock(t.Context(), "a")
+				require.NoError(t, err)
+				done <- lease
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		require.NoError(t, theirs.Unlock(t.Context()))
+		<-o.results
+		first := <-done
+		r := <-o.results
+		require.GreaterOrEqual(t, r.Waited, time.Second)
+		require.Equal(t, r.Waited, r.WaitedInServer)
+		time.Sleep(time.Minute)
+		require.NoError(t, first.Unlock(t.Context()))
+		<-o.results
+		second := <-done
+		r = <-o.results
+		require.GreaterOrEqual(t, r.Waited, time.Minute+time.Second)
+		require.Less(t, r.WaitedInServer, time.Second, "it waited for the first")
+		require.NoError(t, second.Unlock(t.Context()))
+		<-o.results
+	})
+}
+
 // The context of an event is that of the call in which it happens. The watchdog has none: it has the lease's values.
 func TestEventContext(t *testing.T) {
 	type caller struct{}
@@ -157,10 +202,13 @@ func TestEventContext(t *testing.T) {
 			ended  bool
 		}
 		events := make(chan seen, 10)
+		var first, told atomic.Int64
 		locks, err := distlock.New([]redis.UniversalClient{client}, distlock.TTL(3*time.Second),
 			distlock.WithObserver(newTracer("o", new(journal))),
+			distlock.OnEvent(func(context.Context, distlock.Event) { first.Add(1) }),
 			distlock.OnEvent(func(ctx context.Context, e distlock.Event) {
 				events <- seen{e.Kind, ctx.Value(caller{}), ctx.Err() != nil}
+				told.Add(1)
 			}))
 		require.NoError(t, err)
 		defer locks.Close()
@@ -190,5 +238,7 @@ func TestEventContext(t *testing.T) {
 			require.Equal(t, want, <-events)
 		}
 		require.Empty(t, events)
+		require.EqualValues(t, 6, told.Load())
+		require.EqualValues(t, 6, first.Load(), "all functions are called")
 	})
 }

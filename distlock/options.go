@@ -14,7 +14,8 @@ import (
 	"github.com/nogap-go/nogap/internal/perdb"
 )
 
-// Option changes how a Locker works. See New. An option that is given twice is an error, except WithObserver.
+// Option changes how a Locker works. See New. An option that is given twice is an error, except WithObserver and
+// OnEvent.
 type Option interface {
 	option() option.Option[config]
 }
@@ -32,7 +33,7 @@ type config struct {
 	label       string
 	maxHold     time.Duration // 0 if there is none
 	backoff     backoff.Policy
-	onEvent     func(context.Context, Event) // nil if there is none
+	onEvent     []func(context.Context, Event)
 	observers   perdb.List
 
 	nodes int // how many there are
@@ -139,8 +140,8 @@ func Prefix(prefix string) Option {
 	}}
 }
 
-// Label sets a text that Inspect returns for the locks of this Locker, such as the name of the host and its process. It is
-// a part of the lock's value in Redis. It has 256 bytes at most.
+// Label sets a text that Inspect returns for the locks of this Locker, such as the name of the host and its process.
+// It is a part of the lock's value in Redis, and has at most 256 bytes.
 func Label(label string) Option {
 	return lockerOption{Name: "Label", Set: func(c *config) error {
 		if len(label) > maxLabel {
@@ -151,10 +152,11 @@ func Label(label string) Option {
 	}}
 }
 
-// MaxHold sets how long a lease lasts at most: without a limit by default. After that time the lease is lost, however
-// long its callback runs on: its context is cancelled with ErrLost, it is not extended any more, and Unlock returns
-// ErrLost. Others can acquire the lock when its TTL is over, or earlier if it is unlocked. So the holder has some time to
-// stop, and a goroutine that hangs does not keep the lock for ever. If it goes on, only a Fence stops its writes.
+// MaxHold sets how long a lease lasts at most: there is no limit by default. After that time the lease is lost, even
+// if its callback is still running: its context is cancelled with ErrLost, it is not extended any more, and Unlock
+// returns ErrLost. Others can acquire the lock when its TTL is over, or earlier if it is unlocked. So the holder has
+// some time to stop, and a goroutine that hangs does not keep the lock for ever. If the holder goes on, only a Fence
+// stops its writes.
 func MaxHold(d time.Duration) Option {
 	return lockerOption{Name: "MaxHold", Set: func(c *config) error {
 		c.maxHold = d
@@ -162,9 +164,10 @@ func MaxHold(d time.Duration) Option {
 	}}
 }
 
-// Backoff sets how long to wait before the next attempt when the last one failed and no holder is known to wait for:
-// no process got a majority, or nodes are down. f is called with the number of attempts that have failed, and must be
-// safe for concurrent use. The default is full jitter from 10 ms up to half a second.
+// Backoff sets how long to wait before the next attempt when the last one failed and there is no holder to wait for:
+// no process got a majority, or nodes are down. f gets the number of attempts that have failed, and must be safe for
+// concurrent use. The default is a random time between zero and a limit that grows from 10 ms to half a second (full
+// jitter).
 func Backoff(f func(attempt int) time.Duration) Option {
 	return lockerOption{Name: "Backoff", Set: func(c *config) error {
 		if f == nil {
@@ -175,20 +178,22 @@ func Backoff(f func(attempt int) time.Duration) Option {
 	}}
 }
 
-// OnEvent sets a function that is called with what happens to the locks, for logs and metrics. The context is that of
-// the call in which it happens: Lock, Unlock or Mint, for example. It may have ended. What the watchdog does, it does
-// for a lease: then the context has the values of the lease's context, and does not end. So a span or a logger in the
-// caller's context is found in both cases.
+// OnEvent adds a function that is called with each [Event], for logs and metrics. It may be given several times: the
+// functions are called in that order. LogEvents returns one that writes to a log.
 //
-// f runs on the goroutine on which the event happens, so it must return quickly, and is called concurrently. It must
-// not call a method of the Locker, a Lease or a Fence, which could wait for f. It must not panic: the lock would stay
-// held.
+// The context is that of the call in which the event happens, such as Lock, Unlock or Mint. It may have ended. When
+// the watchdog extends or loses a lease, the context has the values of the lease's context, and does not end. So a
+// span or a logger in the caller's context is found in both cases.
+//
+// f runs on the goroutine on which the event happens, so it must return quickly. It may be called concurrently. It
+// must not call a method of the Locker, a Lease or a Fence, which could wait for f. It must not panic: the lock would
+// stay held.
 func OnEvent(f func(context.Context, Event)) Option {
-	return lockerOption{Name: "OnEvent", Set: func(c *config) error {
+	return lockerOption{Name: "OnEvent", Many: true, Set: func(c *config) error {
 		if f == nil {
 			return errors.New("OnEvent(nil): a function is needed")
 		}
-		c.onEvent = f
+		c.onEvent = append(c.onEvent, f)
 		return nil
 	}}
 }
@@ -196,14 +201,16 @@ func OnEvent(f func(context.Context, Event)) Option {
 // WithObserver shows every operation of the Locker to o, for traces and metrics. It may be given several times: the
 // Observers see an operation in that order.
 //
-// The names of the operations are "distlock.Lock", "distlock.TryLock", "distlock.WithLock", "distlock.WithLocks" and
-// "distlock.Unlock". WithLock and WithLocks include the callback and the release. Table is empty, and the name of a
-// lock is in no Operation; the text of Result.Err has it. Attempts counts how often the nodes were asked for a lock, or,
-// by Unlock, to release it: 0 says that the lock was handed over in the process. Waited is how long the operation waited for locks
-// that were not free. The outcome is refused for ErrNotAcquired, whatever its cause, and error for ErrLost.
+// The names of the operations are "distlock.Lock", "distlock.TryLock", "distlock.WithLock", "distlock.WithLocks",
+// "distlock.Unlock", "distlock.Inspect" and "distlock.Break". WithLock and WithLocks include the callback and the
+// release. Table is empty, and the name of a lock is in no Operation. It may be in the text of Result.Err. Attempts
+// counts how often the nodes were asked for a lock, or, by Unlock, to release it: 0 means that the lock was handed
+// over in the process. Waited is how long the operation waited for locks that were not free, and WaitedInServer is how
+// long of it for other processes. The outcome is refused for ErrNotAcquired, whatever its cause, and error for ErrLost.
 //
-// The context that o returns is used for what the operation sends, for its events and for the callback. The context of
-// a lease that Lock or TryLock returns comes from the caller's context: the operation is over then.
+// The context that o returns is used for the commands of the operation, for its events and for the callback. The
+// context of a lease that Lock or TryLock returns comes from the caller's context, because the operation is over
+// then.
 func WithObserver(o nogap.Observer) Option {
 	return lockerOption{Name: "WithObserver", Many: true, Set: func(c *config) error {
 		if o == nil {

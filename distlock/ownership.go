@@ -23,6 +23,7 @@ var (
 // process pass it on. Its watchdog extends it until it is released.
 type ownership struct {
 	config      *config
+	waiters     *waitqueue.Waiters
 	name        string
 	acquisition *quorum.Acquisition
 	since       time.Time
@@ -51,11 +52,11 @@ type pendingEvent struct {
 }
 
 // newOwnership starts the watchdog of a lock that was just acquired. ctx is that of the caller.
-func newOwnership(ctx context.Context, c *config, name string, a *quorum.Acquisition, until time.Time) *ownership {
-	o := &ownership{config: c, name: name, acquisition: a, since: time.Now(), until: until, ctx: ctx}
+func newOwnership(ctx context.Context, l *Locker, name string, a *quorum.Acquisition, until time.Time) *ownership {
+	o := &ownership{config: l.config, waiters: l.waiters, name: name, acquisition: a, since: time.Now(), until: until, ctx: ctx}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.timer = time.AfterFunc(c.renewalPause(), o.watch)
+	o.timer = time.AfterFunc(o.config.renewalPause(), o.watch)
 	return o
 }
 
@@ -187,7 +188,10 @@ func (o *ownership) lose(why error) {
 		failure.Cause = errNotExtended
 		why = failure
 	}
-	o.tell(context.WithoutCancel(o.ctx), Event{Kind: Lost, Name: o.name, Duration: time.Since(o.since), Err: why})
+	now := time.Now()
+	o.tell(context.WithoutCancel(o.ctx), Event{
+		Kind: Lost, Name: o.name, Duration: now.Sub(o.since), Late: max(0, now.Sub(o.until)), Err: why,
+	})
 }
 
 // tell has an event told when the ownership is unlocked. It is locked.
@@ -245,7 +249,7 @@ func (o *ownership) release(ctx context.Context) (woke bool, err error) {
 	o.timer.Stop()
 	o.unlock()
 
-	woke, failed := o.acquisition.Release(ctx, waitqueue.Wake)
+	woke, failed := o.acquisition.Release(ctx, o.waiters.Wake)
 	if wasLost || failed != nil {
 		failure := o.config.newError("unlock", o.name, errUnconfirmed, failed)
 		if wasLost || failed.Lost() {

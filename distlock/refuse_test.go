@@ -24,7 +24,6 @@ func TestNewRefuses(t *testing.T) {
 	type options = []distlock.Option
 	one := clients{a}
 	never := func(int) time.Duration { return 0 }
-	ignore := func(context.Context, distlock.Event) {}
 	tests := map[string]struct {
 		clients clients
 		opts    options
@@ -61,7 +60,6 @@ func TestNewRefuses(t *testing.T) {
 		"NodeTimeout twice": {one, options{distlock.NodeTimeout(1), distlock.HandOver(0), distlock.NodeTimeout(2)},
 			"NodeTimeout is given twice"},
 		"Backoff twice": {one, options{distlock.Backoff(never), distlock.Backoff(never)}, "Backoff is given twice"},
-		"OnEvent twice": {one, options{distlock.OnEvent(ignore), distlock.OnEvent(ignore)}, "OnEvent is given twice"},
 		"a TTL too short for the timeout": {
 			one, options{distlock.NodeTimeout(251 * time.Millisecond), distlock.TTL(time.Second)},
 			"NodeTimeout(251ms) is more than a quarter of the TTL, 1s",

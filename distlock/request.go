@@ -32,8 +32,10 @@ type request struct {
 	// What follows is set on the way.
 	start      time.Time
 	turn       waitqueue.Turn
-	waited     bool // the lock was not free at once
-	handedOver bool // another goroutine of this process has left it
+	waited     bool          // the lock was not free at once
+	contended  bool          // nor was it free when the callers of this process had gone
+	ahead      time.Duration // how long those were ahead
+	handedOver bool          // another goroutine of this process has left it
 }
 
 // lock waits for the lock.
@@ -129,8 +131,11 @@ func (r *request) wait(ctx context.Context) (*Lease, error) {
 func (r *request) contend(ctx context.Context, yield bool) (*ownership, error) {
 	defer r.locker.nodes.Waiting()()
 	var failed, examined *quorum.Tally
+	if r.told() {
+		r.ahead = time.Since(r.start)
+	}
 	if yield {
-		r.waited = true
+		r.waited, r.contended = true, true
 		r.turn.Yield(ctx)
 	}
 	for {
@@ -149,7 +154,7 @@ func (r *request) contend(ctx context.Context, yield bool) (*ownership, error) {
 		if reason := r.hopeless(ctx, failed); reason != nil {
 			return nil, r.giveUp(failed, reason)
 		}
-		r.waited = true
+		r.waited, r.contended = true, true
 		if strange := r.turn.WaitForRelease(ctx, failed.Held()); strange {
 			examined = r.locker.nodes.Examine(ctx, r.name)
 			if failed = failed.Explain(examined); failed.Incurable() {
@@ -183,7 +188,7 @@ func (r *request) attempt(ctx context.Context) (*ownership, *quorum.Tally) {
 	if failed != nil {
 		return nil, failed
 	}
-	return newOwnership(r.parent, r.locker.config, r.name, a, until), nil
+	return newOwnership(r.parent, r.locker, r.name, a, until), nil
 }
 
 // begin starts a lease of a lock that was just acquired.
@@ -237,7 +242,7 @@ func (r *request) notAcquired(failed *quorum.Tally, cause error) error {
 }
 
 // told reports whether anybody is told of the wait.
-func (r *request) told() bool { return r.observation != nil || r.locker.config.onEvent != nil }
+func (r *request) told() bool { return r.observation != nil || len(r.locker.config.onEvent) > 0 }
 
 // tell tells how the wait has ended.
 func (r *request) tell(ctx context.Context, lease *Lease, err error) {
@@ -251,7 +256,11 @@ func (r *request) tell(ctx context.Context, lease *Lease, err error) {
 		took = time.Since(r.start)
 	}
 	if r.waited || err != nil {
-		r.observation.waited(took)
+		var elsewhere time.Duration
+		if r.contended {
+			elsewhere = max(0, took-r.ahead)
+		}
+		r.observation.waited(took-elsewhere, elsewhere)
 		r.locker.config.tell(ctx, Event{Kind: Waited, Name: r.name, HandedOver: r.handedOver, Duration: took, Err: err})
 	}
 	if err == nil {

@@ -23,22 +23,35 @@ const (
 func each(t *testing.T, test func(t *testing.T, ns *quorum.Nodes, servers []*server)) {
 	for _, n := range []int{1, 3} {
 		t.Run(fmt.Sprintf("nodes=%d", n), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				bg := background.New()
-				servers := make([]*server, n)
-				clients := make([]redis.UniversalClient, n)
-				for i := range servers {
-					servers[i] = newServer()
-					clients[i] = servers[i].client(t)
-				}
-				ns, err := quorum.New(clients, quorum.Config{TTL: ttl, Timeout: timeout, Process: "p"}, bg)
-				require.NoError(t, err)
-				test(t, ns, servers)
-				bg.Close()
-				require.True(t, bg.Wait(time.Minute), "something still runs")
-			})
+			with(t, n, func(c redis.UniversalClient) redis.UniversalClient { return c }, test)
 		})
 	}
+}
+
+// leftBehind runs a test with three nodes that have to be left behind when they hang: the clients are no *redis.Client.
+func leftBehind(t *testing.T, test func(t *testing.T, ns *quorum.Nodes, servers []*server)) {
+	with(t, 3, func(c redis.UniversalClient) redis.UniversalClient { return struct{ redis.UniversalClient }{c} }, test)
+}
+
+// with runs a test with so many nodes, whose clients are in a wrapper.
+func with(
+	t *testing.T, n int, wrapper func(redis.UniversalClient) redis.UniversalClient,
+	test func(t *testing.T, ns *quorum.Nodes, servers []*server),
+) {
+	synctest.Test(t, func(t *testing.T) {
+		bg := background.New()
+		servers := make([]*server, n)
+		clients := make([]redis.UniversalClient, n)
+		for i := range servers {
+			servers[i] = newServer()
+			clients[i] = wrapper(servers[i].client(t))
+		}
+		ns, err := quorum.New(clients, quorum.Config{TTL: ttl, Timeout: timeout, Process: "p"}, bg)
+		require.NoError(t, err)
+		test(t, ns, servers)
+		bg.Close()
+		require.True(t, bg.Wait(time.Minute), "something still runs")
+	})
 }
 
 func ignore(context.Context, *quorum.Node, string, string) {}
@@ -162,17 +175,7 @@ func TestExtendTellsLossFromSilence(t *testing.T) {
 
 // A node that hangs costs its time once, and nothing while the others decide.
 func TestHangingNodeIsWaitedForOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		bg := background.New()
-		var clients []redis.UniversalClient
-		servers := make([]*server, 3)
-		for i := range servers {
-			servers[i] = newServer()
-			// Not a *redis.Client: it has to be left behind.
-			clients = append(clients, struct{ redis.UniversalClient }{servers[i].client(t)})
-		}
-		ns, err := quorum.New(clients, quorum.Config{TTL: ttl, Timeout: timeout, Process: "p"}, bg)
-		require.NoError(t, err)
+	leftBehind(t, func(t *testing.T, ns *quorum.Nodes, servers []*server) {
 		resumed := make(chan struct{})
 		servers[1].before = func(redis.Cmder) { <-resumed }
 
@@ -189,7 +192,5 @@ func TestHangingNodeIsWaitedForOnce(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.False(t, servers[1].held("a"), "what the late node has set is deleted")
-		bg.Close()
-		require.True(t, bg.Wait(time.Minute))
 	})
 }

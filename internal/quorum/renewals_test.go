@@ -12,7 +12,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/nogap-go/nogap/internal/background"
 	"github.com/nogap-go/nogap/internal/quorum"
 )
 
@@ -144,16 +143,7 @@ func TestRenewalsAreBounded(t *testing.T) {
 
 // A node that hangs costs no lock any time.
 func TestRenewalsWithAHangingNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		bg := background.New()
-		var clients []redis.UniversalClient
-		servers := make([]*server, 3)
-		for i := range servers {
-			servers[i] = newServer()
-			clients = append(clients, struct{ redis.UniversalClient }{servers[i].client(t)})
-		}
-		ns, err := quorum.New(clients, quorum.Config{TTL: ttl, Timeout: timeout, Process: "p"}, bg)
-		require.NoError(t, err)
+	leftBehind(t, func(t *testing.T, ns *quorum.Nodes, servers []*server) {
 		locks := acquire(t, ns, 10)
 		resumed := make(chan struct{})
 		servers[2].before = func(redis.Cmder) { <-resumed }
@@ -164,23 +154,12 @@ func TestRenewalsWithAHangingNode(t *testing.T) {
 			}
 		}
 		close(resumed)
-		bg.Close()
-		require.True(t, bg.Wait(time.Minute))
 	})
 }
 
 // A node that hangs is sent few pipelines, also when nobody waits for it any more.
 func TestRenewalsThatANodeNeverAnswers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		bg := background.New()
-		var clients []redis.UniversalClient
-		servers := make([]*server, 3)
-		for i := range servers {
-			servers[i] = newServer()
-			clients = append(clients, struct{ redis.UniversalClient }{servers[i].client(t)})
-		}
-		ns, err := quorum.New(clients, quorum.Config{TTL: ttl, Timeout: timeout, Process: "p"}, bg)
-		require.NoError(t, err)
+	leftBehind(t, func(t *testing.T, ns *quorum.Nodes, servers []*server) {
 		locks := acquire(t, ns, 10)
 		resumed := make(chan struct{})
 		var sent atomic.Int32
@@ -199,8 +178,6 @@ func TestRenewalsThatANodeNeverAnswers(t *testing.T) {
 		}
 		synctest.Wait()
 		require.EqualValues(t, 5, sent.Load(), "it answers, and is asked again")
-		bg.Close()
-		require.True(t, bg.Wait(time.Minute))
 	})
 }
 

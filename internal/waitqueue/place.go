@@ -178,7 +178,7 @@ func (p *place) resign(ctx context.Context, n *quorum.Node, hinted bool) error {
 	queued := p.queued.Swap(false)
 	removed, err := remove(ctx, n, p.key, p.waiters.process)
 	if hinted || (err == nil && queued && !removed) {
-		wakeNext(ctx, n, p.key)
+		p.waiters.wakeNext(ctx, n, p.key)
 	}
 	return err
 }

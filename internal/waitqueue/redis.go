@@ -48,12 +48,19 @@ func remove(ctx context.Context, n *quorum.Node, key, process string) (bool, err
 // Wake tells a waiting process that the lock has been released, or the next one if that is gone. The message goes
 // through the client and not through the script: so a Cluster or a Ring sends it where the process has subscribed. It
 // is a quorum.Waker.
-func Wake(ctx context.Context, n *quorum.Node, key, process string) {
+//
+// A place of this process may be left from a caller that has the lock, or had it: its hint came when it had taken its place
+// again. A message would come while that caller releases the lock, and be taken for one to a caller that is about to try.
+func (ws *Waiters) Wake(ctx context.Context, n *quorum.Node, key, process string) {
 	for process != "" {
-		heard, err := n.Publish(ctx, process, key)
-		if err != nil || heard > 0 {
+		if process == ws.process {
+			if ws.tell(key) {
+				return
+			}
+		} else if heard, err := n.Publish(ctx, process, key); err != nil || heard > 0 {
 			return
 		}
+		var err error
 		if process, err = n.Next(ctx, key); err != nil {
 			return
 		}
@@ -61,8 +68,8 @@ func Wake(ctx context.Context, n *quorum.Node, key, process string) {
 }
 
 // wakeNext wakes the process that has waited longest.
-func wakeNext(ctx context.Context, n *quorum.Node, key string) {
+func (ws *Waiters) wakeNext(ctx context.Context, n *quorum.Node, key string) {
 	if process, err := n.Next(ctx, key); err == nil {
-		Wake(ctx, n, key, process)
+		ws.Wake(ctx, n, key, process)
 	}
 }

@@ -79,7 +79,7 @@ func (ws *Waiters) deliver(n *quorum.Node, key string) {
 		ws.background.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), n.Timeout())
 			defer cancel()
-			wakeNext(ctx, n, key)
+			ws.wakeNext(ctx, n, key)
 		})
 	}
 }

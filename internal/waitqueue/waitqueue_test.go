@@ -178,6 +178,42 @@ func TestHintForNobody(t *testing.T) {
 	})
 }
 
+// A hint that comes late, when its caller has taken a place again, leaves that place behind. Who then releases the lock wakes the
+// next process instead.
+func TestPlaceLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{ttl: time.Hour}
+		q := newQueue(t, s)
+		turn := newTurn(t, q)
+		turn.WaitForRelease(t.Context(), true) // until the timer
+		s.set(func() { s.queue = nil })        // it has been taken off the queue, and the hint is on its way
+		time.AfterFunc(time.Millisecond, func() { q.deliver(q.nodes[0], "lock:k") })
+		turn.WaitForRelease(t.Context(), true)
+		turn.Acquired()
+		s.set(func() { s.queue = append(s.queue, "next") })
+		q.wakeNext(t.Context(), q.nodes[0], "lock:k") // as a release does
+		turn.Done()
+		_, woken := s.now()
+		require.Equal(t, []string{keys.Channel("next")}, woken)
+	})
+}
+
+// A release that takes this process off the queue wakes its caller that waits, without a message.
+func TestWakeHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{queue: []string{"next"}, ttl: time.Hour}
+		q := newQueue(t, s)
+		turn := newTurn(t, q)
+		start := time.Now()
+		time.AfterFunc(time.Millisecond, func() { q.Wake(t.Context(), q.nodes[0], "lock:k", "me") })
+		turn.WaitForRelease(t.Context(), true)
+		require.Equal(t, time.Millisecond, time.Since(start))
+		_, woken := s.now()
+		require.Empty(t, woken)
+		turn.GiveUp(func() {})
+	})
+}
+
 func TestYield(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(server)
