@@ -83,8 +83,12 @@ func TestStatements(t *testing.T) {
 			"UPDATE `shop`.`items` SET `stock` = CASE WHEN LAST_INSERT_ID(`stock` - ?) = 0 THEN `stock` - ? ELSE `stock` - ? END WHERE `id` = ? AND `stock` >= ? AND `stock` <= 9223372036854775807",
 		},
 		nogap.SQLite: {
+			"BEGIN IMMEDIATE",
 			"UPDATE `shop`.`items` SET `stock` = `stock` - 1 WHERE `id` = ?1 AND (`stock` + 0) >= 1 RETURNING `stock`",
+			"COMMIT",
+			"BEGIN IMMEDIATE",
 			"UPDATE `shop`.`items` SET `stock` = `stock` - ?2 WHERE `id` = ?1 AND (`stock` + 0) >= ?2 RETURNING `stock`",
+			"COMMIT",
 		},
 	}
 	for d, want := range tests {

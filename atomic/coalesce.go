@@ -14,7 +14,7 @@ import (
 	"github.com/nogap-go/nogap/internal/rowkey"
 )
 
-// Errors of a Coalescer. Nothing was sent.
+// Errors of a Coalescer, by which it refuses a call. Nothing was sent.
 var (
 	// ErrOverloaded is returned when as many callers as MaxWaiting allows wait for the same row already.
 	ErrOverloaded = errors.New(prefix + "overloaded")
@@ -27,61 +27,66 @@ type Integer interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64
 }
 
-// Coalescer changes rows that many callers want at once, faster than their lock and commit allow one by one: calls for
-// the same row that arrive while a statement for it is under way are merged into the next one. It belongs in front of a
-// Counter whose rows are hot. One caller alone costs what it costs with the Counter.
+// Coalescer changes rows that many callers want at once. It is faster than a lock and a commit for each call: calls
+// for the same row that arrive while a statement for it is under way are merged into the next statement. Put it in
+// front of a Counter whose rows are hot. A single caller pays what a call on the Counter costs.
 //
 //	hot := atomic.Coalesce(stock)
 //	left, err := hot.DecrementIfPositive(ctx, "sku-1")
 //
 // # Outcomes
 //
-// Every caller gets its own outcome and its own value, with the Counter's errors, after the commit: the same as if the
-// calls had been made one by one in the order in which they arrived. So calls are granted until one does not fit, and
-// smaller ones behind it may still be granted. Calls that are refused cost no write: the row is read once for all of
-// them. Other processes may change the row at any time.
+// Every caller gets its own outcome and its own value after the commit, with the errors of the Counter. The result is
+// the same as if the calls had been made one by one in the order of their arrival. So calls are granted until one
+// does not fit, and smaller ones after it may still be granted. Refused calls cost no write: the row is read once for
+// all of them. Other processes may change the row at any time.
 //
-// A batch is one statement to the server: a trigger fires once for it, and a CHECK sees its result. If the server
-// refuses that, with an overflow or a constraint, the batch's calls are made one by one. With VersionColumn a batch counts
-// the version up by one.
+// A batch is one statement for the server: a trigger fires once for it, and a CHECK sees its result. If the server
+// refuses the batch, because of an overflow or a constraint, its calls are made one by one. With VersionColumn a
+// batch counts the version up by one.
 //
-// # Contexts and errors
+// # Errors and contexts
 //
-// A caller whose context ends before its batch leaves gets the context's error and has taken nothing. A caller whose
-// batch is under way waits for the real outcome, for as long as Timeout allows the batch, and gets that in place of the
-// context's error. A batch that Timeout ended fails with context.DeadlineExceeded. If the outcome of a batch is unknown,
-// all its callers get nogap.ErrOutcomeUnknown, and nothing is sent again.
+// The errors are those of [Counter], and two more. ErrOverloaded is returned when MaxWaiting callers wait for the
+// row. ErrClosed is returned after Close. Nothing was sent then.
 //
-// If a driver does not return within another second, the callers get nogap.ErrOutcomeUnknown as well, and the next batch
-// of the row is sent. Only the caller in whose goroutine the batch was sent goes on waiting, and holds its connection. If
-// a driver panics, that caller panics; the others get nogap.ErrOutcomeUnknown.
+// If the context of a caller ends before its batch is sent, the caller gets the context's error, and its call changes
+// nothing. If the batch is under way, the caller waits for the real outcome, for as long as Timeout allows the batch,
+// and gets that instead of the context's error. If Timeout ended the batch, the error is context.DeadlineExceeded. If
+// the outcome of a batch is unknown, all its callers get nogap.ErrOutcomeUnknown, and nothing is sent again.
+//
+// If a driver does not return within one more second, the callers get nogap.ErrOutcomeUnknown as well, and the next
+// batch of the row is sent. Only the caller whose goroutine sent the batch goes on waiting, and holds its connection.
+// If a driver panics, that caller panics, and the others get nogap.ErrOutcomeUnknown.
 //
 // # Cost
 //
-// There is no background goroutine. A caller that finds nobody at its row makes its call on the Counter, at once and under
-// its own context. Only if callers have just met at the row, it first lets those run that are ready to call, so that they
-// join it. When it is done, the first of those that wait by then sends the batch of all. Nothing is kept for a row that
-// nobody wants. A row has one statement under way at a time, so it takes one connection however many callers it has, and
-// rows share a small pool evenly. Only if a caller that makes its call on the Counter takes longer than Timeout while
-// others wait, the next batch is sent without waiting for it.
+// There is no background goroutine. A caller that finds nobody at its row makes its call on the Counter, at once and
+// under its own context. Only if callers have just met at the row, it first lets the goroutines run that are ready to
+// call, so that they join it. When it has finished, the first of the waiting callers sends the batch of all of them.
+// Nothing is kept for a row that nobody wants.
 //
-// On MySQL and MariaDB the values of a batch are part of the text of its statement, and so of whatever logs or traces
-// that, if its key consists of integers and of text of ASCII letters, digits and -_.:/@ alone. Then it usually takes one
-// round trip. With any other key all values are arguments, which cost the driver a second one unless its
-// interpolateParams is set.
+// A row has one statement under way at a time. So it takes one connection however many callers it has, and rows share
+// a small pool evenly. There is one exception: if a call on the Counter takes longer than Timeout while others wait,
+// the next batch is sent without waiting for it.
+//
+// On MySQL and MariaDB the values of a batch are part of the text of its statement, and so of the logs and traces
+// that have that text, if the values of the key are integers or texts of ASCII letters, digits and -_.:/@ only. Such
+// a batch usually takes one round trip. With any other key all values are arguments, for which the driver needs a
+// second round trip unless its interpolateParams is set.
 //
 // Calls with key values that only the driver understands, and not database/sql, are not merged.
 //
-// A Coalescer is safe for concurrent use. One per column and process merges most.
+// A Coalescer is safe for concurrent use. One for each column and process merges most.
 type Coalescer[N Integer] struct {
 	counter *Counter[N]
 	group   *combine.Group[plan.Call, plan.Known]
 	err     error // what is wrong with it
 }
 
-// Coalesce returns a Coalescer of a Counter. If something is wrong (the Counter is nil, is bound to a transaction or has the option Where, N has a
-// Value or Scan method, an option is invalid or given twice) every method returns an error that says so, and nothing is
-// sent.
+// Coalesce returns a Coalescer of a Counter. Every method of the Coalescer returns an error that says what is wrong,
+// and nothing is sent, if the Counter is nil, is bound to a transaction or has the option Where, if N has a Value or
+// Scan method, or if an option is invalid or given twice.
 func Coalesce[N Integer](counter *Counter[N], opts ...CoalesceOption) *Coalescer[N] {
 	c := &Coalescer[N]{counter: counter}
 	bounds, err := newBounds(opts)
@@ -104,33 +109,38 @@ func Coalesce[N Integer](counter *Counter[N], opts ...CoalesceOption) *Coalescer
 	return c
 }
 
-// DecrementIfPositive takes 1 if there is 1 to take, and returns what is left. Otherwise the error is ErrInsufficient.
+// DecrementIfPositive takes 1 if there is 1 to take, and returns what is left. Otherwise the error is
+// ErrInsufficient. See [Coalescer] for the other errors and for the end of ctx.
 func (c *Coalescer[N]) DecrementIfPositive(ctx context.Context, key ...any) (N, error) {
 	return c.do(ctx, "atomic.DecrementIfPositive", plan.Decrement, 1, 0, key)
 }
 
-// Decrement takes an amount; it comes first and the key last: hot.Decrement(ctx, 3, "sku-1") takes 3 from sku-1. It takes
-// n if there is that much, and returns what is left. Otherwise the error is ErrInsufficient.
+// Decrement takes n from the row if there is that much, and returns what is left. Otherwise the error is
+// ErrInsufficient. The amount comes first and the key last: hot.Decrement(ctx, 3, "sku-1") takes 3 from sku-1. See
+// [Coalescer] for the other errors and for the end of ctx.
 func (c *Coalescer[N]) Decrement(ctx context.Context, n N, key ...any) (N, error) {
 	return c.do(ctx, "atomic.Decrement", plan.Decrement, n, 0, key)
 }
 
-// Increment adds an amount; it comes first and the key last: hot.Increment(ctx, 3, "sku-1") adds 3 to sku-1. It returns
-// the sum. If that is more than the column's type holds, the error is ErrLimit.
+// Increment adds n to the row, and returns the sum. If the sum is more than the column's type holds, the error is
+// ErrLimit. The amount comes first and the key last: hot.Increment(ctx, 3, "sku-1") adds 3 to sku-1. See [Coalescer]
+// for the other errors and for the end of ctx.
 func (c *Coalescer[N]) Increment(ctx context.Context, n N, key ...any) (N, error) {
 	return c.do(ctx, "atomic.Increment", plan.Increment, n, 0, key)
 }
 
-// IncrementUpTo adds an amount; it comes first, then the limit, and the key last: hot.IncrementUpTo(ctx, 3, 100, "sku-1").
-// It adds n if the sum is at most limit, and returns the sum. Otherwise the error is ErrLimit.
+// IncrementUpTo adds n to the row if the sum is at most limit, and returns the sum. Otherwise the error is ErrLimit.
+// The amount comes first, then the limit, and the key last: hot.IncrementUpTo(ctx, 3, 100, "sku-1"). See [Coalescer]
+// for the other errors and for the end of ctx.
 func (c *Coalescer[N]) IncrementUpTo(ctx context.Context, n, limit N, key ...any) (N, error) {
 	return c.do(ctx, "atomic.IncrementUpTo", plan.IncrementUpTo, n, limit, key)
 }
 
-// Close makes later calls fail with ErrClosed, and those whose batch has not left. It waits until the calls that are
-// under way have ended; their callers get the outcome. A batch ends a second after its Timeout at the latest, and Close
-// does not wait longer than that for a call made on the Counter either. If a call has not ended by then, Close returns an
-// error that says so. If Coalesce was given something wrong, the error says that.
+// Close ends the Coalescer. Later calls return ErrClosed, and so do calls whose batch has not been sent. Close waits
+// until the calls that are under way have ended. Their callers get the outcome. A batch ends at most one second after
+// its Timeout. Close waits for that time at most, for a call made on the Counter too. If a call has not ended by
+// then, Close returns an error that says so. If Coalesce was given something wrong, Close returns the error that says
+// what.
 //
 // Close does not close the Counter's database. It may be called more than once, and concurrently.
 func (c *Coalescer[N]) Close() error {
@@ -170,11 +180,7 @@ func (c *Coalescer[N]) call(ctx context.Context, op *observe.Op, kind plan.Op, n
 	if err != nil {
 		return value, c.failed(key, err)
 	}
-	if trace := call.Trace; op != nil && trace != nil {
-		op.Batched(trace.Calls)
-		op.Attempt(trace.Attempts)
-		op.Waited(trace.Began.Sub(came))
-	}
+	call.Trace.Tell(op, came)
 	return c.outcome(call, key)
 }
 
@@ -221,11 +227,5 @@ func (c *Coalescer[N]) outcome(call *plan.Call, key Key) (value N, err error) {
 
 // failed gives an error the row that it is about, and the package's name for it.
 func (c *Coalescer[N]) failed(key Key, err error) error {
-	switch err {
-	case combine.ErrOverloaded:
-		err = ErrOverloaded
-	case combine.ErrClosed:
-		err = ErrClosed
-	}
-	return c.counter.at(key, err)
+	return c.counter.at(key, combine.Rename(err, ErrOverloaded, ErrClosed))
 }

@@ -65,7 +65,7 @@ func TestCoalesceBadInput(t *testing.T) {
 		require.ErrorContains(t, err, "amount -1 is negative")
 	}
 	_, err = c.DecrementIfPositive(t.Context())
-	require.ErrorContains(t, err, "has 1 values")
+	require.ErrorContains(t, err, "has one value for each of (id)")
 	for _, null := range []any{nil, (*string)(nil), sql.NullString{}} {
 		_, err = c.DecrementIfPositive(t.Context(), null)
 		require.ErrorContains(t, err, "items.id is NULL")

@@ -13,19 +13,20 @@ import (
 //
 //	used, err := atomic.NewCounter[int64](db, "coupons", "used", atomic.Where("used < usage_limit AND deleted_at IS NULL"))
 //
-// A change happens only if the method's own guard and the condition hold, both for the row as it is when it is written. A
-// limit in another column that is lowered meanwhile is never exceeded. A condition that is NULL refuses, as one that is
-// false. If it alone refuses, the error is ErrConditionFailed, inside a *RefusedError; if the method's guard refuses, it is
-// the method's error.
+// A change happens only if the method's own guard and the condition both hold for the row at the moment of the write.
+// So a limit in another column is never exceeded, even if somebody lowers it meanwhile. A condition that is NULL
+// refuses, like one that is false. If only the condition refuses, the error is ErrConditionFailed, inside a
+// *RefusedError. If the method's guard refuses, it is the method's error.
 //
 // The condition is a constant of the program. It must never be built from input: it is sent as it is, in brackets. It
-// takes no values, and looks at the columns of the row alone: for a subquery the promise about changes meanwhile does not hold.
-// The constructor returns an error for a condition that is blank, that holds a placeholder, a comment, a semicolon or a
-// backslash, or whose brackets or quotes are not balanced. Only the server knows whether the rest is SQL.
+// takes no values, and may use the columns of the row only: for a subquery the promise about the moment of the write
+// does not hold. The constructor returns an error for a condition that is blank, that has a placeholder, a comment, a
+// semicolon or a backslash, or whose brackets or quotes are not balanced. Only the server knows whether the rest is
+// SQL.
 //
-// It is for Counter, State and SingleUse. Of a Counter it guards every row that a method changes, those of DecrementAll,
-// IncrementAll and Transfer too. A Coalescer of such a Counter returns an error from every method, since a merged
-// statement would look once for all its calls.
+// The option is for Counter, State and SingleUse. In a Counter it guards every row that a method changes, also those
+// of DecrementAll, IncrementAll and Transfer. Every method of a Coalescer of such a Counter returns an error, since a
+// merged statement would look at the condition once for all its calls.
 func Where(condition string) Option {
 	return tableOption(option.Option[options]{Name: "Where", Set: func(o *options) error {
 		if err := checkCondition(condition); err != nil {

@@ -11,38 +11,51 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// Counter changes one numeric column of a table's rows: a stock, a balance, a quota. N is the Go type of its values:
-// any that the driver binds and scans. Integer types suit integer columns; for NUMERIC and DECIMAL columns N is a
-// string or a decimal type, and nothing is rounded, because the server does the arithmetic. (SQLite has no exact
-// decimals. An amount with more decimal places than the column keeps is rounded by the server, as any assignment is.)
+// Counter changes one numeric column of a table's rows, such as a stock, a balance or a quota. N is the Go type of
+// its values. Any type works that the driver binds and scans. Integer types fit integer columns. For NUMERIC and
+// DECIMAL columns N is a string or a decimal type. The server does the arithmetic, so nothing is rounded. (SQLite has
+// no exact decimals. The server rounds an amount that has more decimal places than the column, as in any assignment.)
 //
-// Amounts are never negative: that is an error, and nothing is sent. The key values of a method come last. They are those
-// of one row, in the order of WithKey. A missing row is sql.ErrNoRows; a NULL in the column is an error.
+// An amount must not be negative: that is an error, and nothing is sent. The key values are the last parameters of a
+// method. There is one for each key column, in the order of WithKey.
 //
-// On success the change costs one round trip and the returned value is the one that it left, also if others have changed
-// it since. (On MySQL and MariaDB, if N is no integer type, the table has a trigger BEFORE UPDATE or the sql_mode
-// is not strict, it costs a transaction of four.) A refusal is a *RefusedError, costs a second round trip, and the returned value is the one that was
-// in the way. With any other error the returned value is zero.
+// A change that succeeds costs one round trip. It returns the value that it has left in the row, even if others have
+// changed the row since. (On MySQL and MariaDB it costs a transaction of four round trips if N is no integer type, or
+// if the table has a trigger BEFORE UPDATE.) A refusal costs a second round trip, and returns the value that is in
+// the row. With any other error the returned value is zero.
 //
-// If ctx ends, the error satisfies errors.Is with ctx's error. If that happens, or the connection is lost, while the
-// statement is under way, the error is nogap.ErrOutcomeUnknown too. Deadlocks, serialization failures and a busy SQLite
-// are tried again, with jittered backoff, until ctx ends or 50 attempts have failed, which is ErrRetriesExhausted; WithTx
-// never tries again. A row that is locked for longer than the server lets statements wait is nogap.ErrLockTimeout. If
-// several rows have the key, the error is nogap.ErrNotUnique.
+// # Errors and contexts
 //
-// Called in a callback of nogap for a row that the callback's transaction has locked, a method returns an error at once:
-// it would wait for that transaction. Use WithTx with the callback's tx there.
+//   - A *RefusedError is returned when the guard of the method does not hold. Nothing was written.
+//   - sql.ErrNoRows is returned, wrapped, when no row has the key.
+//   - nogap.ErrNotUnique is returned when several rows have the key.
+//   - nogap.ErrLockTimeout is returned when the row was locked for longer than the server lets a statement wait.
+//   - ErrRetriesExhausted is returned after 50 attempts that ended in a deadlock, a serialization failure or a busy
+//     SQLite. Between two attempts there is a random pause.
+//   - nogap.ErrOutcomeUnknown is returned when the connection was lost, or was given up, while the statement was under
+//     way.
+//   - An error that names the column is returned when the column is NULL.
+//
+// If ctx ends before the statement is sent, the method returns ctx's error and nothing was written. If ctx ends while
+// the statement is under way, the method waits for the answer for up to one second. If the answer comes, that is what
+// the method returns: so it may return nil although ctx has ended. Without an answer the error is
+// nogap.ErrOutcomeUnknown and ctx's error. A read is not waited for.
+//
+// In a callback of nogap, a method returns an error at once if the callback's transaction has locked the row, because
+// the method would wait for that transaction. Use WithTx with the callback's tx instead.
 //
 // A Counter is safe for concurrent use.
 type Counter[N any] struct {
 	column
 }
 
-// NewCounter returns the Counter of a column. The table may be qualified by its schema. Nothing is sent to the server;
-// a table, column or key that does not exist is an error at the first use.
+// NewCounter returns the Counter of a column. The table may be qualified by its schema. It returns an error if db is
+// nil, if a name is empty or an option is invalid. Nothing is sent to the server: a table, column or key that does
+// not exist is an error at the first use.
 //
-// A column that an optimistic.Table of the same *sql.DB writes needs VersionColumn. Without it NewCounter returns an error,
-// or the first use does if the names are spelt in two ways; see "Together on one table" in the package documentation.
+// A column that an optimistic.Table of the same *sql.DB writes needs VersionColumn. Without it NewCounter returns an
+// error. If the names of the table are spelt in two ways, the first use returns it. See "Together on one table" in
+// the package documentation.
 func NewCounter[N any](db *sql.DB, table, column string, opts ...Option) (*Counter[N], error) {
 	c, err := newColumn(db, table, column, numberOf[N](), opts)
 	if err != nil {
@@ -51,42 +64,49 @@ func NewCounter[N any](db *sql.DB, table, column string, opts ...Option) (*Count
 	return &Counter[N]{c}, nil
 }
 
-// WithTx returns a Counter whose statements are part of tx, the caller's own transaction on the same database. Nothing
-// is ever tried again there: after an error that is neither a *RefusedError nor sql.ErrNoRows, roll tx back, and run all
-// of it again if the server asks for that. (PostgreSQL does so under REPEATABLE READ if the row has changed since the
-// transaction's first statement, with 40001; MariaDB from 11.6.2 on with 1020.) It is as safe for concurrent use as tx is.
+// WithTx returns a Counter whose statements are part of tx, the caller's own transaction on the same database.
+// Nothing is tried again there. After an error that is neither a *RefusedError nor sql.ErrNoRows, roll tx back. If
+// nogap.Retryable is true for the error, run the whole transaction again. (Under REPEATABLE READ PostgreSQL returns
+// such an error, 40001, if the row has changed since the first statement of the transaction. MariaDB from 11.6.2 on
+// returns 1020.) The Counter is as safe for concurrent use as tx is.
 //
-// What is no transaction (nil, a *sql.DB, …; see nogap.Tx) is an error of every method, and nothing is sent.
+// What is no transaction (nil or a *sql.DB, for example; see [nogap.Tx]) makes every method return an error, and
+// nothing is sent.
 func (c *Counter[N]) WithTx(tx nogap.Tx) *Counter[N] { return &Counter[N]{c.in(tx)} }
 
-// DecrementIfPositive takes 1 if there is 1 to take, and returns what is left. Otherwise the error is ErrInsufficient.
+// DecrementIfPositive takes 1 if there is 1 to take, and returns what is left. Otherwise the error is
+// ErrInsufficient. See [Counter] for the other errors and for the end of ctx.
 func (c *Counter[N]) DecrementIfPositive(ctx context.Context, key ...any) (N, error) {
 	return c.observed(ctx, "atomic.DecrementIfPositive", key, decrementOne)
 }
 
-// Decrement takes an amount; it comes first and the key last: stock.Decrement(ctx, 3, "sku-1") takes 3 from sku-1. It
-// takes n if there is that much, and returns what is left. Otherwise the error is ErrInsufficient.
+// Decrement takes n from the row if there is that much, and returns what is left. Otherwise the error is
+// ErrInsufficient. The amount comes first and the key last: stock.Decrement(ctx, 3, "sku-1") takes 3 from sku-1. See
+// [Counter] for the other errors and for the end of ctx.
 func (c *Counter[N]) Decrement(ctx context.Context, n N, key ...any) (N, error) {
 	return c.observed(ctx, "atomic.Decrement", key, decrement, n)
 }
 
-// Increment adds an amount; it comes first and the key last: stock.Increment(ctx, 3, "sku-1") adds 3 to sku-1. It returns
-// the sum. If that is more than the column's type holds, the error is ErrLimit.
-//
-// MySQL and MariaDB say so in their strict SQL mode alone, which is their default. Without it they store the largest value.
+// Increment adds n to the row, and returns the sum. If the sum is more than the column's type holds, the error is
+// ErrLimit, whatever the sql_mode of MySQL or MariaDB is. The amount comes first and the key last:
+// stock.Increment(ctx, 3, "sku-1") adds 3 to sku-1. See [Counter] for the other errors and for the end of ctx.
 func (c *Counter[N]) Increment(ctx context.Context, n N, key ...any) (N, error) {
 	return c.observed(ctx, "atomic.Increment", key, increment, n)
 }
 
-// IncrementUpTo adds an amount; it comes first, then the limit, and the key last: stock.IncrementUpTo(ctx, 3, 100, "sku-1").
-// It adds n if the sum is at most limit, and returns the sum. Otherwise the error is ErrLimit.
+// IncrementUpTo adds n to the row if the sum is at most limit, and returns the sum. Otherwise the error is ErrLimit.
+// The amount comes first, then the limit, and the key last: stock.IncrementUpTo(ctx, 3, 100, "sku-1"). See [Counter]
+// for the other errors and for the end of ctx.
 func (c *Counter[N]) IncrementUpTo(ctx context.Context, n, limit N, key ...any) (N, error) {
 	return c.observed(ctx, "atomic.IncrementUpTo", key, incrementUpTo, n, limit)
 }
 
-// Get returns the value. What it says may be out of date by the time that it arrives: to decide from it and then write is
-// the gap that the other methods close. It waits for no lock. In a transaction (WithTx) it is what the transaction sees,
-// under REPEATABLE READ that of its snapshot.
+// Get returns the value. It may be out of date when it arrives. To decide from it and then write is the gap that the
+// other methods close. Get waits for no lock. In a transaction (WithTx) it returns what the transaction sees: under
+// REPEATABLE READ that is the value of the transaction's snapshot.
+//
+// sql.ErrNoRows is returned, wrapped, when no row has the key, and nogap.ErrNotUnique when several have it. When ctx
+// ends, Get returns ctx's error at once.
 func (c *Counter[N]) Get(ctx context.Context, key ...any) (value N, err error) {
 	err = c.t.Operation(ctx, "atomic.Get", func(ctx context.Context, op *observe.Op) error {
 		value, err = c.get(ctx, op, key)
@@ -114,8 +134,9 @@ func (c *Counter[N]) get(ctx context.Context, op *observe.Op, key Key) (value N,
 	return found.V, nil
 }
 
-// CompareAndSet replaces the value if it is old; otherwise the error is ErrMismatch. Both may be negative. A value that
-// has been changed and changed back is not told from one that was never changed.
+// CompareAndSet replaces the value if it is old. Otherwise the error is ErrMismatch. Both values may be negative. If
+// the value was changed and changed back, CompareAndSet does not notice it. See [Counter] for the other errors and
+// for the end of ctx.
 func (c *Counter[N]) CompareAndSet(ctx context.Context, old, new N, key ...any) error {
 	for _, v := range []any{old, new} {
 		if _, err := sign(v); err != nil {

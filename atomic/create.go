@@ -16,26 +16,26 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// CreateMissing makes a Counter insert a row that is missing, with the column at zero, before the method's own guard
-// decides. It is for numbers of a day, a user, a series:
+// CreateMissing makes a Counter insert a row that is missing, with the column at zero. Then the method's own guard
+// decides. It is for numbers of a day, a user or a series:
 //
 //	numbers, err := atomic.NewCounter[int64](db, "invoice_numbers", "last", atomic.WithKey("series"), atomic.CreateMissing())
 //	n, err := numbers.WithTx(tx).Increment(ctx, 1, "2026-11")
 //
-// A row that is refused is not created: a Decrement of a missing row is ErrInsufficient and leaves none, an
-// IncrementUpTo beyond its limit ErrLimit. Nor does an amount of zero create a row.
+// If the guard refuses, no row is created: a Decrement of a missing row returns ErrInsufficient, and an IncrementUpTo
+// beyond its limit returns ErrLimit. An amount of zero creates no row either.
 //
-// It holds for Increment, IncrementUpTo, Decrement and DecrementIfPositive, also of a Coalescer. Transfer, DecrementAll,
-// IncrementAll, CompareAndSet and Get create nothing, so that a mistyped account stays an error.
+// The option is for Increment, IncrementUpTo, Decrement and DecrementIfPositive, also those of a Coalescer. Transfer,
+// DecrementAll, IncrementAll, CompareAndSet and Get create nothing, so that a mistyped account is still an error.
 //
-// The table needs a unique index on exactly the key: without it the first use is ErrNoUniqueIndex. The other columns need
-// defaults; a column that has none is an error that names it, and nothing was written. With Where, the condition decides
-// about the row with its defaults.
+// The table needs a unique index on exactly the key. Without it the first use returns ErrNoUniqueIndex. The other
+// columns need defaults. If a column has none, the error names it, and nothing was written. With Where, the condition
+// decides about the row with its defaults.
 //
-// A row that is there costs what it costs without the option: one round trip. A missing one costs two more, once. In a
-// transaction of the caller's, Increment and IncrementUpTo cost three statements more on MySQL and MariaDB, each time: they
-// insert the row, or find it there, before an UPDATE locks the gap where the row is not, which would deadlock with others
-// that do the same.
+// A row that is there costs one round trip, as without the option. A missing row costs two more, once. In a
+// transaction of the caller's, Increment and IncrementUpTo cost three more statements each time on MySQL and MariaDB.
+// They insert the row, or find it there, before the UPDATE. Otherwise the UPDATE would lock the gap where the row is
+// missing, and would deadlock with others that do the same.
 func CreateMissing() Option {
 	return tableOption{Name: "CreateMissing", Set: func(o *options) error {
 		o.creates = true

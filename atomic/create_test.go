@@ -210,5 +210,5 @@ func TestGetStatement(t *testing.T) {
 	require.EqualValues(t, 5, n)
 	require.Equal(t, []string{`SELECT "n" FROM "numbers" WHERE "id" = $1`}, server.Log())
 	_, err = c.Get(t.Context())
-	require.ErrorContains(t, err, "a key of numbers has 1 values (id), got 0")
+	require.ErrorContains(t, err, "a key of numbers has one value for each of (id), got 0")
 }

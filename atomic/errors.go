@@ -9,18 +9,17 @@ import (
 	"github.com/nogap-go/nogap/internal/table"
 )
 
-// What a guard refuses. Each comes inside a *RefusedError, which says what is there instead, but for one case of ErrLimit.
-// Nothing was written.
+// Errors of a guard that refuses a change. Each comes inside a *RefusedError, which has the value that is there. One case of
+// ErrLimit is an exception. Nothing was written.
 var (
 	// ErrInsufficient is returned when less is left than was to be taken.
 	ErrInsufficient = errors.New(prefix + "insufficient")
-	// ErrLimit is returned when the result would pass the limit, or the largest value that the column holds. In the latter
-	// case the server's own error is wrapped instead of a *RefusedError, unless the server has none.
+	// ErrLimit is returned when the result would be more than the limit, or more than the column holds. In the second case
+	// the server's own error, if it has one, is wrapped instead of a *RefusedError.
 	ErrLimit = errors.New(prefix + "limit reached")
-	// ErrMismatch is returned when another value than the expected one is there.
+	// ErrMismatch is returned when the column has another value than the expected one.
 	ErrMismatch = errors.New(prefix + "mismatch")
-	// ErrConditionFailed is returned when the condition of the option Where is what alone refuses the change: the guard of
-	// the method holds.
+	// ErrConditionFailed is returned when the guard of the method holds, and the condition of the option Where does not.
 	ErrConditionFailed = errors.New(prefix + "condition failed")
 	// ErrUsed is returned when a row of a SingleUse has been used.
 	ErrUsed = errors.New(prefix + "used already")
@@ -28,22 +27,23 @@ var (
 	ErrExpired = errors.New(prefix + "expired")
 )
 
-// ErrRetriesExhausted is nogap.ErrRetriesExhausted: every attempt lost against other transactions, or found SQLite busy.
+// ErrRetriesExhausted is nogap.ErrRetriesExhausted. It is returned when every attempt lost against other
+// transactions, or found SQLite busy. Nothing was written.
 var ErrRetriesExhausted = nogap.ErrRetriesExhausted
 
-// ErrNoUniqueIndex is returned when the table of a Set has no unique index or primary key on exactly its columns, so that
-// the server would let the same member in twice, or that of a Counter with CreateMissing none on exactly its key. The
-// error's text names them. Nothing was written.
+// ErrNoUniqueIndex is returned when the table has no unique index or primary key that it needs: a Set one on exactly
+// its columns, since the server would let the same member in twice, and a Counter with CreateMissing one on exactly
+// its key. The error's text names the columns. Nothing was written.
 var ErrNoUniqueIndex = errors.New(prefix + "no unique index")
 
-// RefusedError says that the row is there and that its guard refused the change, which left everything as it was.
+// RefusedError says that the row is there, and that its guard refused the change. Nothing was written.
 type RefusedError struct {
 	Err    error // ErrInsufficient, ErrLimit, ErrMismatch, ErrConditionFailed, ErrUsed or ErrExpired
 	Table  string
 	Column string // that of the Counter or State; of a SingleUse that of UsedAt or ExpiresAt, empty with ErrConditionFailed
 	Key    nogap.Key
-	// Current is the value that is there, read after the refusal: of the Counter's or State's own type. A SingleUse hands
-	// nothing out with a refusal: there it is nil.
+	// Current is the value that is in the column, read after the refusal. It has the type of the Counter or State. For a
+	// SingleUse it is nil, since a refusal hands nothing out.
 	Current any
 }
 

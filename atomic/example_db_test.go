@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"io"
 	"maps"
+	"math"
 	"strings"
 	"sync"
 
@@ -22,30 +24,47 @@ const version = "PostgreSQL 15.18 on x86_64-pc-linux-gnu"
 // numbers is a table of one number per key.
 func numbers(rows map[string]int64) *sql.DB {
 	var mu sync.Mutex
-	committed := maps.Clone(rows)
+	var before map[string]int64 // what a ROLLBACK brings back
+	nothing := fakedb.Reply{Columns: []string{""}}
 	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
+		case c.Kind == fakedb.Begin:
+			before = maps.Clone(rows)
 		case c.Kind == fakedb.Rollback:
-			rows = maps.Clone(committed)
-		case c.Kind == fakedb.Commit:
-			committed = maps.Clone(rows)
+			rows = before
 		case c.Query == "SELECT version()":
 			return fakedb.Row(version), nil
+		case strings.Contains(c.Query, " RETURNING 1 / "): // CompareAndSet
+			if key := c.Arg(0).(string); rows[key] == c.Arg(1) {
+				rows[key] = c.Arg(2).(int64)
+				return fakedb.Row(int64(1)), nil
+			}
+			return nothing, nil
 		case c.Kind == fakedb.Query:
-			key := c.Arg(0).(string)
-			n := int64(1)
+			key, n, limit := c.Arg(0).(string), int64(1), int64(math.MaxInt64)
 			if len(c.Args) > 1 {
 				n = c.Arg(1).(int64)
 			}
+			if len(c.Args) > 2 && strings.Contains(c.Query, " <= ") {
+				limit = c.Arg(2).(int64)
+			}
+			_, found := rows[key]
 			switch {
-			case strings.HasPrefix(c.Query, "SELECT"):
+			case !found:
+				return nothing, nil
+			case strings.HasPrefix(c.Query, "SELECT") && strings.Contains(c.Query, " CASE "):
 				return fakedb.Row(rows[key], int64(0)), nil
+			case strings.HasPrefix(c.Query, "SELECT"):
+				return fakedb.Row(rows[key]), nil
 			case strings.Contains(c.Query, " + "):
+				if rows[key]+n > limit {
+					return nothing, nil
+				}
 				rows[key] += n
 			case rows[key] < n:
-				return fakedb.Reply{Columns: []string{""}}, nil
+				return nothing, nil
 			default:
 				rows[key] -= n
 			}
@@ -55,20 +74,55 @@ func numbers(rows map[string]int64) *sql.DB {
 	})
 }
 
+// unreliable is a shop that loses its first answer to an UPDATE.
+func unreliable() *sql.DB {
+	stock, lost := int64(5), false
+	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		switch {
+		case c.Query == "SELECT version()":
+			return fakedb.Row(version), nil
+		case strings.HasPrefix(c.Query, "UPDATE") && !lost:
+			stock, lost = stock-1, true
+			return fakedb.Reply{}, io.ErrUnexpectedEOF
+		}
+		return fakedb.Row(stock), nil
+	})
+}
+
+// shopWithVersions is a shop whose item counts its versions.
+func shopWithVersions() *sql.DB {
+	stock, v := int64(5), int64(7)
+	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		switch {
+		case c.Query == "SELECT version()":
+			return fakedb.Row(version), nil
+		case strings.HasPrefix(c.Query, "SELECT version"):
+			return fakedb.Row(v), nil
+		case strings.HasPrefix(c.Query, "UPDATE") && strings.Contains(c.Query, `"version" = COALESCE("version", 0) + 1`):
+			stock, v = stock-c.Arg(1).(int64), v+1
+		}
+		return fakedb.Row(stock), nil
+	})
+}
+
 // blog is a table of pairs.
 func blog() *sql.DB {
 	there := map[string]bool{}
 	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		if c.Query == "SELECT version()" {
+		verb, _, _ := strings.Cut(c.Query, " ")
+		switch {
+		case c.Query == "SELECT version()":
 			return fakedb.Row(version), nil
-		}
-		if c.Kind == fakedb.Query {
+		case verb == "INSERT" || verb == "DELETE":
 			pair := fmt.Sprint(c.Arg(0), c.Arg(1))
-			if there[pair] {
-				return fakedb.Row(int64(0)), nil
+			changes := there[pair] == (verb == "DELETE")
+			there[pair] = verb == "INSERT"
+			if !changes {
+				return fakedb.Reply{Columns: []string{""}}, nil
 			}
-			there[pair] = true
 			return fakedb.Row(int64(1)), nil
+		case verb == "SELECT":
+			return fakedb.Row(int64(0)), nil
 		}
 		return fakedb.Reply{}, nil
 	})
@@ -81,11 +135,11 @@ func orders() *sql.DB {
 		switch {
 		case c.Query == "SELECT version()":
 			return fakedb.Row(version), nil
-		case c.Kind == fakedb.Query:
+		case strings.HasPrefix(c.Query, "SELECT"):
 			return fakedb.Row(status, int64(0)), nil
-		case c.Kind == fakedb.Exec && c.Arg(1) == status:
+		case strings.HasPrefix(c.Query, "UPDATE") && c.Arg(1) == status:
 			status = c.Arg(2)
-			return fakedb.Reply{RowsAffected: 1}, nil
+			return fakedb.Row(int64(1)), nil
 		}
 		return fakedb.Reply{}, nil
 	})

@@ -86,6 +86,71 @@ func ExampleSet() {
 	// false <nil>
 }
 
+// Of several deliveries of one event, one is handled.
+func ExampleSet_Add() {
+	db := blog() // handled_events, with UNIQUE (source, event_id)
+
+	handled, err := atomic.NewSet(db, "handled_events", []string{"source", "event_id"})
+	if err != nil {
+		panic(err)
+	}
+	for range 2 {
+		first, err := handled.Add(ctx, "shop", 4711)
+		switch {
+		case err != nil:
+			fmt.Println(err) // with nogap.ErrOutcomeUnknown it may be there
+		case first:
+			fmt.Println("handling it")
+		default:
+			fmt.Println("handled before")
+		}
+	}
+	// Output:
+	// handling it
+	// handled before
+}
+
+func ExampleSet_Remove() {
+	db := blog() // likes, with UNIQUE (post_id, user_id)
+
+	likes, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})
+	if err != nil {
+		panic(err)
+	}
+	if _, err := likes.Add(ctx, 7, "ann"); err != nil {
+		panic(err)
+	}
+	for range 2 {
+		removed, err := likes.Remove(ctx, 7, "ann")
+		fmt.Println(removed, err)
+	}
+	// Output:
+	// true <nil>
+	// false <nil>
+}
+
+// The member is there when the transaction is committed: the event and its effect stand together.
+func ExampleSet_WithTx() {
+	db := blog() // handled_events, with UNIQUE (source, event_id)
+
+	handled, err := atomic.NewSet(db, "handled_events", []string{"source", "event_id"})
+	if err != nil {
+		panic(err)
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		panic(err)
+	}
+	defer tx.Rollback()
+	first, err := handled.WithTx(tx).Add(ctx, "shop", 4711)
+	fmt.Println(first, err)
+	// … the effect of the event, in tx
+	fmt.Println(tx.Commit())
+	// Output:
+	// true <nil>
+	// <nil>
+}
+
 func ExampleCreateMissing() {
 	db := numbered() // invoice_numbers: nothing in it yet
 
@@ -153,6 +218,27 @@ func ExampleSingleUse() {
 	// this link is not good any more
 }
 
+func ExampleSingleUse_Use() {
+	db := codes() // password_resets: "c0de" of user 7, for another hour
+
+	type Reset struct {
+		Code   string `db:"code"`
+		UserID int64  `db:"user_id"`
+	}
+	resets, err := atomic.NewSingleUse[Reset](db, "password_resets",
+		atomic.WithKey("code"), atomic.UsedAt("used_at"), atomic.ExpiresAt("expires_at"))
+	if err != nil {
+		panic(err)
+	}
+	reset, err := resets.Use(ctx, "c0de")
+	fmt.Println(reset.UserID, err)
+	reset, err = resets.Use(ctx, "c0de")
+	fmt.Println(reset.UserID, errors.Is(err, atomic.ErrUsed))
+	// Output:
+	// 7 <nil>
+	// 0 true
+}
+
 func ExampleWhere() {
 	db := coupon(2) // coupons: NEW10 may be used twice
 
@@ -190,4 +276,31 @@ func ExampleState() {
 	// Output:
 	// <nil>
 	// atomic: orders.status at [1] is paid: mismatch
+}
+
+// Two workers want the same order. One of them gets it, and the other learns which state it is in.
+func ExampleState_Transition() {
+	db := orders() // order 1 is pending
+
+	type Status string
+	const pending, paid Status = "pending", "paid"
+	status, err := atomic.NewState[Status](db, "orders", "status")
+	if err != nil {
+		panic(err)
+	}
+	for range 2 {
+		err := status.Transition(ctx, pending, paid, 1)
+		var refused *atomic.RefusedError
+		switch {
+		case err == nil:
+			fmt.Println("paid")
+		case errors.As(err, &refused): // ErrMismatch
+			fmt.Println("not pending any more, but", refused.Current.(Status))
+		default:
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// paid
+	// not pending any more, but paid
 }

@@ -8,6 +8,8 @@ import "github.com/nogap-go/nogap/internal/dialect"
 type guardedUpdate struct {
 	statement dialect.Statement
 	value     newValue
+	// verifies: nobody asks for the new value, and the statement returns a number for the row that it changes.
+	verifies bool
 	// question selects the value and a finding; latest does so where the newest row must be seen inside a transaction.
 	question, latest dialect.Statement
 	refusal          error

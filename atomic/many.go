@@ -16,31 +16,38 @@ type Item[N any] struct {
 	N   N
 }
 
-// Transfer takes n from one row and adds it to another, both or neither. The error is ErrInsufficient if from has less
-// than n, ErrLimit if to cannot hold the sum, and sql.ErrNoRows, with the key in its text, if one of them is not there.
-// A transfer from a row to itself, however its key is spelt, changes nothing, but fails in the same way if n is not there.
-// n must not have more decimals than the column: a server that rounds does so twice, and the sum of the rows changes.
+// Transfer takes n from one row and adds it to another, both or neither. The error is ErrInsufficient if from has
+// less than n, and ErrLimit if the sum is more than the column of to holds. It is sql.ErrNoRows, with the key in its
+// text, if one of the rows is not there. See [Counter] for the other errors.
 //
-// Rows are locked in the order of their keys, whichever is from and whichever is to, so transfers in circles don't
-// deadlock among themselves; a deadlock with others is tried again. In the caller's own transaction a savepoint named
-// nogap sees to both or neither.
+// A transfer from a row to itself changes nothing, however its key is spelt. It fails in the same way if n is not
+// there. n must not have more decimals than the column: a server that rounds does so twice, and the sum of the rows
+// changes.
+//
+// Rows are locked in the order of their keys, whichever is from and whichever is to. So transfers in circles don't
+// deadlock among themselves. A deadlock with others is tried again. If ctx ends before COMMIT is sent, the
+// transaction is rolled back and the error is ctx's; for a COMMIT under way [Counter] says what happens. In the
+// caller's own transaction (WithTx) a savepoint with the name nogap makes it both or neither.
 func (c *Counter[N]) Transfer(ctx context.Context, n N, from, to Key) error {
 	return c.all(ctx, "atomic.Transfer", []part{{key: from, how: decrement, amount: n}, {key: to, how: increment, amount: n}})
 }
 
-// DecrementAll takes every item's N, as a cart does at check-out, or nothing at all. If one row has too little the error
-// is ErrInsufficient, inside a *RefusedError that has its key. Items with the same key add up; Current is then what those
-// before the refused one would have left. No items are no error.
+// DecrementAll takes every item's N, or nothing at all, for a cart at check-out for example. If one row has too
+// little, the error is ErrInsufficient, inside a *RefusedError that has the row's key. It is sql.ErrNoRows, with the
+// key in its text, if one of the rows is not there. Items with the same key add up. Current is then what the items
+// before the refused one would have left. An empty list is no error. See [Counter] for the other errors.
 //
-// Rows are locked in the order of their keys, so carts don't deadlock among themselves. In the caller's own transaction
-// a savepoint named nogap sees to all or nothing.
+// Rows are locked in the order of their keys, so carts don't deadlock among themselves. If ctx ends before COMMIT is
+// sent, the transaction is rolled back and the error is ctx's; for a COMMIT under way [Counter] says what happens. In
+// the caller's own transaction (WithTx) a savepoint with the name nogap makes it all or nothing.
 func (c *Counter[N]) DecrementAll(ctx context.Context, items []Item[N]) error {
 	return c.all(ctx, "atomic.DecrementAll", parts(items, decrement))
 }
 
-// IncrementAll adds every item's N, as a cart does that is given back, or nothing at all. If the sum is more than a row's
-// column holds the error is ErrLimit, and sql.ErrNoRows, with the key in its text, if a row is not there: it creates none.
-// Items with the same key add up. No items are no error. Locks and transactions are as those of DecrementAll.
+// IncrementAll adds every item's N, or nothing at all, for a cart that is given back for example. If the sum is more
+// than the column holds, the error is ErrLimit. It is sql.ErrNoRows, with the key in its text, if one of the rows is
+// not there: IncrementAll creates no row. Items with the same key add up. An empty list is no error. Locks,
+// transactions, the other errors and the end of ctx are as in [Counter.DecrementAll].
 func (c *Counter[N]) IncrementAll(ctx context.Context, items []Item[N]) error {
 	return c.all(ctx, "atomic.IncrementAll", parts(items, increment))
 }

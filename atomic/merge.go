@@ -8,9 +8,9 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic/internal/plan"
+	"github.com/nogap-go/nogap/internal/combine"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/observe"
-	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/table"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -75,7 +75,7 @@ func (m *merger[N]) Alone(ctx context.Context, key []any, call *plan.Call, known
 	limit, _ := plan.To[N](call.Limit)
 	value, err := onCounter(ctx, &op, m.counter, call.Op, n, limit, key)
 	call.Apart, call.Level, call.Err = true, plan.Of(value), err
-	call.Trace = &plan.Trace{Began: began, Calls: 1, Attempts: op.Attempts()}
+	call.Trace = &combine.Trace{Began: began, Calls: 1, Attempts: op.Attempts()}
 	if err == nil || errors.As(err, new(*RefusedError)) {
 		known.Learn(call.Level)
 	} else {
@@ -102,13 +102,14 @@ func (m *merger[N]) Batch(ctx context.Context, key []any, calls []*plan.Call, kn
 	var op observe.Op
 	began := time.Now()
 	defer func() {
-		trace := &plan.Trace{Began: began, Calls: done, Attempts: op.Attempts()}
+		trace := &combine.Trace{Began: began, Calls: done, Attempts: op.Attempts()}
 		for _, call := range calls[:done] {
 			if !call.Apart {
 				call.Trace = trace
 			}
 		}
 	}()
+	ctx = txn.Impatient(ctx) // the callers' Timeout, not that of one who waits for an answer
 	q, err := m.statements(ctx)
 	if err != nil {
 		return failAll(calls, err)
@@ -132,7 +133,7 @@ func (m *merger[N]) Batch(ctx context.Context, key []any, calls []*plan.Call, kn
 	switch {
 	case len(planned) == 0:
 		return failAll(calls, err)
-	case refusedByServer(err):
+	case txn.RefusedByServer(err):
 		return m.oneByOne(ctx, key, planned, known)
 	case errors.Is(err, nogap.ErrOutcomeUnknown):
 		return failAll(planned, err)
@@ -145,14 +146,6 @@ func failAll(calls []*plan.Call, err error) (done int) {
 		c.Err = err
 	}
 	return len(calls)
-}
-
-// refusedByServer reports whether the server refused what the batch as a whole would have written. It may still take
-// some of the calls.
-func refusedByServer(err error) bool {
-	const couldBeData = sqlerr.Server | sqlerr.OutOfRange | sqlerr.Check | sqlerr.Unique | sqlerr.NoDefault
-	m := sqlerr.Of(err)
-	return m.Has(sqlerr.Server) && m&^couldBeData == 0 && !errors.Is(err, nogap.ErrOutcomeUnknown)
 }
 
 // batch is calls of which as many as can be are made by one statement.

@@ -28,29 +28,30 @@ type tableOption option.Option[options]
 
 func (o tableOption) option() option.Option[options] { return option.Option[options](o) }
 
-// WithKey names the columns that identify a row, instead of "id". Together they must be unique; the methods take one
+// WithKey names the columns that identify a row, instead of "id". Together they must be unique. The methods take one
 // value for each, in this order.
 func WithKey(columns ...string) Option {
 	return tableOption(table.WithKey(columns, func(o *options, key []dialect.Ident) { o.Key = key }))
 }
 
-// WithDialect says which SQL the database speaks, so that the server is not asked. Only the SQL that all versions of
-// that server understand is used then.
+// WithDialect says which SQL the database speaks, so that the server is not asked. Then only the SQL is used that all
+// supported versions of that server understand.
 func WithDialect(d nogap.Dialect) Option {
 	return tableOption(table.WithDialect(d, func(o *options, d nogap.Dialect) { o.Dialect = d }))
 }
 
-// VersionColumn names the integer column whose version package optimistic compares. The statement that changes the row
-// counts it up too, by one for each statement; after NULL comes 1. So a version that was read before no longer wins. What
-// writes nothing counts nothing up: a refusal, an amount of zero, a batch of a Coalescer whose calls add up to zero. A
-// CompareAndSet of equal values counts.
+// VersionColumn names the integer column whose version package optimistic compares. The statement that changes the
+// row adds 1 to the version as well; after NULL comes 1. So a write that was decided from the version before is
+// refused. A call that writes nothing leaves the version alone: a refusal, an amount of zero, a batch of a Coalescer
+// whose calls add up to zero. A CompareAndSet of equal values counts the version up.
 //
-// It is needed where an optimistic.Table writes the column that is counted here; see the package documentation. Only
-// integers can be counted up: a timestamp or a token is an error of the first use. BIGINT is the type to choose. A version
-// that is the highest of its column's type is the server's error, and Increment then returns it within ErrLimit.
+// The option is needed where an optimistic.Table writes the column that is changed here. See the package
+// documentation. Only integers can be counted up: with a timestamp or a token the first use returns an error. BIGINT
+// is the type to choose. If the version is the highest number that its column holds, the server refuses the change.
+// Increment then returns the server's error within ErrLimit.
 //
-// NewSet does not take the option. NewCounter and NewState return an error for a version column that is the column itself
-// or part of the key, and for PostgreSQL's xmin, which changes by itself.
+// NewSet does not take the option. NewCounter and NewState return an error if the version column is the changed
+// column itself or part of the key. They also return one for PostgreSQL's xmin, which changes by itself.
 func VersionColumn(name string) Option {
 	return tableOption{Name: "VersionColumn", Set: func(o *options) error {
 		version, err := dialect.Column(name)

@@ -14,11 +14,11 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// A Set adds and removes rows of which each may exist only once: who likes which post, which event has been handled. The
-// server's unique index decides who was first. That the index exists is checked at the first use.
+// A Set adds and removes rows of which each may exist only once: who likes which post, which event has been handled.
+// The server's unique index decides who was first. The first use checks that the index exists, and returns
+// ErrNoUniqueIndex if it does not.
 //
-// Other columns of the table need a default. Errors of the connection, contexts and repetition are as those of Counter.
-// A Set is safe for concurrent use.
+// The other columns of the table need a default. A Set is safe for concurrent use.
 type Set struct {
 	t   *table.Table
 	sql *table.SQL[setSQL]
@@ -29,6 +29,8 @@ type setSQL struct {
 	// addFails, it selects nothing, and a member that was there is an error.
 	add, remove dialect.Statement
 	addFails    bool
+	// removeReturns: remove returns a number for the row that it deletes.
+	removeReturns bool
 	// alwaysAdds: add selects nothing only for a member that was there.
 	alwaysAdds bool
 	// present looks for a member in a way that sees what was in the way of an INSERT; unset where add does that.
@@ -41,7 +43,8 @@ type setSQL struct {
 //
 //	likes, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})
 //
-// WithDialect is the only option that NewSet takes.
+// WithDialect is the only option that NewSet takes. NewSet returns an error if a name is empty, if there is no column
+// or one is given twice, or if an option is invalid. Nothing is sent to the server.
 func NewSet(db *sql.DB, table string, columns []string, opts ...Option) (*Set, error) {
 	s, err := newSet(db, table, columns, opts)
 	return s, fail(err)
@@ -71,17 +74,22 @@ func newSet(db *sql.DB, name string, columns []string, opts []Option) (*Set, err
 	return &Set{t.By(key), new(table.SQL[setSQL])}, nil
 }
 
-// WithTx returns a Set whose statements are part of tx, as Counter.WithTx does.
+// WithTx returns a Set whose statements are part of tx. The rules are those of [Counter.WithTx].
 func (s *Set) WithTx(tx nogap.Tx) *Set { return &Set{s.t.In(tx), s.sql} }
 
-// Add inserts the member, of which it takes one value for each column. It returns true to the one caller that inserted
-// it, and false if it was there. If the server did not insert it and it is not there, because a trigger dropped it, that is
-// an error. It costs one round trip; on MySQL and MariaDB a member that was there costs two.
+// Add inserts the member. It takes one value for each column of the Set. It returns true to the one caller that
+// inserted the member, and false if the member was there. It costs one round trip. On MySQL and MariaDB a member that
+// was there costs two.
+//
+// ErrNoUniqueIndex is returned when the table lacks the index. An error is returned as well when a trigger has
+// dropped the member, so that it is not there. See [Counter] for nogap.ErrLockTimeout, ErrRetriesExhausted,
+// nogap.ErrOutcomeUnknown and the end of ctx.
 func (s *Set) Add(ctx context.Context, member ...any) (added bool, err error) {
 	return s.run(ctx, "atomic.Add", member, s.add)
 }
 
-// Remove deletes the member. It returns true to the one caller that deleted it, and false if it was not there.
+// Remove deletes the member. It returns true to the one caller that deleted it, and false if it was not there. Its
+// errors and what the end of ctx does are as in [Set.Add].
 func (s *Set) Remove(ctx context.Context, member ...any) (removed bool, err error) {
 	return s.run(ctx, "atomic.Remove", member, remove)
 }
@@ -132,8 +140,7 @@ func remove(ctx context.Context, r txn.Runner, q *setSQL, member []any) (bool, e
 	if q.noRemove != nil {
 		return false, q.noRemove
 	}
-	_, removed, err := txn.ExecOne(ctx, r, q.remove.Text, q.remove.Args(member)...)
-	return removed, err
+	return txn.WriteOne(ctx, r, q.removeReturns, q.remove.Text, q.remove.Args(member)...)
 }
 
 // add inserts the member. Where neither is it inserted nor is it there, somebody may have removed it in between, or put it
@@ -214,7 +221,8 @@ func (s *Set) build(server dialect.Server, dropsInserts bool) *setSQL {
 	name, columns := server.Quote(s.t.Name), server.QuoteAll(s.t.Key)
 	insert := "INSERT INTO " + name + " (" + columns + ") VALUES (" + placeholders(len(s.t.Key)) + ")"
 	where := " FROM " + name + " WHERE " + server.Equals(s.t.Key, 1)
-	q := &setSQL{remove: server.Compile("DELETE" + where), addFails: !server.OnConflict}
+	q := &setSQL{remove: server.Compile("DELETE" + where + server.DeleteReturning), addFails: !server.OnConflict}
+	q.removeReturns = server.DeleteReturning != ""
 	if !q.addFails {
 		insert += " ON CONFLICT (" + columns + ") DO NOTHING RETURNING 1"
 	}

@@ -35,7 +35,7 @@ func TestStatementOfAdd(t *testing.T) {
 			server.Looks = func(_ context.Context, call fakedb.Call) (fakedb.Reply, error) {
 				looked := fakedb.Looked(call, "")
 				if row := looked.Rows[0]; c.drops {
-					row[len(row)-1] = int64(1)
+					row[len(row)-3] = int64(1) // MeddlesInserts
 				}
 				if !c.listed {
 					looked.Rows = nil

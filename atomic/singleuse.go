@@ -18,51 +18,52 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// SingleUse uses rows of which each may be used once: codes to reset a password, refresh tokens, invitations, vouchers. T is
-// a struct with a field for each column that the caller wants to have of the row.
+// SingleUse uses rows of which each may be used once: codes to reset a password, refresh tokens, invitations,
+// vouchers. T is a struct with a field for each column that the caller wants to read from the row.
 //
 //	resets, err := atomic.NewSingleUse[Reset](db, "password_resets", atomic.UsedAt("used_at"), atomic.ExpiresAt("expires_at"))
 //	reset, err := resets.Use(ctx, code)
 //
 // # Time
 //
-// ExpiresAt compares an instant with the server's clock: the time zones of the session and of the DSN don't matter. A row
-// is expired from that instant on.
+// The time in the column of ExpiresAt is compared with the server's clock, as an instant. The time zones of the
+// session and of the DSN don't matter. A row is expired from that instant on.
 //   - PostgreSQL: a column without a time zone holds UTC.
-//   - MySQL and MariaDB: the instant is what the driver hands out. So the time must have been written by the driver too,
-//     with the same settings, and the DSN needs parseTime=true. The clock is read when the statement begins.
-//   - SQLite: the clock is the process's. A time is what the driver hands out as one, a text in one of the usual formats,
-//     which is UTC if it has no zone, or an integer: seconds, milliseconds, microseconds or nanoseconds since 1970, told by
-//     its size.
+//   - MySQL and MariaDB: the instant is the one that the driver reads from the column. So the driver must have written
+//     it, with the same settings, and the DSN needs parseTime=true. The clock is read when the statement begins.
+//   - SQLite: the clock is that of the process. A time is a value that the driver returns as a time, a text in one of
+//     the usual formats, or an integer. A text without a zone is UTC. An integer counts seconds, milliseconds,
+//     microseconds or nanoseconds since 1970; its size tells which.
 //
-// The column of UsedAt gets the time of the use, written by the driver in UTC: on MySQL and MariaDB that of the server's
-// clock, elsewhere that of the process's. Nothing is decided from it but whether it is NULL.
+// The column of UsedAt gets the time of the use, which the driver writes in UTC. On MySQL and MariaDB it is the time
+// of the server's clock, elsewhere that of the process. It decides nothing: only NULL or not matters.
 //
 // # Cost
 //
-// A use is one statement where UPDATE … RETURNING works: on PostgreSQL always, on SQLite without ExpiresAt and triggers for
-// UPDATE. Elsewhere it is a transaction of four round trips that locks the row, and with WithTx two statements and a
-// savepoint. A refusal costs one statement more, or nothing.
+// A use is one statement where UPDATE … RETURNING works: always on PostgreSQL, and on SQLite without ExpiresAt and
+// without triggers for UPDATE. Elsewhere it is a transaction of four round trips that locks the row, or two
+// statements and a savepoint with WithTx. A refusal costs one statement more, or nothing.
 //
-// Errors of the connection, contexts, repetition and calls in callbacks are as those of Counter. A SingleUse is safe for
-// concurrent use.
+// A SingleUse is safe for concurrent use.
 type SingleUse[T any] struct {
 	u singleUse
 }
 
-// UsedAt names the column of a SingleUse that says when a row was used. It is a time that can be NULL: NULL is a row that
-// can be used. If T has a field for it, that is a time.Time, a pointer to one, or has a Scan method that takes one.
+// UsedAt names the column of a SingleUse that says when a row was used. It holds a time or NULL. NULL means that the
+// row can be used. If T has a field for the column, the field is a time.Time, a pointer to one, or has a Scan method
+// that takes one.
 func UsedAt(column string) Option {
 	return useColumn("UsedAt", column, func(o *useOptions) **dialect.Ident { return &o.usedAt })
 }
 
-// ExpiresAt names the column of a SingleUse that says until when a row can be used: a time. NULL never ends.
+// ExpiresAt names the column of a SingleUse that says until when a row can be used. It holds a time. NULL means
+// without an end.
 func ExpiresAt(column string) Option {
 	return useColumn("ExpiresAt", column, func(o *useOptions) **dialect.Ident { return &o.expiresAt })
 }
 
-// DeleteUsed makes a SingleUse delete the rows that are used, in the place of UsedAt. A row that was used is
-// sql.ErrNoRows then, like one that never was.
+// DeleteUsed makes a SingleUse delete the rows that are used, in the place of UsedAt. The next Use of such a row
+// returns sql.ErrNoRows, as for a row that never existed.
 func DeleteUsed() Option {
 	return tableOption{Name: "DeleteUsed", Set: func(o *options) error {
 		o.use.deletes = true
@@ -89,11 +90,13 @@ func useColumn(option, column string, where func(*useOptions) **dialect.Ident) O
 	}}
 }
 
-// NewSingleUse returns the SingleUse of a table, which may be qualified by its schema. It takes one of UsedAt and
-// DeleteUsed, and ExpiresAt, WithKey, Where, WithDialect and, with UsedAt, VersionColumn. Nothing is sent to the server.
+// NewSingleUse returns the SingleUse of a table, which may be qualified by its schema. Its options are UsedAt or
+// DeleteUsed, one of which must be given, and ExpiresAt, WithKey, Where and WithDialect. With UsedAt it also takes
+// VersionColumn. It returns an error if a name or an option is invalid, or if T is no struct or has a field of the
+// wrong type for the column of UsedAt. Nothing is sent to the server.
 //
-// The fields of T are mapped to columns as sqlx does it: by their db tags, else by their names in lower case; db:"-" leaves
-// a field out. Columns without a field are left alone.
+// The fields of T are mapped to columns as sqlx does it: by their db tags, else by their names in lower case; db:"-"
+// leaves a field out. Columns without a field are left alone.
 func NewSingleUse[T any](db *sql.DB, table string, opts ...Option) (*SingleUse[T], error) {
 	u, err := newSingleUse(db, table, reflect.TypeFor[T](), opts)
 	if err != nil {
@@ -102,22 +105,28 @@ func NewSingleUse[T any](db *sql.DB, table string, opts ...Option) (*SingleUse[T
 	return &SingleUse[T]{u}, nil
 }
 
-// WithTx returns a SingleUse whose statements are part of tx, as Counter.WithTx does. After a rollback the row can be used
-// again, so what was done with it must be undone as well.
+// WithTx returns a SingleUse whose statements are part of tx. The rules are those of [Counter.WithTx]. After a
+// rollback the row can be used again, so what was done with it must be undone as well.
 func (s *SingleUse[T]) WithTx(tx nogap.Tx) *SingleUse[T] {
 	u := s.u
 	u.t = u.t.In(tx)
 	return &SingleUse[T]{u}
 }
 
-// Use uses the row with these key values, and returns it as it then is; one that is deleted as it was. Of all callers one
-// gets it. The others get ErrUsed. ErrExpired is returned for a row that was not used in time, ErrConditionFailed for one
-// that the condition of Where refuses, each inside a *RefusedError; sql.ErrNoRows for one that is not there. Then, and with any
-// other error, the returned T is zero, and but for nogap.ErrOutcomeUnknown nothing was written. If the outcome is unknown the
-// row may be used up, and nobody has it.
+// Use uses the row with these key values, and returns it as it is after the use. A row that is deleted is returned as
+// it was before. Of all callers one gets the row.
 //
-// A row that T can't hold (a NULL in a field that takes none) is an error too. Where a use is one statement, the row is used up
-// by then, which nogap.ErrOutcomeUnknown says.
+//   - ErrUsed is returned when the row has been used.
+//   - ErrExpired is returned when the row was not used in time.
+//   - ErrConditionFailed is returned when the condition of Where refuses the row.
+//   - sql.ErrNoRows is returned, wrapped, when no row has the key.
+//   - nogap.ErrOutcomeUnknown is returned when the row may be used up, and nobody has got it.
+//
+// The first three come inside a *RefusedError. See [Counter] for the other errors and for the end of ctx. With any
+// error the returned T is zero, and unless it is nogap.ErrOutcomeUnknown nothing was written.
+//
+// A row that T can't hold, with a NULL in a field that takes none for example, is an error too. Where a use is one
+// statement, the row is used up by then, so nogap.ErrOutcomeUnknown is wrapped.
 func (s *SingleUse[T]) Use(ctx context.Context, key ...any) (T, error) {
 	var row *T
 	err := s.u.t.Operation(ctx, "atomic.Use", func(ctx context.Context, op *observe.Op) error {

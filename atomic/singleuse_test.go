@@ -135,7 +135,7 @@ func TestUseInOneStatement(t *testing.T) {
 	_, err = s.Use(t.Context(), "held back")
 	require.ErrorContains(t, err, "nothing changed though there is nothing against it")
 	_, err = s.Use(t.Context())
-	require.ErrorContains(t, err, "a key of resets has 1 values (id), got 0")
+	require.ErrorContains(t, err, "a key of resets has one value for each of (id), got 0")
 }
 
 func TestUseTexts(t *testing.T) {
@@ -152,7 +152,9 @@ func TestUseThatDeletes(t *testing.T) {
 	row, err := s.Use(t.Context(), "code")
 	require.NoError(t, err)
 	require.Equal(t, reset{ID: "code", UserID: 7}, row)
-	require.Equal(t, []string{"DELETE FROM `resets` WHERE `id` = ?1 RETURNING 1, `id`, `user_id`, `used_at`"}, server.Log())
+	require.Equal(t, []string{
+		"BEGIN IMMEDIATE", "DELETE FROM `resets` WHERE `id` = ?1 RETURNING 1, `id`, `user_id`, `used_at`", "COMMIT",
+	}, server.Log())
 }
 
 // A lost answer leaves the outcome unknown, and nothing is sent again. So does a row that T can't hold.

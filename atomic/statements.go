@@ -135,6 +135,7 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 		value = "CASE WHEN LAST_INSERT_ID(" + carried + ") = 0 THEN " + value + " ELSE " + value + " END"
 	case unneeded:
 		tail = s.Verify(c.stored(s, value, condition))
+		u.verifies = tail != ""
 	}
 	u.statement = s.Compile("UPDATE " + s.Quote(c.t.Name) + " SET " + s.Quote(c.name) + " = " + value + countUp(s, c.version) +
 		" WHERE " + s.Equals(c.t.Key, 1) + " AND " + condition + c.and() + tail)

@@ -52,6 +52,10 @@ func update[T any](ctx context.Context, r txn.Runner, c *column, u *guardedUpdat
 		}
 		return row.value, err == nil, err
 	}
+	if u.value == unneeded {
+		changed, err = txn.WriteOne(ctx, r, u.verifies, text, bound...)
+		return value, changed, err
+	}
 	res, changed, err := txn.ExecOne(ctx, r, text, bound...)
 	if err != nil || !changed {
 		return value, false, err

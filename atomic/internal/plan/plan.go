@@ -4,7 +4,8 @@ package plan
 
 import (
 	"math"
-	"time"
+
+	"github.com/nogap-go/nogap/internal/combine"
 )
 
 // Op is what a call does.
@@ -23,16 +24,9 @@ type Call struct {
 	Granted  bool
 	Apart    bool // it was made by itself and not as part of a plan
 	N, Limit Level
-	Level    Level  // what the call left, or what was in its way
-	Err      error  // why there is neither
-	Trace    *Trace // nil if it was never made
-}
-
-// Trace is how a call was made, for those who observe it. The calls of a batch share one.
-type Trace struct {
-	Began    time.Time // when it was its turn
-	Calls    int       // that were made together, itself included
-	Attempts int
+	Level    Level          // what the call left, or what was in its way
+	Err      error          // why there is neither
+	Trace    *combine.Trace // nil if it was never made
 }
 
 // Known is what is known about an integer. The zero Known is nothing.
