@@ -35,21 +35,26 @@ type Queue struct {
 	Columns []string
 }
 
-// Claim locks the next rows of a queue that nobody else has locked, and runs fn with them in the same transaction, which
-// it then commits. fn does the work and marks the rows themselves as done, so that Queue.Where does not find them again,
-// or deletes them. A worker that fails, panics or dies gives its rows back by its rollback: each row is done once.
+// Claim locks the next rows of a queue that nobody else has locked, and runs fn with them in the same transaction,
+// which it then commits. fn does the work and marks the rows themselves as done, so that Queue.Where does not choose
+// them again, or deletes them. If a worker fails, panics or dies, its transaction is rolled back and its rows are
+// free again. So each row is done once.
 //
-// Callers never wait for one another's rows and never get the same ones (SKIP LOCKED). On SQLite, which knows no locked
-// rows, one caller at a time claims anything; it is refused on servers without SKIP LOCKED, which are TiDB, MySQL before
+// Callers never wait for one another's rows and never get the same ones (SKIP LOCKED). SQLite has no locked rows: one
+// caller at a time claims anything there. Servers without SKIP LOCKED are refused with an error: TiDB, MySQL before
 // 8.0 and MariaDB before 10.6.
 //
-// MySQL and MariaDB lock what they read in order to sort it. An index must have the rows in the order of Queue.OrderBy
-// there, or the first caller holds the whole queue and the others find nothing to claim. The transaction has READ
-// COMMITTED there, unless Isolation says otherwise: under REPEATABLE READ it would also lock the rows and the gaps that it
-// passes over, and those who insert there would wait.
+// MySQL and MariaDB lock what they read in order to sort it. An index must have the rows in the order of
+// Queue.OrderBy there. Otherwise the first caller holds the whole queue and the others find nothing to claim. The
+// transaction has READ COMMITTED there, unless Isolation says otherwise: under REPEATABLE READ it would also lock the
+// rows and the gaps that it passes over, and those who insert there would wait.
 //
-// Claim returns sql.ErrNoRows, and does not run fn, if there is nothing to do that somebody else has not claimed. All
-// else is as for WithRowLock. NoWait, Timeout, ForShare and ForKeyShare are not options of Claim.
+// If fn calls nogap on the pool for one of its rows, that call returns an error at once, as in WithRowLock, if T is a
+// struct with a field for the column "id". Otherwise it waits until its context ends.
+//
+// Claim returns sql.ErrNoRows, and does not run fn, if there is nothing to do that somebody else has not claimed. See
+// [WithRowLock] for the other errors, for the end of ctx and for all else. NoWait, Timeout, ForShare and ForKeyShare
+// are not options of Claim.
 func Claim[T any](ctx context.Context, db *sql.DB, queue Queue, fn func(ctx context.Context, tx *sqlx.Tx, jobs []*T) error, opts ...Option) error {
 	if fn == nil {
 		return fail(errNoCallback)
@@ -84,7 +89,9 @@ func Claim[T any](ctx context.Context, db *sql.DB, queue Queue, fn func(ctx cont
 		var jobs []*T
 		s.table, s.what = t, &lock{table: t.Name.String()} // which rows it will be nobody knows
 		s.acquire = func(ctx context.Context, inServer *session) (err error) {
-			jobs, err = claimRows[T](ctx, inServer, s.what, t, selects, query, queue.Args)
+			if jobs, err = claimRows[T](ctx, inServer, s.what, t, selects, query, queue.Args); err == nil {
+				inServer.hold(ctx, locksOf(t, selects, jobs))
+			}
 			return err
 		}
 		s.callback = func(ctx context.Context, tx *sqlx.Tx) error { return fn(ctx, tx, jobs) }
@@ -118,6 +125,16 @@ func claimRows[T any](
 	return jobs, err
 }
 
+// locksOf returns the locks of jobs, of those whose keys are among what was read.
+func locksOf[T any](t *table.Table, q *selects, jobs []*T) (locks []*lock) {
+	for _, job := range jobs {
+		if key, ok := q.keyOf(job, t.Key); ok {
+			locks = append(locks, &lock{Lock: t.Lock(key), table: t.Name.String(), key: key})
+		}
+	}
+	return locks
+}
+
 func (q Queue) check() error {
 	switch {
 	case q.Limit < 1:
@@ -131,7 +148,7 @@ func (q Queue) check() error {
 // end returns what stands behind the table in the SELECT of the next rows.
 func (q Queue) end(clause string) (s string) {
 	if q.Where != "" {
-		s += " WHERE (" + q.Where + "\n)" // a comment at its end must not swallow the rest
+		s += condition(q.Where)
 	}
 	if q.OrderBy != "" {
 		s += " ORDER BY " + q.OrderBy + "\n"

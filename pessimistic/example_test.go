@@ -103,6 +103,36 @@ func ExampleWithRowLocks() {
 	// <nil>
 }
 
+// A condition chooses the rows. They are locked before the callback decides about all of them together.
+func ExampleWithRowLocks_where() {
+	db := bank() // alice has 80, bob has 0
+
+	rows := pessimistic.Rows{Table: "accounts", Where: "branch = $1", Args: []any{"north"}, Limit: 100}
+	err := pessimistic.WithRowLocks(ctx, db, rows, func(ctx context.Context, tx *sqlx.Tx, accounts []*Account) error {
+		var sum int64
+		for _, a := range accounts {
+			sum += a.Balance
+		}
+		for _, a := range accounts { // everybody gets the same
+			_, err := tx.ExecContext(ctx, "UPDATE accounts SET balance = $1 WHERE id = $2", sum/int64(len(accounts)), a.ID)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	fmt.Println(err)
+
+	rows.Limit = 1
+	err = pessimistic.WithRowLocks(ctx, db, rows, func(context.Context, *sqlx.Tx, []*Account) error { return nil })
+	fmt.Println(err, errors.Is(err, pessimistic.ErrTooManyRows))
+	// Output:
+	// UPDATE accounts SET balance = $1 WHERE id = $2 [40 alice]
+	// UPDATE accounts SET balance = $1 WHERE id = $2 [40 bob]
+	// <nil>
+	// pessimistic: accounts: too many rows: the Limit is 1 true
+}
+
 func ExampleClaim() {
 	db := queue() // jobs: two welcome letters
 
@@ -168,6 +198,28 @@ func ExampleLockRow() {
 	// <nil>
 }
 
+func ExampleLockRows() {
+	db := bank() // your *sql.DB
+
+	tx, err := db.BeginTx(ctx, nil) // or the transaction of sqlx, GORM or bun
+	if err != nil {
+		panic(err)
+	}
+	defer tx.Rollback()
+	accounts, err := pessimistic.LockRows[Account](ctx, tx, pessimistic.Rows{Table: "accounts", Keys: []any{"bob", "alice"}})
+	if err != nil {
+		panic(err)
+	}
+	for _, a := range accounts { // alice was locked first, as everywhere
+		fmt.Println(a.ID, "has", a.Balance)
+	}
+	fmt.Println(tx.Commit())
+	// Output:
+	// bob has 0
+	// alice has 80
+	// <nil>
+}
+
 // The error says which lock it was.
 func ExampleLockError() {
 	db := busy() // somebody else has the row
@@ -183,6 +235,39 @@ func ExampleLockError() {
 	// Output:
 	// try again later: accounts [alice]
 	// true
+}
+
+// A user who could only wait is told at once.
+func ExampleNoWait() {
+	db := busy() // somebody else has the row
+
+	row := pessimistic.Row{Table: "accounts", Key: "alice"}
+	err := pessimistic.WithRowLock(ctx, db, row, func(context.Context, *sqlx.Tx, *Account) error { return nil },
+		pessimistic.NoWait())
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, pessimistic.ErrLocked))
+	// Output:
+	// pessimistic: accounts at [alice]: locked: SQLSTATE 55P03
+	// true
+}
+
+// Each transaction tells PostgreSQL's row level security which tenant it is for.
+func ExampleBefore() {
+	db := bank() // alice has 80
+
+	tenant := pessimistic.Before(func(ctx context.Context, tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(ctx, "SELECT set_config('app.tenant', $1, true)", "acme")
+		return err
+	})
+	err := pessimistic.WithRowLock(ctx, db, pessimistic.Row{Table: "accounts", Key: "alice"},
+		func(ctx context.Context, tx *sqlx.Tx, account *Account) error {
+			fmt.Println(account.ID, "has", account.Balance)
+			return nil
+		}, tenant)
+	fmt.Println(err)
+	// Output:
+	// alice has 80
+	// <nil>
 }
 
 func ExampleTimeout() {
@@ -204,7 +289,10 @@ func bank() *sql.DB {
 	balance := map[driver.Value]int64{"alice": 80, "bob": 0}
 	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 		if c.Kind == fakedb.Query && strings.Contains(c.Query, "accounts") {
-			id := c.Arg(0)
+			id := c.Arg(len(c.Args) - 1)
+			if strings.Contains(c.Query, "LIMIT") { // the rows of a condition
+				return rows([]string{"id"}, []driver.Value{"alice"}, []driver.Value{"bob"}), nil
+			}
 			if strings.Contains(c.Query, `"balance", "id"`) { // of several rows, whose keys are compared
 				return rows([]string{"id", "balance", "id"}, []driver.Value{id, balance[id], id}), nil
 			}

@@ -83,12 +83,14 @@ func TestLockRowHolds(t *testing.T) {
 	db := s.DB()
 	defer db.Close()
 	two, three := pessimistic.Row{Table: "items", Key: 2}, pessimistic.Row{Table: "items", Key: 3}
+	four := pessimistic.Row{Table: "items", Key: 4}
 	share := pessimistic.ForShare()
 	jobs := pessimistic.Queue{Table: "items", Limit: 1}
 	var kept context.Context
 	err := pessimistic.Claim(t.Context(), db, jobs, func(ctx context.Context, tx *sqlx.Tx, _ []*item) error {
 		kept = ctx
 		require.NoError(t, pessimistic.WithRowLock(ctx, db, two, nothing, asPostgres), "nobody has it")
+		require.ErrorContains(t, pessimistic.WithRowLock(ctx, db, itemOne, nothing, asPostgres), "wait for itself", "it is claimed")
 		_, err := pessimistic.LockRow[item](ctx, tx, two)
 		require.NoError(t, err)
 		_, err = pessimistic.LockRow[item](ctx, tx.Tx, three, share)
@@ -100,10 +102,10 @@ func TestLockRowHolds(t *testing.T) {
 		require.NoError(t, pessimistic.WithRowLock(ctx, db, three, nothing, asPostgres, share), "it is shared")
 		require.NoError(t, pessimistic.Claim(ctx, db, jobs, func(context.Context, *sqlx.Tx, []*item) error { return nil }, asPostgres),
 			"Claim waits for nobody")
-		return pessimistic.WithRowLock(ctx, db, itemOne, func(ctx context.Context, inner *sqlx.Tx, _ *item) error {
+		return pessimistic.WithRowLock(ctx, db, four, func(ctx context.Context, inner *sqlx.Tx, _ *item) error {
 			_, err := pessimistic.LockRow[item](ctx, inner, two)
 			require.ErrorContains(t, err, "wait for itself", "the outer transaction has it")
-			_, err = pessimistic.LockRow[item](ctx, inner, itemOne)
+			_, err = pessimistic.LockRow[item](ctx, inner, four)
 			require.NoError(t, err)
 			_, err = pessimistic.LockRow[item](ctx, tx, two)
 			return err

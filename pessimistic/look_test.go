@@ -38,7 +38,7 @@ func newLooking() *looking {
 		if l.err != nil {
 			return fakedb.Reply{}, l.err
 		}
-		return fakedb.Row(int64(0), l.unlockable, "", "", int64(0), l.lasts, "", int64(0), int64(0)), nil
+		return fakedb.Row(int64(0), l.unlockable, "", "", int64(0), l.lasts, "", int64(0), int64(0), "", int64(0)), nil
 	}
 	return l
 }

@@ -15,24 +15,27 @@ import (
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/holding"
+	"github.com/nogap-go/nogap/internal/lockwait"
 	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/perdb"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// WithNamedLock runs fn in a transaction, as WithRowLock does, while it holds the lock of that name in the database: for
-// what has no row to lock yet, such as the first invoice of a year. The lock is free again after COMMIT or ROLLBACK. It
-// excludes other callers with the same name and database, and nothing else.
+// WithNamedLock runs fn in a transaction, as [WithRowLock] does, while it holds the lock of that name in the
+// database. It is for things that have no row to lock yet, such as the first invoice of a year. The lock is free
+// again after COMMIT or ROLLBACK. It excludes other callers with the same name and database, and nothing else. See
+// [WithRowLock] for the errors and for the end of ctx.
 //
-// On PostgreSQL it is a transaction-level advisory lock on a 64-bit hash of the name, which also works behind PgBouncer.
-// In a transaction with REPEATABLE READ what fn reads could be older than the lock there, so that is an error; SERIALIZABLE
-// is safe if all callers with the name use it. On MySQL and MariaDB it is GET_LOCK on a hash of the name and of the
-// current database. Galera does not carry these locks to its other nodes, and CockroachDB ignores its advisory locks, so
-// on both WithNamedLock is an error. On SQLite it is the write lock of the whole database.
+// On PostgreSQL it is a transaction-level advisory lock on a 64-bit hash of the name, which also works behind
+// PgBouncer. In a transaction with REPEATABLE READ what fn reads could be older than the lock there, so that is an
+// error. SERIALIZABLE is safe if all callers with the name use it. On MySQL and MariaDB it is GET_LOCK on a hash of
+// the name and of the current database. Galera does not carry these locks to its other nodes, and CockroachDB ignores
+// its advisory locks, so on both WithNamedLock returns an error. On SQLite it is the write lock of the whole
+// database.
 //
-// The lock is one of the connection: if that dies, the server frees the name at once, and the next caller is in while fn
-// still runs. fn is not told before its next statement, or COMMIT, which fails. Nothing that fn wrote is applied then. So the
-// lock is for what is written through tx, and not for work outside the database.
+// The lock belongs to the connection. If that dies, the server frees the name at once, and the next caller can enter
+// while fn still runs. fn learns of it by its next statement, or by COMMIT, which fails. Nothing that fn wrote is
+// applied then. So the lock is for what is written through tx, and not for work outside the database.
 //
 // ForNoKeyUpdate, ForShare and ForKeyShare are not options of WithNamedLock.
 func WithNamedLock(ctx context.Context, db *sql.DB, name string, fn func(ctx context.Context, tx *sqlx.Tx) error, opts ...Option) error {
@@ -138,7 +141,7 @@ func (s *session) userLock(ctx context.Context, db *sql.DB, l *lock) error {
 	start := time.Now()
 	var got sql.NullInt64
 	err = s.tx.QueryRowContext(ctx, "SELECT GET_LOCK("+lockName+", "+seconds+")", digest).Scan(&got)
-	s.waited.since(start)
+	s.waited.inServer(start)
 	switch {
 	case err != nil:
 		return s.explain(l, err) // whether it was taken is not known
@@ -169,12 +172,12 @@ func (s *session) userLockWait() (seconds string, err error) {
 	if s.server.NamedLocks == dialect.UserLocksInFractions {
 		return strconv.FormatFloat(left.Seconds(), 'f', 3, 64), err
 	}
-	return strconv.Itoa(ceil(left, time.Second)), err
+	return strconv.Itoa(lockwait.Ceil(left, time.Second)), err
 }
 
 // releaseAfterwards releases the lock after COMMIT: before it, the next one would not see what this one has written.
 func (s *session) releaseAfterwards(digest string) {
-	s.locks = append(s.locks, func(ctx context.Context, q querier) error {
+	s.locks = append(s.locks, func(ctx context.Context, q lockwait.Querier) error {
 		var released sql.NullInt64
 		err := q.QueryRowContext(ctx, "SELECT RELEASE_LOCK("+lockName+")", digest).Scan(&released)
 		if err == nil && released.Int64 != 1 {

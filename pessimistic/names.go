@@ -119,9 +119,12 @@ type variant struct {
 
 // rowSelect is the SELECT of one row. Its last columns are those of the key, as many as keys says.
 type rowSelect struct {
-	dialect.Statement
-	keys int
+	text   string
+	before []any // the arguments of a condition that stands before that of the key
+	keys   int
 }
+
+func (q *rowSelect) args(key []any) []any { return slices.Concat(q.before, key) }
 
 // one returns the SELECT of one row with the clause that locks it. key says that the row's key is read, too, behind the
 // other columns.
@@ -133,7 +136,7 @@ func (q *selects) one(s dialect.Server, t *table.Table, clause string, key bool)
 	if ok {
 		return st
 	}
-	built := &rowSelect{Statement: s.Compile(q.from(s, t, key) + " WHERE " + s.Equals(t.Key, 1) + clause)}
+	built := &rowSelect{text: s.Compile(q.from(s, t, key) + " WHERE " + s.Equals(t.Key, 1) + clause).Text}
 	if key {
 		built.keys = len(t.Key)
 	}
@@ -144,6 +147,12 @@ func (q *selects) one(s dialect.Server, t *table.Table, clause string, key bool)
 	}
 	q.built[v] = built
 	return built
+}
+
+// oneWhere returns the SELECT of one row, if a condition holds for it that has the arguments args.
+func (q *selects) oneWhere(s dialect.Server, t *table.Table, where string, args []any, clause string) *rowSelect {
+	template := q.from(s, t, false) + dialect.Literal(condition(where)) + " AND " + s.Equals(t.Key, len(args)+1) + clause
+	return &rowSelect{text: s.Compile(template).Text, before: args}
 }
 
 // into makes rows go to the fields of a struct. Its columns are read by their names: a column that is added to the table
@@ -174,6 +183,26 @@ func (q *selects) into(row rowType) error {
 		q.fields[i] = f.Index
 	}
 	return nil
+}
+
+// keyOf returns the values of the key columns that were read into item, if it points to a struct that has them all.
+func (q *selects) keyOf(item any, key []dialect.Ident) (values nogap.Key, ok bool) {
+	if q.fields == nil {
+		return nil, false
+	}
+	row := reflect.ValueOf(item).Elem()
+	for _, k := range key {
+		i := slices.IndexFunc(q.columns, func(c dialect.Ident) bool { return c.String() == k.String() })
+		if i < 0 || len(q.fields[i]) == 0 {
+			return nil, false
+		}
+		field, err := row.FieldByIndexErr(q.fields[i])
+		if err != nil {
+			return nil, false
+		}
+		values = append(values, field.Interface())
+	}
+	return values, true
 }
 
 // explain says where the name of a column comes from that the server does not know.

@@ -25,6 +25,7 @@ type end struct {
 	nogap.Outcome
 	attempts int
 	waited   time.Duration
+	inServer time.Duration // of it
 }
 
 type operationKey struct{}
@@ -32,7 +33,7 @@ type operationKey struct{}
 func (s *seen) Start(ctx context.Context, op nogap.Operation) (context.Context, func(nogap.Result)) {
 	inside, _ := ctx.Value(operationKey{}).(string)
 	return context.WithValue(ctx, operationKey{}, op.Name), func(r nogap.Result) {
-		s.ended = append(s.ended, end{op, inside, r.Outcome, r.Attempts, r.Waited})
+		s.ended = append(s.ended, end{op, inside, r.Outcome, r.Attempts, r.Waited, r.WaitedInServer})
 	}
 }
 
@@ -62,23 +63,23 @@ func TestObserver(t *testing.T) {
 		run  func(context.Context, *sql.DB) error
 		want []end
 	}{
-		{"WithRowLock", nil, rowLock(nothing), []end{{on("WithRowLock", "items"), "", nogap.OutcomeOK, 1, 0}}},
+		{"WithRowLock", nil, rowLock(nothing), []end{{on("WithRowLock", "items"), "", nogap.OutcomeOK, 1, 0, 0}}},
 		{"WithRowLocks", nil, func(ctx context.Context, db *sql.DB) error {
 			rows := pessimistic.Rows{Table: "shop.items", Keys: []any{1, 2}}
 			return pessimistic.WithRowLocks(ctx, db, rows, func(context.Context, *sqlx.Tx, []*item) error { return nil }, asPostgres)
-		}, []end{{on("WithRowLocks", "shop.items"), "", nogap.OutcomeOK, 1, 0}}},
+		}, []end{{on("WithRowLocks", "shop.items"), "", nogap.OutcomeOK, 1, 0, 0}}},
 		{"Claim", nil, func(ctx context.Context, db *sql.DB) error {
 			queue := pessimistic.Queue{Table: "items", Limit: 1}
 			return pessimistic.Claim(ctx, db, queue, func(context.Context, *sqlx.Tx, []*item) error { return nil }, asPostgres)
-		}, []end{{on("Claim", "items"), "", nogap.OutcomeOK, 1, 0}}},
+		}, []end{{on("Claim", "items"), "", nogap.OutcomeOK, 1, 0, 0}}},
 		{"what a callback calls", nil, func(ctx context.Context, db *sql.DB) error {
 			return pessimistic.WithNamedLock(ctx, db, "a", func(ctx context.Context, tx *sqlx.Tx) error {
 				_, err := pessimistic.LockRow[item](ctx, tx, itemOne)
 				return err
 			}, asPostgres)
 		}, []end{
-			{on("LockRow", "items"), "pessimistic.WithNamedLock", nogap.OutcomeOK, 1, 0},
-			{on("WithNamedLock", ""), "", nogap.OutcomeOK, 1, 0},
+			{on("LockRow", "items"), "pessimistic.WithNamedLock", nogap.OutcomeOK, 1, 0, 0},
+			{on("WithNamedLock", ""), "", nogap.OutcomeOK, 1, 0, 0},
 		}},
 		{"a transaction of somebody else", nil, func(ctx context.Context, db *sql.DB) error {
 			tx, err := db.Begin()
@@ -88,15 +89,15 @@ func TestObserver(t *testing.T) {
 			return err
 		}, nil},
 		{"locked", failing("items", "55P03"), rowLock(nothing, pessimistic.NoWait()),
-			[]end{{on("WithRowLock", "items"), "", nogap.OutcomeRefused, 1, minute}}},
-		{"timeout", failing("items", "55P03"), rowLock(nothing), []end{{on("WithRowLock", "items"), "", nogap.OutcomeRefused, 1, minute}}},
+			[]end{{on("WithRowLock", "items"), "", nogap.OutcomeRefused, 1, minute, minute}}},
+		{"timeout", failing("items", "55P03"), rowLock(nothing), []end{{on("WithRowLock", "items"), "", nogap.OutcomeRefused, 1, minute, minute}}},
 		{"exhausted", failing("items", "40P01"), rowLock(nothing, pessimistic.MaxAttempts(3)),
-			[]end{{on("WithRowLock", "items"), "", nogap.OutcomeExhausted, 3, 3 * minute}}},
+			[]end{{on("WithRowLock", "items"), "", nogap.OutcomeExhausted, 3, 3 * minute, 3 * minute}}},
 		{"an error", nil, rowLock(func(context.Context, *sqlx.Tx, *item) error { return errBoom }),
-			[]end{{on("WithRowLock", "items"), "", nogap.OutcomeError, 1, 0}}},
+			[]end{{on("WithRowLock", "items"), "", nogap.OutcomeError, 1, 0, 0}}},
 		{"nothing sent", nil, func(ctx context.Context, db *sql.DB) error {
 			return pessimistic.WithRowLock(ctx, db, pessimistic.Row{Table: "items"}, nothing)
-		}, []end{{on("WithRowLock", "items"), "", nogap.OutcomeError, 0, 0}}},
+		}, []end{{on("WithRowLock", "items"), "", nogap.OutcomeError, 0, 0, 0}}},
 		{"waiting in this process", nil, func(ctx context.Context, db *sql.DB) error {
 			return rowLock(func(context.Context, *sqlx.Tx, *item) error {
 				err := rowLock(nothing, pessimistic.Timeout(minute))(ctx, db)
@@ -104,8 +105,8 @@ func TestObserver(t *testing.T) {
 				return nil
 			})(ctx, db)
 		}, []end{
-			{on("WithRowLock", "items"), "", nogap.OutcomeRefused, 0, minute},
-			{on("WithRowLock", "items"), "", nogap.OutcomeOK, 1, 0},
+			{on("WithRowLock", "items"), "", nogap.OutcomeRefused, 0, minute, 0},
+			{on("WithRowLock", "items"), "", nogap.OutcomeOK, 1, 0, 0},
 		}},
 	}
 	for _, tt := range tests {

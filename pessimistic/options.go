@@ -59,25 +59,28 @@ func mode(name string, m dialect.LockMode) Option {
 // ForUpdate locks rows against every other lock and every write. It is the default.
 func ForUpdate() Option { return mode("ForUpdate", dialect.ForUpdate) }
 
-// ForNoKeyUpdate is ForUpdate for a callback that changes no key: rows that refer to this one by a foreign key can still
-// be inserted. PostgreSQL only.
+// ForNoKeyUpdate is ForUpdate for a callback that changes no key: rows that refer to this one by a foreign key can
+// still be inserted. It is an error elsewhere than on PostgreSQL.
 func ForNoKeyUpdate() Option { return mode("ForNoKeyUpdate", dialect.ForNoKeyUpdate) }
 
-// ForShare locks rows against writes, but not against others that lock them for share. Not on SQLite and TiDB.
+// ForShare locks rows against writes, but not against others that lock them for share. It is an error on SQLite and
+// TiDB.
 func ForShare() Option { return mode("ForShare", dialect.ForShare) }
 
-// ForKeyShare locks rows against deletion and changes of their keys only. PostgreSQL only.
+// ForKeyShare locks rows only against deletion and against changes of their keys. It is an error elsewhere than on
+// PostgreSQL.
 func ForKeyShare() Option { return mode("ForKeyShare", dialect.ForKeyShare) }
 
-// NoWait makes the call fail with ErrLocked, at once, if the lock is held. That includes callers in this process that
-// hold it or queue for it. Not on SQLite, which can't say who would be waited for.
+// NoWait makes the call return ErrLocked at once if the lock is held. That includes callers in this process that hold
+// the lock or queue for it. It is an error on SQLite, which can't say whether the call would have to wait.
 func NoWait() Option {
 	return callOption{Name: "NoWait", Set: func(c *config) error { c.noWait = true; return nil }}
 }
 
-// Timeout bounds the time spent waiting for locks, in this process and in the server, all attempts together; it ends
-// with ErrLockTimeout. The time that the callback takes does not count, nor does the wait for a connection, for which
-// there is ctx. MySQL and TiDB count in whole seconds, so what is left is rounded up there; the others in milliseconds.
+// Timeout bounds the time spent waiting for locks, in this process and in the server, in all attempts together. When
+// it is over, ErrLockTimeout is returned. The time of the callback does not count. Nor does the wait for a
+// connection, which the context bounds. MySQL and TiDB count in whole seconds, so the time is rounded up there. The
+// other servers count in milliseconds.
 func Timeout(d time.Duration) Option {
 	return callOption{Name: "Timeout", Set: func(c *config) error {
 		c.timeout = d
@@ -86,43 +89,44 @@ func Timeout(d time.Duration) Option {
 }
 
 // Isolation sets the isolation level of the transaction: sql.LevelReadUncommitted, LevelReadCommitted,
-// LevelRepeatableRead or LevelSerializable. Without it the transaction has the server's default, except that Claim uses
-// READ COMMITTED on MySQL and MariaDB. SQLite's transactions are serializable whatever is asked for.
+// LevelRepeatableRead or LevelSerializable. Without it the transaction has the server's default, except that Claim, and
+// WithRowLocks with Rows.Where, use READ COMMITTED on MySQL and MariaDB. SQLite's transactions are serializable whatever is asked for.
 func Isolation(level sql.IsolationLevel) Option {
 	return callOption(callback.Isolation(level, (*config).shared))
 }
 
-// MaxAttempts is how many transactions are begun when they lose against others: 50 unless it is given. With
-// MaxAttempts(1) nothing is tried again.
+// MaxAttempts is how many transactions are begun at most when they lose against others: 50 unless it is given. With
+// MaxAttempts(1) nothing is run again.
 func MaxAttempts(n int) Option {
 	return callOption(callback.MaxAttempts(n, (*config).shared))
 }
 
-// Backoff sets how long to wait before the next attempt, given the number of those that have failed. Unless it is
-// given, the wait is a random time of up to 2 ms after the first, and up to 250 ms from the eighth on. f must be safe
-// for concurrent use.
+// Backoff sets how long to wait before the next attempt. f gets the number of attempts that have failed. Unless
+// Backoff is given, the wait is a random time of up to 2 ms after the first, and of up to 250 ms from the eighth on.
+// f must be safe for concurrent use.
 func Backoff(f func(failed int) time.Duration) Option {
 	return callOption(callback.Backoff(f, (*config).shared))
 }
 
-// Before runs f first in every transaction, before the lock is taken. f sets up the transaction, for row level security for
-// example:
+// Before runs f first in every transaction, before the lock is taken. f sets up the transaction, for row level
+// security for example:
 //
 //	pessimistic.Before(func(ctx context.Context, tx *sqlx.Tx) error {
 //		_, err := tx.ExecContext(ctx, "SELECT set_config('app.tenant', $1, true)", tenant)
 //		return err
 //	})
 //
-// Its settings should end with the transaction (SET LOCAL), since the connection goes back to the pool. What it reads may
-// be older than the lock, and under REPEATABLE READ and SERIALIZABLE so may be what fn reads then. If f returns an error, the
-// transaction is rolled back, and the error comes back as fn's would. f is run again with each attempt. A nil f is an error.
+// Its settings should end with the transaction (SET LOCAL), since the connection goes back to the pool. What f reads
+// may be older than the lock. Under REPEATABLE READ and SERIALIZABLE, what fn reads then may be older too. If f
+// returns an error, the transaction is rolled back, and the error is treated as fn's. f is run again with each
+// attempt. A nil f is an error.
 //
-// Before is not an option of LockRow, whose transaction is the caller's.
+// Before is not an option of LockRow and LockRows, whose transaction is the caller's.
 func Before(f func(ctx context.Context, tx *sqlx.Tx) error) Option {
 	return callOption(callback.Before(f, (*config).shared))
 }
 
-// WithDialect says what the database speaks, so that it is not asked.
+// WithDialect says which SQL the database speaks, so that the server is not asked.
 func WithDialect(d nogap.Dialect) Option {
 	return callOption(callback.WithDialect(d, (*config).shared))
 }

@@ -12,7 +12,7 @@ import (
 // prepare prepares a query that will be run times times, if the driver would have it prepared each time: that is a round
 // trip for each but the first. Until done is called the session's transaction uses what is prepared.
 //
-// It comes before the first lock, so Galera can't lose the abort of the transaction in it: see txn.CheckAborts.
+// Galera can't lose the abort of the transaction in it, since there no driver that prepares is let in: see txn.CheckAborts.
 func (s *session) prepare(ctx context.Context, query string, times int) (done func(), err error) {
 	tx, prepares := s.tx.(preparer)
 	if prepares && times > 1 && !s.prefixes() {

@@ -21,44 +21,63 @@ type Row struct {
 	Columns []string
 }
 
-// WithRowLock locks a row and runs fn with it in the same transaction, which it then commits. Until then nobody else can
-// write the row, or lock it, so that what fn decides from item holds when its writes are applied. All of these writes
-// must go through tx. The calls of other packages of nogap do with WithTx(tx).
+// WithRowLock locks a row and runs fn with it in the same transaction, which it then commits. Until the transaction
+// ends, nobody else can write the row or lock it. So what fn decides from item still holds when its writes are
+// applied. All of these writes must go through tx. The calls of other packages of nogap do with WithTx(tx).
 //
-// The row is read into a T: a struct, a map[string]any with the values as the driver has them, or a scalar, such as an
-// int64, if the table or Row.Columns has one column. Of a struct, the columns are read that its fields name by their `db`
-// tags, as for sqlx; a column without a field is left alone. A field without a column, or without one among Row.Columns, is
-// an error, unless it is tagged `db:"-"`. A row that does not exist is sql.ErrNoRows. If several rows have the key, the
-// error is nogap.ErrNotUnique.
+// The row is read into a T: a struct, or a map[string]any with the driver's values. If the table or Row.Columns has
+// one column, T may also be a scalar such as an int64. Of a struct, the columns are read that its fields name by
+// their `db` tags, as for sqlx. A column without a field is left alone. A field without a column, or without one
+// among Row.Columns, is an error, unless it is tagged `db:"-"`.
+//
+// # The callback
 //
 // If fn returns an error, panics or calls runtime.Goexit, or if ctx ends, the transaction is rolled back. fn's error
-// comes back as it is. An error by which the server says that the transaction lost against another one (a deadlock, a
-// serialization failure, a lost certification on Galera) is an exception, whether it comes from fn or from COMMIT: then
-// fn is run again in a new transaction, with the row as it is now. So is the error by which it says that a table was
-// altered after one of the statements had been prepared. So fn may run more than once, and should change nothing but the
-// database. It must return the errors of tx, even if it could go on without that statement: MySQL has rolled back the
-// whole transaction when it reports a deadlock. An error by which the server says that a statement of fn has waited too
-// long for a lock is wrapped with ErrLockTimeout; fn is not run again.
+// is returned as it is.
 //
-// The ctx that fn is given is the caller's, and knows which rows are locked: with it, a call of any package of nogap that
-// would wait for one of these rows over another connection is an error at once. Use LockRow and WithTx with tx. tx must
-// not be used after fn has returned.
+// There is one exception: an error by which the server says that the transaction lost against another one (a
+// deadlock, a serialization failure, a lost certification on Galera), whether it comes from fn or from COMMIT. Then
+// fn is run again in a new transaction, with the row as it is now. So is it after an error by which the server says
+// that a table was altered after a statement had been prepared. So fn may run more than once, and must change nothing
+// but the database. It must return the errors of tx, even if it could go on without that statement: MySQL has rolled
+// back the whole transaction when it reports a deadlock.
 //
-// fn must not end the transaction, since that also gives the lock away: no COMMIT, no ROLLBACK, and on MySQL and MariaDB no
-// statement that commits, such as CREATE TABLE. If it does, the error wraps nogap.ErrOutcomeUnknown, whatever fn returns:
-// what was written before may stand. This is seen with pgx, lib/pq, go-sql-driver and SQLite, unless fn begins another
-// transaction or the driver is wrapped by another one. fn's error comes back as it is after tx.Rollback, which is harmless.
+// The ctx that fn is given comes from the caller's, and knows which rows are locked. A call of any package of nogap
+// that is given it, and would wait for one of these rows over another connection, returns an error at once. Use
+// LockRow and WithTx with tx. tx must not be used after fn has returned.
 //
-// Callers of one process that want the same row exclusively queue for it in the process, first come, first served; they
-// hold no connection while they wait. "The same" means the same table name, key columns and key of the same *sql.DB.
+// fn must not end the transaction, since that would also end the lock: no COMMIT, no ROLLBACK, and on MySQL and
+// MariaDB no statement that commits, such as CREATE TABLE. If it does, the error wraps nogap.ErrOutcomeUnknown,
+// whatever fn returns, since what was written before may be stored. This is seen with pgx, lib/pq, go-sql-driver and
+// SQLite, unless fn begins another transaction or the driver is wrapped by another one. After tx.Rollback, which does
+// no harm, fn's error is returned as it is.
 //
-// A lock that is not acquired in time, or with NoWait at once, is a *LockError. The error wraps nogap.ErrOutcomeUnknown if
-// COMMIT may have been carried out although the connection was lost. After any other error nothing has been written.
+// # The queue
+//
+// Callers of one process that want the same row exclusively queue for it in the process, in the order of their
+// arrival. They hold no connection while they wait. The same row means the same table name, key columns and key of
+// the same *sql.DB.
+//
+// # Errors and contexts
+//
+//   - sql.ErrNoRows is returned, wrapped, when no row has the key, and nogap.ErrNotUnique when several rows have it.
+//   - A *LockError with ErrLocked is returned when the lock is held and NoWait is given.
+//   - A *LockError with ErrLockTimeout is returned when the lock was not acquired in time. ErrLockTimeout without a
+//     *LockError is returned when a statement of fn waited too long for a lock. fn is not run again after either.
+//   - ErrRetriesExhausted is returned when MaxAttempts transactions lost against others.
+//   - nogap.ErrOutcomeUnknown is returned when COMMIT may have been carried out although its answer did not come.
+//
+// After any error but the last nothing was written. When ctx ends, WithRowLock stops waiting for the lock, cancels a
+// statement that is under way, rolls back and returns ctx's error. It waits for a COMMIT that is under way for up to
+// one second, and returns nil if that succeeds.
 func WithRowLock[T any](ctx context.Context, db *sql.DB, row Row, fn func(ctx context.Context, tx *sqlx.Tx, item *T) error, opts ...Option) error {
 	if fn == nil {
 		return fail(errNoCallback)
 	}
-	rows := &Rows{Table: row.Table, Keys: []any{row.Key}, KeyColumns: row.KeyColumns, Columns: row.Columns}
 	one := func(ctx context.Context, tx *sqlx.Tx, items []*T) error { return fn(ctx, tx, items[0]) }
-	return withRows(ctx, "pessimistic.WithRowLock", db, rows, one, opts)
+	return withRows(ctx, "pessimistic.WithRowLock", db, row.rows(), one, opts)
+}
+
+func (r Row) rows() *Rows {
+	return &Rows{Table: r.Table, Keys: []any{r.Key}, KeyColumns: r.KeyColumns, Columns: r.Columns}
 }

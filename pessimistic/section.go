@@ -27,6 +27,10 @@ type section struct {
 	locks    []*lock                                     // those that are known by name, in the order in which they are taken
 	acquire  func(ctx context.Context, s *session) error // takes them in the server
 	callback callback.Func
+
+	turns   turns
+	passed  bool  // somebody was let in who waited behind the call
+	refused error // why the call did not get its turns again
 }
 
 func newSection(ctx context.Context, op *observe.Op, db *sql.DB, c config) (*section, error) {
@@ -46,17 +50,20 @@ func (s *section) run(ctx context.Context) error {
 		return fail(err)
 	}
 	if s.mode.Exclusive() {
-		turns, err := s.takeTurns(ctx)
-		defer turns.done()
-		if err != nil {
+		defer func() { s.turns.done() }()
+		if err := s.takeTurns(ctx); err != nil {
 			return fail(err)
 		}
 	}
 	call := callback.Call{
-		Options: s.Options, DB: s.db, Server: s.server, Op: s.waited.op, Ready: s.lookBefore,
-		Callback: s.callback, Locks: s.held(), Exclusive: s.mode.Exclusive(),
+		Options: s.Options, DB: s.db, Server: s.server, Op: s.waited.op, Ready: s.lookBefore, Pause: s.pause, Again: isEarly,
+		Callback: s.lettingIn(s.callback), Locks: s.held(), Exclusive: s.mode.Exclusive(),
 	}
-	return call.Run(ctx, s.attempt)
+	err := call.Run(ctx, s.attempt)
+	if s.refused != nil && ctx.Err() == nil {
+		return fail(s.refused)
+	}
+	return err
 }
 
 // checkFree returns an error if one of the locks is held by a transaction in whose callback the call is made.
@@ -83,16 +90,17 @@ func (s *section) checkFree(ctx context.Context) error {
 func (s *section) attempt() callback.Attempt {
 	inServer := &session{config: &s.config, server: s.server, waited: &s.waited}
 	a := callback.Attempt{
+		Waits: true, // see whileBusy
 		Begin: func(ctx context.Context, conn *sql.Conn, open func() error) error {
 			return inServer.begin(ctx, s.what, conn, open)
 		},
 		Enter: func(ctx context.Context, tx *sqlx.Tx) error {
 			inServer.tx = tx
-			if err := s.acquire(ctx, inServer); err != nil {
+			if err := s.enter(ctx, inServer); err != nil {
 				return err
 			}
 			// The callback's own statements wait as long as they would without nogap.
-			if err := inServer.settings.undo(ctx, tx); err != nil {
+			if err := inServer.settings.Undo(ctx, tx); err != nil {
 				return err
 			}
 			return s.look(ctx, tx)

@@ -5,16 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/holding"
+	"github.com/nogap-go/nogap/internal/lockwait"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 )
-
-// longest is the longest wait that every server can be told: PostgreSQL counts milliseconds in 32 bits.
-const longest = math.MaxInt32 * time.Millisecond
 
 // session is that of the server in which one transaction takes its locks.
 type session struct {
@@ -23,8 +21,8 @@ type session struct {
 	waited *waited // of the call
 	tx     nogap.Tx
 
-	settings undos // as they were
-	locks    undos // that outlive the transaction
+	settings lockwait.Undos // as they were
+	locks    lockwait.Undos // that outlive the transaction
 
 	patience time.Duration // with BusyLimit: how long to wait for the write lock
 }
@@ -49,20 +47,24 @@ func (s *session) explain(l *lock, err error) error {
 
 // left returns how long the call may still wait.
 func (s *session) left() (time.Duration, error) {
-	left := min(s.timeout, longest) - s.waited.total
+	left := min(s.timeout, lockwait.Longest) - s.waited.total
 	if left <= 0 {
 		return 0, ErrLockTimeout
 	}
 	return left, nil
 }
 
-// ceil returns d in units, rounded up.
-func ceil(d, unit time.Duration) int { return int((d + unit - 1) / unit) }
+// hold notes for the calls that the callback makes which locks the transaction has, beyond those that it began with.
+func (s *session) hold(ctx context.Context, locks []*lock) {
+	for _, l := range locks {
+		holding.Add(ctx, s.tx, s.mode.Exclusive(), l.Lock)
+	}
+}
 
 // undo leaves nothing of the transaction behind in the session.
 func (s *session) undo(ctx context.Context, conn *sql.Conn) error {
-	if err := s.settings.undo(ctx, conn); err != nil {
+	if err := s.settings.Undo(ctx, conn); err != nil {
 		return err
 	}
-	return s.locks.undo(ctx, conn)
+	return s.locks.Undo(ctx, conn)
 }

@@ -18,8 +18,47 @@ func (t turns) done() {
 	}
 }
 
-// takeTurns waits for the turn at every lock, in their order, and returns those that it got, also with an error.
-func (s *section) takeTurns(ctx context.Context) (got turns, _ error) {
+// letIn lets those in who wait behind the call, and reports whether there were any.
+func (t turns) letIn() (any bool) {
+	for _, turn := range t {
+		if turn.LetIn() {
+			any = true
+		}
+	}
+	return any
+}
+
+// earlierOver reports whether all calls are over that have let this one in.
+func (t turns) earlierOver() bool {
+	for _, turn := range t {
+		if turn.Earlier() != nil {
+			select {
+			case <-turn.Earlier():
+			default:
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// await waits until all calls are over that have let this one in, or ctx ends.
+func (t turns) await(ctx context.Context) error {
+	for _, turn := range t {
+		if turn.Earlier() != nil {
+			select {
+			case <-turn.Earlier():
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// takeTurns waits for the turn at every lock, in their order. Those that it got are in s.turns, also with an error.
+func (s *section) takeTurns(ctx context.Context) error {
+	s.turns = nil
 	limited := ctx
 	if s.timeout > 0 {
 		var cancel context.CancelFunc
@@ -28,16 +67,19 @@ func (s *section) takeTurns(ctx context.Context) (got turns, _ error) {
 	}
 	for _, l := range s.locks {
 		turn, err := s.takeTurn(limited, l)
+		if err == nil {
+			s.turns = append(s.turns, turn)
+			err = s.awaitEarlier(limited)
+		}
 		switch {
 		case err == nil:
-			got = append(got, turn)
 		case ctx.Err() != nil:
-			return got, l.failed(fmt.Errorf("waiting for other calls in this process: %w", ctx.Err()))
+			return l.failed(fmt.Errorf("waiting for other calls in this process: %w", ctx.Err()))
 		default:
-			return got, l.refused(s.waited.total, err)
+			return l.refused(s.waited.total, err)
 		}
 	}
-	return got, nil
+	return nil
 }
 
 func (s *section) takeTurn(ctx context.Context, l *lock) (*keyqueue.Turn[holding.Lock], error) {
@@ -48,8 +90,11 @@ func (s *section) takeTurn(ctx context.Context, l *lock) (*keyqueue.Turn[holding
 		}
 		return nil, fmt.Errorf("%w by another call in this process", ErrLocked)
 	}
-	defer s.waited.since(time.Now())
+	start := time.Now()
 	turn, err := callers.Wait(ctx, l.Lock)
+	if err != nil || !turn.Immediate() {
+		s.waited.inProcess(start)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: other calls in this process have it", ErrLockTimeout)
 	}

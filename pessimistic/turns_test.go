@@ -47,6 +47,48 @@ func TestArrivalOrder(t *testing.T) {
 	})
 }
 
+// A call that was let in while the COMMIT before it was under way, and has to begin again, waits for that COMMIT no longer than its
+// Timeout says.
+func TestTimeoutBehindACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang, commits, selects := make(chan bool), 0, 0
+		s := server(func(c fakedb.Call) error {
+			switch {
+			case c.Kind == fakedb.Commit:
+				if commits++; commits == 1 {
+					<-hang
+				}
+			case strings.Contains(c.Query, "FOR UPDATE"):
+				if selects++; selects == 2 {
+					return stateError("40P01")
+				}
+			}
+			return nil
+		})
+		db := s.DB()
+		defer db.Close()
+		queued := make(chan bool)
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() {
+			first <- pessimistic.WithRowLock(t.Context(), db, itemOne, func(context.Context, *sqlx.Tx, *item) error {
+				<-queued
+				return nil
+			}, asPostgres)
+		}()
+		synctest.Wait()
+		go func() {
+			second <- pessimistic.WithRowLock(t.Context(), db, itemOne, nothing, asPostgres, pessimistic.Timeout(time.Minute))
+		}()
+		synctest.Wait()
+		close(queued)
+		began := time.Now()
+		require.ErrorIs(t, <-second, pessimistic.ErrLockTimeout)
+		require.Less(t, time.Since(began), 2*time.Minute)
+		close(hang)
+		require.NoError(t, <-first)
+	})
+}
+
 // Keys that the database holds to be equal share a line, whatever their type in the program.
 func TestSameRow(t *testing.T) {
 	s := server(nil)

@@ -13,10 +13,17 @@ type waited struct {
 	op    *observe.Op // which is told, too
 }
 
-// since adds the time since start, and returns it.
-func (w *waited) since(start time.Time) time.Duration {
+// inProcess adds the time since start, which was spent without a connection.
+func (w *waited) inProcess(start time.Time) {
 	took := time.Since(start)
 	w.total += took
 	w.op.Waited(took)
+}
+
+// inServer adds the time since start, and returns it.
+func (w *waited) inServer(start time.Time) time.Duration {
+	took := time.Since(start)
+	w.total += took
+	w.op.WaitedInServer(took)
 	return took
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/lockwait"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
@@ -15,7 +16,7 @@ const busySlice = 50 * time.Millisecond
 
 // begin opens a transaction on a connection. Where there is one write lock it prepares the connection for writeLock first,
 // because BEGIN already takes the lock if the driver was told to send BEGIN IMMEDIATE. The errors of that name l.
-func (s *session) begin(ctx context.Context, l *lock, conn querier, open func() error) error {
+func (s *session) begin(ctx context.Context, l *lock, conn lockwait.Querier, open func() error) error {
 	if s.server.RowLocks {
 		return open()
 	}
@@ -38,7 +39,7 @@ func (s *session) writeLock(ctx context.Context, table dialect.Ident) error {
 }
 
 // sliceWaits makes SQLite come back from waiting every busySlice, until the settings are undone.
-func (s *session) sliceWaits(ctx context.Context, q querier) error {
+func (s *session) sliceWaits(ctx context.Context, q lockwait.Querier) error {
 	if len(s.settings) > 0 {
 		return nil
 	}
@@ -48,10 +49,10 @@ func (s *session) sliceWaits(ctx context.Context, q querier) error {
 	}
 	s.patience = time.Duration(before) * time.Millisecond
 	if s.timeout > 0 {
-		s.patience = min(s.timeout, longest)
+		s.patience = min(s.timeout, lockwait.Longest)
 	}
-	s.settings.exec(fmt.Sprintf("PRAGMA busy_timeout = %d", before))
-	_, err := q.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", ceil(min(s.patience, busySlice), time.Millisecond)))
+	s.settings.Exec(fmt.Sprintf("PRAGMA busy_timeout = %d", before))
+	_, err := q.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", lockwait.Ceil(min(s.patience, busySlice), time.Millisecond)))
 	return err
 }
 
@@ -61,13 +62,16 @@ func (s *session) whileBusy(ctx context.Context, try func() error) error {
 	for {
 		start := time.Now()
 		err := try()
-		took := s.waited.since(start)
+		took := s.waited.inServer(start)
 		switch {
 		case err == nil, !sqlerr.Of(err).Has(sqlerr.LockBusy), ctx.Err() != nil:
 			return err
 		case took < min(s.patience, busySlice)/2:
 			return err // it did not wait, because waiting can't help
 		case s.timeout > 0 && s.waited.total >= s.timeout, s.timeout == 0 && s.waited.total-begun >= s.patience:
+			if s.patience > 0 { // else busy_timeout is 0, which is no wait and no limit
+				err = fmt.Errorf("%w: %w", ErrLockTimeout, err)
+			}
 			return err
 		}
 	}
