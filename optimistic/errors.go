@@ -11,20 +11,20 @@ import (
 
 const prefix = "optimistic: "
 
-// ErrVersionConflict is returned when the row has another version than the one that the write was decided from: somebody
-// else wrote it in between, or the same item was written earlier in a transaction, where it keeps its version (see
-// Table.WithTx). Nothing was written. A Table returns it inside a *ConflictError; a function that is given to
-// RetryOnVersionConflict returns it, wrapped or not, to be called again.
+// ErrVersionConflict is returned when the row has another version than the one from which the write was decided:
+// somebody else wrote it in between, or the same item was written earlier in a transaction, where it keeps its
+// version (see Table.WithTx). Nothing was written. A Table returns it inside a *ConflictError. A function that is
+// given to RetryOnVersionConflict returns it, wrapped or not, to be called again.
 var ErrVersionConflict = errors.New(prefix + "version conflict")
 
-// ErrDuplicate is returned by Insert when a unique index has the row already: that of the key, or another one. Nothing was
-// written. The server's error, which names the index, is wrapped with it.
+// ErrDuplicate is returned by Insert when a unique index has the row already: the index of the key or another one.
+// Nothing was written. The server's error, which names the index, is wrapped with it.
 var ErrDuplicate = errors.New(prefix + "duplicate row")
 
-// ErrRetriesExhausted is nogap.ErrRetriesExhausted: every attempt was lost. Modify and RetryOnVersionConflict return it
-// together with ErrVersionConflict, in one error that also holds a *ConflictError with the number of attempts. Update
-// and Delete, which try again only after a deadlock or a serialization failure, return it with the server's error.
-// Nothing was written.
+// ErrRetriesExhausted is nogap.ErrRetriesExhausted. It is returned when every attempt was lost. Nothing was written.
+// Modify and RetryOnVersionConflict return it together with ErrVersionConflict, in one error that also has a
+// *ConflictError with the number of attempts. Update and Delete try again only after a deadlock or a serialization
+// failure, and return it with the server's error.
 var ErrRetriesExhausted = nogap.ErrRetriesExhausted
 
 // ConflictError says which row has another version than the one that was read. errors.Is finds ErrVersionConflict in it.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/optimistic"
@@ -68,6 +69,117 @@ func ExampleTable_Insert() {
 	// item 43 in version 0
 	// <nil>
 	// true
+}
+
+// The function decides. If somebody else writes the row in between, it is called again with what is there then.
+func ExampleTable_Modify() {
+	ctx := context.Background()
+	s := newShop()
+	items, _ := optimistic.NewTable[Item](s.DB(), "items")
+
+	calls := 0
+	item, err := items.Modify(ctx, func(it *Item) error {
+		if calls++; calls == 1 {
+			s.rival(42) // somebody else adds 100 now
+		}
+		it.Stock--
+		return nil
+	}, 42)
+	fmt.Println(item.Stock, item.Version, err, "after", calls, "attempts")
+
+	_, err = items.Modify(ctx, func(it *Item) error { return errSoldOut }, 42)
+	fmt.Println(err) // the function's own error, and nothing is written
+	// Output:
+	// 101 9 <nil> after 2 attempts
+	// sold out
+}
+
+func ExampleTable_Delete() {
+	ctx := context.Background()
+	s := newShop()
+	items, _ := optimistic.NewTable[Item](s.DB(), "items")
+
+	item, _ := items.Get(ctx, 42)
+	s.rival(42) // somebody else writes it before it is deleted
+	err := items.Delete(ctx, item)
+	fmt.Println(errors.Is(err, optimistic.ErrVersionConflict))
+
+	item, _ = items.Get(ctx, 42)
+	fmt.Println(items.Delete(ctx, item))
+	err = items.Delete(ctx, item)
+	fmt.Println(errors.Is(err, sql.ErrNoRows))
+	// Output:
+	// true
+	// <nil>
+	// true
+}
+
+// The error says which row it was, and which version the write was decided from.
+func ExampleConflictError() {
+	ctx := context.Background()
+	s := newShop()
+	items, _ := optimistic.NewTable[Item](s.DB(), "items", optimistic.MaxAttempts(2))
+
+	_, err := items.Modify(ctx, func(it *Item) error {
+		s.rival(42) // somebody else is always faster
+		it.Stock--
+		return nil
+	}, 42)
+	var conflict *optimistic.ConflictError
+	if errors.As(err, &conflict) {
+		fmt.Println(conflict.Table, conflict.Key, conflict.Version, conflict.Attempts)
+	}
+	fmt.Println(errors.Is(err, optimistic.ErrRetriesExhausted))
+	// Output:
+	// items [42] 8 2
+	// true
+}
+
+// The version may be in any column, and be of several kinds: see the package documentation.
+func ExampleVersionColumn() {
+	ctx := context.Background()
+	type Article struct {
+		ID       int64 `db:"id"`
+		Stock    int64 `db:"stock"`
+		Revision int64 `db:"revision"`
+	}
+	items, err := optimistic.NewTable[Article](newShop().DB(), "items", optimistic.VersionColumn("revision"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	article, err := items.Modify(ctx, func(a *Article) error { a.Stock = 9; return nil }, 42)
+	fmt.Println(article.Revision, err)
+	// Output:
+	// 8 <nil>
+}
+
+// Where many processes want one row, those who lost once take the row lock for their next attempt.
+func ExampleLockAfter() {
+	ctx := context.Background()
+	s := newShop()
+	items, err := optimistic.NewTable[Item](s.DB(), "items", optimistic.LockAfter(1))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	calls := 0
+	_, err = items.Modify(ctx, func(it *Item) error {
+		if calls++; calls == 1 {
+			s.rival(42) // somebody else is faster
+		}
+		it.Stock--
+		return nil
+	}, 42)
+	fmt.Println(err)
+	for _, statement := range s.statements() {
+		if strings.HasSuffix(statement, "FOR UPDATE") {
+			fmt.Println(statement)
+		}
+	}
+	// Output:
+	// <nil>
+	// SELECT "id", "stock", "version" FROM "items" WHERE "id" = $1 FOR UPDATE
 }
 
 func ExampleTable_Update() {

@@ -50,6 +50,11 @@ func (i image) shows(values []any) bool {
 	return true
 }
 
+// differ reports whether two items differ in what is written of them. It is true in doubt.
+func (m *mapping) differ(a, b reflect.Value) bool {
+	return slices.ContainsFunc(m.data, func(c fields.Column) bool { return !sentAlike(sent(c.Get(a)), sent(c.Get(b))) })
+}
+
 func sentAlike(a, b driver.Value) bool {
 	switch a := a.(type) {
 	case opaque:

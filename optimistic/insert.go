@@ -20,21 +20,23 @@ import (
 
 // Insert inserts item as a new row. All columns of T are written, except those of ReadOnly, which get their defaults.
 //
-// If a field of the key is zero and the server makes its values (IDENTITY, SERIAL or any default on PostgreSQL,
-// AUTO_INCREMENT on MySQL and MariaDB, INTEGER PRIMARY KEY or any default on SQLite), the column is left to the server, and
-// the field gets its value. A zero in a key that the server does not make is a value. That is asked once, at the first Insert.
+// A column of the key is left to the server if its field is zero and the server makes its values: by IDENTITY, SERIAL
+// or any default on PostgreSQL, by AUTO_INCREMENT on MySQL and MariaDB, by INTEGER PRIMARY KEY or any default on
+// SQLite. Then the field gets the server's value. A zero in a key that the server does not make is a value. The first
+// Insert asks the server which it is.
 //
-// An integer version begins with what item has: usually zero. A timestamp, a random token and xmin are new ones, which item
-// gets. After Insert item can be written by Update and Delete.
+// An integer version begins with the value in item, which is usually zero. A timestamp, a random token and xmin begin
+// with a new value, which item gets. After Insert item can be written by Update and Delete.
 //
-// If a unique index has the row already, the error is ErrDuplicate. (PostgreSQL then accepts nothing more in a transaction
-// but its rollback.) If the connection is lost while the statement is under way, it is nogap.ErrOutcomeUnknown, unless the
-// version is a random token, no part of the key was left to the server, and reading the token back shows that the row was
-// inserted. After a deadlock or a serialization failure the statement is sent again, outside a transaction. After any error
-// item is unchanged.
+// If a unique index has the row already, the error is ErrDuplicate. (PostgreSQL then accepts nothing more in a
+// transaction but its rollback.) If the connection is lost while the statement is under way, it is
+// nogap.ErrOutcomeUnknown, unless the version is a random token, no part of the key was left to the server, and
+// reading the token back shows that the row was inserted. After a deadlock or a serialization failure the statement
+// is sent again, outside a transaction. After any error item is unchanged. See [Table] for the other errors and for
+// the end of ctx.
 //
-// With WithTx item gets its key and its version too. If the transaction is rolled back, drop it: it is a row that is not
-// there. A function that is run again, such as that of transaction.Run, makes a new item each time.
+// With WithTx item gets its key and its version too. If the transaction is rolled back, drop item: the row does not
+// exist. A function that may run again, such as that of transaction.Run, must make a new item each time.
 func (t *Table[T]) Insert(ctx context.Context, item *T) error {
 	return t.t.Operation(ctx, "optimistic.Insert", func(ctx context.Context, op *observe.Op) error {
 		if item == nil {

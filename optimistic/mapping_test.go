@@ -54,10 +54,12 @@ func TestColumns(t *testing.T) {
 	require.Nil(t, item.Audit, "Update makes nothing up")
 	require.Equal(t, []string{
 		"SELECT `id`, `changed_at`, `hidden`, `name`, `price`, `version` FROM `items` WHERE `id` = ?1",
+		"BEGIN IMMEDIATE",
 		"UPDATE `items` SET `changed_at` = ?1, `hidden` = ?2, `name` = ?3, `price` = ?4, `version` = ?5 WHERE `id` = ?6 AND `version` = ?7",
+		"COMMIT",
 	}, s.Log())
 	var args []driver.Value
-	for _, a := range s.Calls()[2].Args {
+	for _, a := range s.Calls()[3].Args {
 		args = append(args, a.Value)
 	}
 	require.Equal(t, []driver.Value{nil, nil, nil, 1.5, int64(4), int64(1), int64(3)}, args)

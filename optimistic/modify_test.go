@@ -76,7 +76,7 @@ func TestModifyGivesUp(t *testing.T) {
 func TestModifyGivesUpToTheServer(t *testing.T) {
 	s := newShop()
 	s.before = func(c fakedb.Call) error {
-		if c.Kind == fakedb.Exec {
+		if isWrite(c) {
 			return serverError("40001")
 		}
 		return nil

@@ -40,7 +40,7 @@ func TestObserved(t *testing.T) {
 	update := func(ctx context.Context, items table, s *shop) error { return items.Update(ctx, &Item{42, 1, 7}) }
 	deadlocks := func(s *shop, n int) {
 		s.before = func(c fakedb.Call) error {
-			if n--; c.Kind == fakedb.Exec && n >= 0 {
+			if n--; isWrite(c) && n >= 0 {
 				return serverError("40P01")
 			}
 			return nil
@@ -102,7 +102,7 @@ func TestObserved(t *testing.T) {
 			}
 			err = tt.call(t.Context(), items, s)
 			require.Equal(t, []nogap.Operation{{Name: "optimistic." + tt.method, Table: "items"}}, w.ops, "once")
-			require.Equal(t, []nogap.Result{{Outcome: tt.outcome, Attempts: tt.attempts, Err: err}}, w.ends)
+			require.Equal(t, []nogap.Result{{Outcome: tt.outcome, Attempts: tt.attempts, Err: err, Callback: name == "callback"}}, w.ends)
 			require.Equal(t, tt.outcome == nogap.OutcomeOK, err == nil)
 		})
 	}

@@ -54,14 +54,14 @@ func VersionColumn(name string) Option {
 	}}
 }
 
-// ReadOnly names columns that the Table reads and never writes, such as a stock that an atomic.Counter changes. Update
-// leaves them alone, whatever the item has in their fields. A Modify whose function changes one is an error that names the
-// column, and nothing is written.
+// ReadOnly names columns that the Table reads and never writes, such as a stock that an atomic.Counter changes.
+// Update leaves them alone, whatever the item has in their fields. If the function of a Modify changes one, Modify
+// returns an error that names the column, and nothing is written.
 //
-// The version says nothing about such a column if those who write it don't count it up: a decision that Modify makes from
-// its value may be out of date when it is written. If no column is left to write, Update only counts the version up; with
-// xmin, which changes with a write alone, that is NewTable's error. A column without a field, and one of the key or of the
-// version, is NewTable's error too.
+// The version says nothing about such a column if those who write it don't count the version up. Then a decision that
+// Modify makes from its value may be out of date when it is written. If no column is left to write, Update only
+// counts the version up. With xmin, which only changes with a write, that is an error of NewTable. So is a column
+// without a field, and a column of the key or of the version.
 func ReadOnly(columns ...string) Option {
 	return tableOption{Name: "ReadOnly", Set: func(o *options) (err error) {
 		if len(columns) == 0 {
@@ -80,31 +80,32 @@ func WithKey(columns ...string) Option {
 	return tableOption(table.WithKey(columns, func(o *options, key []dialect.Ident) { o.Key = key }))
 }
 
-// WithDialect says which SQL the database speaks, so that the server is not asked. Only the SQL that all versions of
-// that server understand is used then.
+// WithDialect says which SQL the database speaks, so that the server is not asked. Then only the SQL is used that all
+// supported versions of that server understand.
 func WithDialect(d nogap.Dialect) Option {
 	return tableOption(table.WithDialect(d, func(o *options, d nogap.Dialect) { o.Dialect = d }))
 }
 
-// MaxAttempts says how many attempts are made before giving up, instead of 50. It counts the first one: MaxAttempts(1)
-// never tries again.
+// MaxAttempts says how many attempts are made before the call gives up, instead of 50. The first one counts:
+// MaxAttempts(1) never tries again.
 func MaxAttempts(n int) RetryOption {
 	return retryOption(txn.MaxAttempts(n, samePolicy))
 }
 
-// Backoff says how long to wait after a number of lost attempts, 1 or more, instead of a random time of up to 2 ms after
-// the first and up to 250 ms after the eighth. Zero or less is not to wait. f is called by many goroutines at once.
+// Backoff says how long to wait before the next attempt. f gets the number of lost attempts, 1 or more. Unless
+// Backoff is given, the wait is a random time of up to 2 ms after the first lost attempt, and of up to 250 ms from
+// the eighth on. Zero or less means no wait. Many goroutines may call f at the same time.
 func Backoff(f func(lost int) time.Duration) RetryOption {
 	return retryOption(txn.Backoff(f, samePolicy))
 }
 
-// LockAfter makes Modify take the row lock, with SELECT … FOR UPDATE in a transaction, for every attempt after n lost
-// ones, so that the next attempt cannot be lost to others. Without it Modify never takes a lock that outlives a
-// statement.
+// LockAfter makes Modify take the row lock for every attempt after n lost ones, with SELECT … FOR UPDATE in a
+// transaction. Such an attempt cannot be lost to others. Without LockAfter, Modify never takes a lock that lasts
+// longer than a statement.
 //
-// In such an attempt the callback runs inside the transaction, while a connection is held and everybody else who writes
-// the row waits. A callback that itself writes to the database may then wait for ever for a lock that its own Modify
-// holds, or for a connection of a pool that is used up: it must leave the database alone.
+// In such an attempt the callback runs inside the transaction. Meanwhile a connection is held, and everybody else who
+// writes the row waits. So the callback must not use the database: it might wait for ever for a lock that its own
+// Modify holds, or for a connection of a pool that is used up.
 func LockAfter(n int) Option {
 	return tableOption{Name: "LockAfter", Set: func(o *options) error {
 		o.lockAfter = n

@@ -43,14 +43,18 @@ func TestReadOnlyIsNotWritten(t *testing.T) {
 	require.Equal(t, &article{ID: 1, Stock: 3, Tags: []byte("pen"), Version: 8}, item)
 	require.Equal(t, []string{
 		"SELECT `id`, `stock`, `tags`, `version` FROM `articles` WHERE `id` = ?1",
+		"BEGIN IMMEDIATE",
 		"UPDATE `articles` SET `tags` = ?1, `version` = ?2 WHERE `id` = ?3 AND `version` = ?4",
+		"COMMIT",
 	}, s.Log())
 }
 
 func TestAllReadOnlyCountsTheVersionUp(t *testing.T) {
 	table, s := articles(t, optimistic.ReadOnly("tags", "stock"))
 	require.NoError(t, table.Update(t.Context(), &article{ID: 1, Version: 7}))
-	require.Equal(t, []string{"UPDATE `articles` SET `version` = ?1 WHERE `id` = ?2 AND `version` = ?3"}, s.Log())
+	require.Equal(t, []string{
+		"BEGIN IMMEDIATE", "UPDATE `articles` SET `version` = ?1 WHERE `id` = ?2 AND `version` = ?3", "COMMIT",
+	}, s.Log())
 }
 
 func TestModifyMustNotChangeReadOnly(t *testing.T) {

@@ -9,23 +9,24 @@ import (
 )
 
 // RetryOnVersionConflict calls fn until it returns something else than a conflict, and returns that. It is for
-// hand-written SQL; Table.Modify is the same with the SQL written for you.
+// hand-written SQL. Table.Modify does the same, with the SQL written for you.
 //
-// fn is one whole attempt: it reads, decides, and writes on the condition that nobody else wrote in between. If somebody
-// did, it returns ErrVersionConflict. It may run many times, and at once for several callers. If it uses a transaction
-// then it must begin and end it itself.
+// fn is one whole attempt: it reads, decides, and writes on the condition that nobody else wrote in between. If
+// somebody did, it returns ErrVersionConflict. It may run many times, and at the same time for several callers. If it
+// uses a transaction, it must begin and end the transaction itself.
 //
-// It is called again after an error in which errors.Is finds ErrVersionConflict, and after one with which the server asks
-// for the whole transaction to be run again: a deadlock, a serialization failure, a Galera certification failure, a busy
-// SQLite file. It is not called again after an error with nogap.ErrOutcomeUnknown or ErrRetriesExhausted in it: the write
-// may stand, or somebody inside has tried for long enough. Nor is it after a lock timeout.
+// fn is called again after an error in which errors.Is finds ErrVersionConflict, and after an error by which the
+// server asks for the whole transaction to be run again: a deadlock, a serialization failure, a failed certification
+// on Galera, a busy SQLite. It is not called again after an error with nogap.ErrOutcomeUnknown or ErrRetriesExhausted
+// in it: the write may stand, or a call inside has tried for long enough. It is not called again after a lock timeout
+// either.
 //
-// In between it waits, with full jitter and exponentially longer, unless Backoff says otherwise. After MaxAttempts it
-// returns an error that satisfies errors.Is for ErrVersionConflict and ErrRetriesExhausted, holds a *ConflictError with
-// the number of attempts, and wraps what fn returned last. If ctx ends, no further attempt starts, and the error
-// satisfies errors.Is for ctx's error as well.
+// Between two attempts there is a random pause, which grows exponentially, unless Backoff says otherwise. After
+// MaxAttempts the error satisfies errors.Is for ErrVersionConflict and ErrRetriesExhausted, has a *ConflictError with
+// the number of attempts inside, and wraps what fn returned last. If ctx ends, no further attempt starts, and the
+// error satisfies errors.Is for ctx's error as well.
 //
-// It has no *sql.DB, so no nogap.Observer sees it; what fn calls is seen.
+// RetryOnVersionConflict has no *sql.DB, so no nogap.Observer sees it. Observers see what fn calls.
 func RetryOnVersionConflict(ctx context.Context, fn func(ctx context.Context) error, opts ...RetryOption) error {
 	if fn == nil {
 		return fail(errors.New("the function to retry is nil"))

@@ -67,6 +67,9 @@ func (s *shop) statements() []string {
 	return log
 }
 
+// spelling removes quotes. The column version may be called revision.
+var spelling = strings.NewReplacer(`"`, "", "revision", "version")
+
 func (s *shop) serve(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 	if c.Kind != fakedb.Exec && c.Kind != fakedb.Query {
 		if s.before != nil && c.Kind == fakedb.Commit {
@@ -86,13 +89,29 @@ func (s *shop) serve(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
 		return fakedb.Row(int64(1)), nil
 	}
 	s.mu.Lock()
-	query, _, _ := strings.Cut(c.Query, " RETURNING 1 / ") // no trigger changes what is stored
-	reply, wrote := s.answer(strings.ReplaceAll(query, `"`, ""), c.Args)
+	query, _, verifies := strings.Cut(c.Query, " RETURNING 1 / ") // no trigger changes what is stored
+	reply, wrote := s.answer(spelling.Replace(query), c.Args)
 	s.mu.Unlock()
+	if verifies {
+		reply = one(wrote)
+	}
 	if wrote && s.after != nil {
 		return reply, s.after(c)
 	}
 	return reply, nil
+}
+
+// isWrite reports whether a call is a statement that writes, in a transaction or alone.
+func isWrite(c fakedb.Call) bool {
+	return strings.HasPrefix(c.Query, "UPDATE") || strings.HasPrefix(c.Query, "DELETE")
+}
+
+// one is the reply to a statement that returns a number for the row that it writes.
+func one(wrote bool) fakedb.Reply {
+	if !wrote {
+		return fakedb.Reply{Columns: []string{"one"}}
+	}
+	return fakedb.Row(int64(1))
 }
 
 func (s *shop) answer(query string, args []driver.NamedValue) (reply fakedb.Reply, wrote bool) {
@@ -137,12 +156,12 @@ func (s *shop) answer(query string, args []driver.NamedValue) (reply fakedb.Repl
 			return fakedb.Reply{RowsAffected: 1}, true
 		}
 		return fakedb.Reply{}, false
-	case query == "DELETE FROM items WHERE id = $1 AND version = $2":
+	case query == "DELETE FROM items WHERE id = $1 AND version = $2 RETURNING 1":
 		if row := s.rows[arg(0)]; row != nil && row.Version == arg(1) {
 			delete(s.rows, arg(0))
-			return fakedb.Reply{RowsAffected: 1}, true
+			return one(true), true
 		}
-		return fakedb.Reply{}, false
+		return one(false), false
 	}
 	return fakedb.Reply{Err: fmt.Errorf("the shop does not know %s", query)}, false
 }

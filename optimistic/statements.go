@@ -23,9 +23,17 @@ type statements struct {
 	// update writes a row that still has the version; updateReturns says that it returns the new one.
 	update        dialect.Statement
 	updateReturns bool
-	// delete deletes a row that still has the version. noDelete says why it can't.
-	delete   dialect.Statement
-	noDelete error
+	// jump is update for an integer that is counted up by more than one. It fails if anything else is stored, where the
+	// server can tell; where it can't, mayMiscount says that a trigger may store something else.
+	jump        dialect.Statement
+	mayMiscount bool
+	// verifies: update and jump return a number if they write the row, unless updateReturns.
+	verifies bool
+	// delete deletes a row that still has the version; deleteReturns says that it returns a number then. noDelete says why
+	// it can't.
+	delete        dialect.Statement
+	deleteReturns bool
+	noDelete      error
 }
 
 func newStatements(s dialect.Server, table dialect.Ident, m mapping, k versionKind) (*statements, error) {
@@ -46,12 +54,15 @@ func newStatements(s dialect.Server, table dialect.Ident, m mapping, k versionKi
 		version:       s.Compile(peek),
 		latestVersion: s.Compile(peek + s.LatestRead),
 		latestLocks:   s.LatestRead != "",
-		delete:        s.Compile("DELETE FROM " + s.Quote(table) + condition(s, m, version, 1)),
+		delete:        s.Compile("DELETE FROM " + s.Quote(table) + condition(s, m, version, 1) + s.DeleteReturning),
+		deleteReturns: s.DeleteReturning != "",
 	}
 	if k == timestampVersion && s.TypelessTimes {
 		q.spelling = s.Compile("SELECT " + version + ", CAST(" + version + " AS TEXT)" + from)
 	}
 	update := updateTemplate(s, table, m, k, version)
+	verified := s.Verify(version + " " + s.NullSafeEquals + " " + placeholder(len(m.data)+1))
+	q.jump, q.verifies = s.Compile(update+verified), verified != ""
 	// The program knows the integer or the token that it writes, and RETURNING them would take PostgreSQL a tenth longer. A
 	// timestamp may be set by a trigger.
 	if q.updateReturns = k == xminVersion || k == timestampVersion && s.UpdateReturning; q.updateReturns {

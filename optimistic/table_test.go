@@ -25,7 +25,7 @@ const (
 	peekItem = `SELECT "version" FROM "items" WHERE "id" = $1`
 	swapItem = `UPDATE "items" SET "stock" = $1, "version" = $2 WHERE "id" = $3 AND "version" = $4` +
 		` RETURNING 1 / CASE WHEN NOT ("version" IS NOT DISTINCT FROM $4) THEN 1 ELSE 0 END`
-	removeItem = `DELETE FROM "items" WHERE "id" = $1 AND "version" = $2`
+	removeItem = `DELETE FROM "items" WHERE "id" = $1 AND "version" = $2 RETURNING 1`
 )
 
 func TestUpdate(t *testing.T) {
@@ -56,7 +56,7 @@ func TestUpdateFails(t *testing.T) {
 		"gone":  {func(s *shop) { s.remove(42) }, []error{sql.ErrNoRows}, optimistic.ErrVersionConflict},
 		"the connection is lost before": {func(s *shop) {
 			s.before = func(c fakedb.Call) error {
-				if c.Kind == fakedb.Exec {
+				if isWrite(c) {
 					return errors.Join(lost, io.ErrUnexpectedEOF, errDown)
 				}
 				return errDown
@@ -197,7 +197,7 @@ func TestInTransaction(t *testing.T) {
 	require.Equal(t, 1, calls)
 
 	s.before = func(c fakedb.Call) error {
-		if c.Kind == fakedb.Exec {
+		if isWrite(c) {
 			return serverError("40001")
 		}
 		return nil
@@ -246,14 +246,20 @@ func TestSQLOfEachDialect(t *testing.T) {
 		nogap.SQLite:  "UPDATE `shop`.`items` SET `stock` = ?1, `rev` = ?2 WHERE `tenant` = ?3 AND `sku` = ?4 AND `rev` IS ?5",
 	} {
 		t.Run(d.String(), func(t *testing.T) {
-			s := fakedb.Recorded(answers(fakedb.Reply{RowsAffected: 1}))
+			wrote := fakedb.Row(int64(1))
+			wrote.RowsAffected = 1
+			s := fakedb.Recorded(answers(wrote))
 			items, err := optimistic.NewTable[row](s.DB(), "shop.items", optimistic.WithDialect(d),
 				optimistic.WithKey("tenant", "sku"), optimistic.VersionColumn("rev"))
 			require.NoError(t, err)
 			item := &row{Tenant: "a", SKU: 5, Stock: 3}
 			require.NoError(t, items.Update(t.Context(), item))
 			require.Equal(t, sql.NullInt64{Int64: 1, Valid: true}, item.Version)
-			call := s.Calls()[1]
+			first := 1
+			if d == nogap.SQLite {
+				first = 2 // behind BEGIN IMMEDIATE
+			}
+			call := s.Calls()[first]
 			require.Equal(t, want, call.Query)
 			var args []driver.Value
 			for i := range call.Args {
@@ -325,7 +331,7 @@ func TestWithTxRefuses(t *testing.T) {
 
 // A write that has hit two rows stands on the pool, and can be rolled back in a transaction.
 func TestNotUnique(t *testing.T) {
-	s := fakedb.Recorded(answers(fakedb.Reply{RowsAffected: 2}))
+	s := fakedb.Recorded(answers(fakedb.Reply{Columns: []string{"one"}, Rows: [][]driver.Value{{int64(1)}, {int64(1)}}}))
 	db := s.DB()
 	items, err := optimistic.NewTable[Item](db, "items", optimistic.WithDialect(nogap.Postgres))
 	require.NoError(t, err)
@@ -357,7 +363,7 @@ func TestLockTimeout(t *testing.T) {
 			items := openItems(t, s)
 			tries := 0
 			s.before = func(c fakedb.Call) error {
-				if c.Kind == fakedb.Exec {
+				if isWrite(c) {
 					tries++
 					return serverError("55P03")
 				}

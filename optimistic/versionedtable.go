@@ -21,6 +21,8 @@ type versionedTable struct {
 	columns   mapping
 	kind      versionKind
 	lockAfter int
+	// batches says that several writes may be made by one, which counts an integer version up by as many.
+	batches bool
 	// The SQL and the queue are shared with the copies that are bound to transactions.
 	sql       *table.SQL[statements]
 	insertSQL *table.SQL[insertSQL]
@@ -59,6 +61,16 @@ func (t *versionedTable) in(tx nogap.Tx) *versionedTable {
 	return &inTx
 }
 
+// inBatches returns the table for a Coalescer, whose first look asks more.
+func (t *versionedTable) inBatches() *versionedTable {
+	ours, bound := *t, *t.Table
+	ours.Table, ours.batches, ours.sql = &bound, true, new(table.SQL[statements])
+	if t.kind == integerVersion {
+		bound.Version = &t.columns.version.Name
+	}
+	return &ours
+}
+
 // statements returns the table's SQL, which is built when the first call knows the server.
 func (t *versionedTable) statements(ctx context.Context) (*statements, error) {
 	s, err := t.sql.Of(ctx, t.Table, t.build)
@@ -75,9 +87,14 @@ func (t *versionedTable) build(_ context.Context, _ txn.Runner, s dialect.Server
 	if err := checkVersion(s, look, t.columns.version.Name, t.kind); err != nil {
 		return nil, err
 	}
+	if t.batches && t.kind == integerVersion && s.IsNarrow(look.Type) {
+		return nil, fmt.Errorf("the version column %q is %s, which many writes a second use up soon: Coalesce needs an integer of 64 "+
+			"bits, such as BIGINT", t.columns.version.Name, look.Type)
+	}
 	q, err := newStatements(s, t.Name, t.columns, t.kind)
 	if err == nil {
 		q.noDelete = t.CheckWritten(look, dialect.Delete)
+		q.mayMiscount = t.kind == integerVersion && look.Rewrites
 	}
 	return q, err
 }

@@ -31,6 +31,8 @@ type versionedWrite struct {
 	next reflect.Value
 	// given says that the item is the caller's, who may have written it before.
 	given bool
+	// jumps says that it counts the version up by more than one.
+	jumps bool
 }
 
 // errStale is returned by a write whose condition no row met.
@@ -78,16 +80,50 @@ func (w *versionedWrite) expect(version any) { w.condition[len(w.condition)-1] =
 
 // setColumns takes what is written from the item, whose key must still be that of the condition.
 func (w *versionedWrite) setColumns(item reflect.Value) error {
+	if err := w.check(item); err != nil {
+		return err
+	}
+	for i, c := range w.table.columns.data {
+		w.args[i] = c.Get(item)
+	}
+	return nil
+}
+
+// check returns an error if a callback has changed what it must not.
+func (w *versionedWrite) check(item reflect.Value) error {
 	m := &w.table.columns
 	for i, c := range m.key {
 		if is := c.Get(item); !equalFields(is, w.condition[i]) {
 			return fmt.Errorf("the callback changed the key column %q from %v to %v", c.Name, displayed(w.condition[i]), displayed(is))
 		}
 	}
-	for i, c := range m.data {
-		w.args[i] = c.Get(item)
-	}
 	return m.checkReadOnly(item, w.readOnly)
+}
+
+// after returns the version that follows on another, which this write makes if it is the last one. Only integers are counted
+// up by several.
+func (w *versionedWrite) after(version any) (any, error) {
+	if w.table.kind != integerVersion {
+		return version, nil
+	}
+	plain, err := w.table.kind.driverValue(version)
+	if err != nil {
+		return nil, err
+	}
+	next, err := nextInteger(w.table.columns.version.Type, plain)
+	if err != nil {
+		return nil, fmt.Errorf("version %v: %w", displayed(version), err)
+	}
+	return next.Interface(), nil
+}
+
+// countUpTo makes the version what is after so many writes in one.
+func (w *versionedWrite) countUpTo(version any, writes int) {
+	if w.table.kind == integerVersion && writes > 1 {
+		w.jumps = true
+		w.next = reflect.ValueOf(version)
+		w.args[len(w.table.columns.data)] = version
+	}
 }
 
 // send makes the write by update or delete. It makes it again if the server asks for that after it has undone it, unless
@@ -124,8 +160,11 @@ func (w *versionedWrite) update(ctx context.Context, r txn.Runner) error {
 
 func (w *versionedWrite) updateOnce(ctx context.Context, r txn.Runner) error {
 	q := &w.sql.update
+	if w.jumps {
+		q = &w.sql.jump
+	}
 	if !w.sql.updateReturns {
-		return w.execute(ctx, r, q, w.args)
+		return w.execute(ctx, r, q, w.sql.verifies, w.args)
 	}
 	stored := reflect.New(w.table.columns.version.Type)
 	err := r.QueryRow(ctx, q.Text, q.Args(w.args), stored.Interface())
@@ -143,15 +182,16 @@ func (w *versionedWrite) delete(ctx context.Context, r txn.Runner) error {
 	if w.sql.noDelete != nil {
 		return w.sql.noDelete
 	}
-	err := w.execute(ctx, r, &w.sql.delete, w.condition)
+	err := w.execute(ctx, r, &w.sql.delete, w.sql.deleteReturns, w.condition)
 	if w.respell(ctx, r, err) {
-		err = w.execute(ctx, r, &w.sql.delete, w.condition)
+		err = w.execute(ctx, r, &w.sql.delete, w.sql.deleteReturns, w.condition)
 	}
 	return w.noted(ctx, err)
 }
 
-func (w *versionedWrite) execute(ctx context.Context, r txn.Runner, q *dialect.Statement, values []any) error {
-	_, wrote, err := txn.ExecOne(ctx, r, q.Text, q.Args(values)...)
+// execute writes the row with a statement that may return a number for it.
+func (w *versionedWrite) execute(ctx context.Context, r txn.Runner, q *dialect.Statement, returns bool, values []any) error {
+	wrote, err := txn.WriteOne(ctx, r, returns, q.Text, q.Args(values)...)
 	switch {
 	case err == nil && !wrote:
 		return errStale
@@ -240,6 +280,11 @@ func (w *versionedWrite) storeVersion(item reflect.Value) { w.setVersion(item, w
 // restoreVersion gives a loaded item the version that was read, whatever a callback has made of it.
 func (w *versionedWrite) restoreVersion(item reflect.Value) {
 	w.setVersion(item, reflect.ValueOf(w.read))
+}
+
+// copyVersion gives one of several items a version.
+func (w *versionedWrite) copyVersion(item reflect.Value, version any) {
+	w.setVersion(item, reflect.ValueOf(cloneValue(version)))
 }
 
 func (w *versionedWrite) setVersion(item, version reflect.Value) {
