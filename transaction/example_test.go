@@ -3,12 +3,14 @@ package transaction_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/internal/fakedb"
 	"github.com/nogap-go/nogap/transaction"
@@ -64,6 +66,46 @@ func ExampleRun() {
 	// bob is the last one
 }
 
+// The server ends one of two transactions that deadlock. Run runs it again, so the callback must change nothing but the
+// database. (Here it counts its runs, to show them.)
+func ExampleMaxAttempts() {
+	db := unlucky(2) // the first two transactions deadlock
+
+	attempts := 0
+	err := transaction.Run(context.Background(), db, func(ctx context.Context, tx *sqlx.Tx) error {
+		attempts++
+		_, err := tx.ExecContext(ctx, "UPDATE doctors SET on_call = false WHERE name = $1", "ada")
+		return err
+	})
+	fmt.Println(err, "after", attempts, "attempts")
+
+	db = unlucky(2)
+	err = transaction.Run(context.Background(), db, func(ctx context.Context, tx *sqlx.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE doctors SET on_call = false WHERE name = $1", "ada")
+		return err
+	}, transaction.MaxAttempts(1))
+	fmt.Println(errors.Is(err, nogap.ErrRetriesExhausted))
+	// Output:
+	// <nil> after 3 attempts
+	// true
+}
+
+// A report reads several tables as they were at one moment.
+func ExampleReadOnly() {
+	db := hospital() // two doctors are on call
+
+	err := transaction.Run(context.Background(), db, func(ctx context.Context, tx *sqlx.Tx) error {
+		var onCall int
+		err := tx.GetContext(ctx, &onCall, "SELECT count(*) FROM doctors WHERE on_call")
+		fmt.Println(onCall, "on call")
+		return err
+	}, transaction.ReadOnly(), transaction.Isolation(sql.LevelRepeatableRead))
+	fmt.Println(err)
+	// Output:
+	// 2 on call
+	// <nil>
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -94,6 +136,22 @@ func shop() *sql.DB {
 			return fakedb.Row(balance), nil
 		case strings.Contains(c.Query, "items"):
 			return fakedb.Row(int64(5)), nil
+		case strings.HasPrefix(c.Query, `UPDATE "orders"`):
+			return fakedb.Row(int64(1)), nil
+		}
+		return fakedb.Reply{RowsAffected: 1}, nil
+	})
+}
+
+// unlucky is a PostgreSQL whose first transactions deadlock.
+func unlucky(times int) *sql.DB {
+	return fakedb.Open(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+		switch {
+		case strings.Contains(c.Query, "version()"):
+			return fakedb.Row("PostgreSQL 15.0"), nil
+		case strings.HasPrefix(c.Query, "UPDATE") && times > 0:
+			times--
+			return fakedb.Reply{}, deadlock
 		}
 		return fakedb.Reply{RowsAffected: 1}, nil
 	})

@@ -2,10 +2,12 @@ package transaction
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/internal/keyqueue"
+	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/perdb"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -23,9 +25,10 @@ var queues perdb.Map[keyqueue.Queue[struct{}]]
 
 // losers lets the calls of one process whose transactions lost against others run their next attempts one after another.
 type losers struct {
-	queue  *keyqueue.Queue[struct{}]
+	db     *sql.DB
 	policy txn.Policy
 	begun  time.Time // the last attempt
+	op     *observe.Op
 	turn   *keyqueue.Turn[struct{}]
 	limit  *time.Timer
 }
@@ -44,7 +47,11 @@ func (l *losers) pause(ctx context.Context, n int) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, min(max(waitFactor*lost, l.policy.LongestWait()), longestWait))
 	defer cancel()
-	turn, err := l.queue.Wait(limited, struct{}{})
+	start := time.Now()
+	turn, err := queues.Of(l.db, nil).Wait(limited, struct{}{})
+	if err != nil || !turn.Immediate() {
+		l.op.Waited(time.Since(start))
+	}
 	if err == nil {
 		l.turn, l.limit = turn, time.AfterFunc(min(max(turnFactor*lost, shortestTurn), longestTurn), func() { turn.Done() })
 	}

@@ -48,9 +48,9 @@ func Isolation(level sql.IsolationLevel) Option {
 	return runOption(callback.Isolation(level, (*config).shared))
 }
 
-// Serializable is Isolation(sql.LevelSerializable): the transaction has the effect that it would have if no other ran at the
-// same time, so that what it reads may decide what it writes. All transactions that meet on the same rows must be
-// serializable for that. The server ends those that would break the rule, and Run runs them again.
+// Serializable is Isolation(sql.LevelSerializable). The transaction has the effect that it would have if no other ran
+// at the same time, so what it reads may decide what it writes. For that, all transactions that meet on the same rows
+// must be serializable. The server ends those that would break the rule, and Run runs them again.
 func Serializable() Option {
 	return runOption{Name: "Serializable", Set: func(c *config) error {
 		c.Isolation = sql.LevelSerializable
@@ -58,9 +58,9 @@ func Serializable() Option {
 	}}
 }
 
-// ReadOnly makes the transaction one that only reads. PostgreSQL, MySQL and MariaDB refuse to write in it. On SQLite it
-// does not take the write lock, so calls on db in the callback may write; whether a write in the transaction is refused
-// depends on the driver.
+// ReadOnly makes the transaction one that only reads. PostgreSQL, MySQL and MariaDB refuse to write in it. On SQLite
+// it does not take the write lock, so calls on db in the callback may write. Whether SQLite refuses a write in the
+// transaction depends on the driver.
 func ReadOnly() Option {
 	return runOption{Name: "ReadOnly", Set: func(c *config) error { c.readOnly = true; return nil }}
 }
@@ -71,20 +71,21 @@ func MaxAttempts(n int) Option {
 	return runOption(callback.MaxAttempts(n, (*config).shared))
 }
 
-// Backoff sets how long to wait before the next attempt, given the number of those that have failed. Unless it is
-// given, the wait is a random time of up to 2 ms after the first, and up to 250 ms from the eighth on. f must be safe
-// for concurrent use.
+// Backoff sets how long to wait before the next attempt. f gets the number of attempts that have failed. Unless
+// Backoff is given, the wait is a random time of up to 2 ms after the first, and of up to 250 ms from the eighth on.
+// f must be safe for concurrent use.
 func Backoff(f func(failed int) time.Duration) Option {
 	return runOption(callback.Backoff(f, (*config).shared))
 }
 
-// Before sets a function that is called first in every transaction, with the ctx and the tx that the callback gets. It is the place
-// for SET LOCAL, by which row level security knows the tenant, for example. Its error rolls back and comes back as it is.
+// Before sets a function that is called first in every transaction, with the ctx and the tx that the callback gets.
+// It is the place for SET LOCAL, by which row level security knows the tenant, for example. If it returns an error,
+// the transaction is rolled back, and Run returns the error as it is.
 func Before(f func(ctx context.Context, tx *sqlx.Tx) error) Option {
 	return runOption(callback.Before(f, (*config).shared))
 }
 
-// WithDialect says what the database speaks, so that it is not asked.
+// WithDialect says which SQL the database speaks, so that the server is not asked.
 func WithDialect(d nogap.Dialect) Option {
 	return runOption(callback.WithDialect(d, (*config).shared))
 }

@@ -23,26 +23,36 @@ var (
 		"second one may wait for for ever; use the callback's tx")
 )
 
-// Run runs fn in a transaction and commits it. All that fn does must go through tx: its own statements, and the calls of
-// other packages of nogap with WithTx(tx) or LockRow.
+// Run runs fn in a transaction and commits it. All that fn does must go through tx: its own statements, and the calls
+// of other packages of nogap with WithTx(tx) or LockRow.
 //
-// If fn returns an error, panics or calls runtime.Goexit, or if ctx ends, the transaction is rolled back. fn's error comes
-// back as it is. An error by which the server says that the transaction lost against another one (see nogap.Retryable) is
-// an exception, whether it comes from fn or from COMMIT: then fn is run again in a new transaction, with what is there
-// now. So fn may run more than once, and must change nothing but the database. It must return the errors of tx, even if it
-// could go on without that statement: MySQL has rolled back the whole transaction when it reports a deadlock. When all
-// attempts have lost, the error is nogap.ErrRetriesExhausted.
+// # The callback
 //
-// An error by which the server says that a statement of fn has waited too long for a lock is wrapped with
-// nogap.ErrLockTimeout; fn is not run again. The error wraps nogap.ErrOutcomeUnknown if COMMIT may have been carried out
-// although its answer did not come. After any other error nothing has been written.
+// If fn returns an error, panics or calls runtime.Goexit, or if ctx ends, the transaction is rolled back. fn's error
+// is returned as it is.
 //
-// The ctx that fn is given is the caller's, and knows which transaction is open: with it, a call on db that would wait for
-// what nogap has written in tx is an error at once, and so is Run itself. Run on another *sql.DB is not: those are two
-// transactions, of which one can be committed without the other. tx must not be used after fn has returned.
+// There is one exception: an error by which the server says that the transaction lost against another one (see
+// [nogap.Retryable]), whether it comes from fn or from COMMIT. Then fn is run again in a new transaction, with the
+// data as they are now. So fn may run more than once, and must change nothing but the database. It must return the
+// errors of tx, even if it could go on without that statement: MySQL has rolled back the whole transaction when it
+// reports a deadlock.
 //
-// When ctx ends, Run returns its error. A statement in progress is cancelled, a COMMIT in progress is waited for for up to
-// one second.
+// The ctx that fn is given comes from the caller's, and knows which transaction is open. A call on db that is given
+// it, and would wait for what nogap has written in tx, returns an error at once. So does Run itself. Run on another
+// *sql.DB is allowed: those are two transactions, of which one can be committed without the other. tx must not be
+// used after fn has returned.
+//
+// # Errors and contexts
+//
+//   - fn's own error is returned as it is.
+//   - nogap.ErrRetriesExhausted is returned when MaxAttempts transactions lost against others.
+//   - nogap.ErrLockTimeout is returned when a statement of fn waited longer for a lock than the server allows. fn is not
+//     run again.
+//   - nogap.ErrOutcomeUnknown is returned when COMMIT may have been carried out although its answer did not come.
+//
+// After any error but the last nothing was written. When ctx ends, Run cancels a statement that is under way, rolls
+// back and returns ctx's error. It waits for a COMMIT that is under way for up to one second, and returns nil if that
+// succeeds.
 func Run(ctx context.Context, db *sql.DB, fn func(ctx context.Context, tx *sqlx.Tx) error, opts ...Option) error {
 	c, err := configure(opts)
 	switch {
@@ -63,7 +73,7 @@ func Run(ctx context.Context, db *sql.DB, fn func(ctx context.Context, tx *sqlx.
 		if err != nil {
 			return fail(err)
 		}
-		losers := losers{queue: queues.Of(db, nil), policy: c.Policy}
+		losers := losers{db: db, policy: c.Policy, op: op}
 		defer losers.done()
 		call := callback.Call{
 			Options: c.Options, DB: db, Server: server, Op: op, Pause: losers.pause, ReadOnly: c.readOnly, Callback: fn,
