@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/nogap-go/nogap/internal/callback"
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/keyqueue"
+	"github.com/nogap-go/nogap/internal/lockwait"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -34,7 +36,8 @@ type attempt struct {
 	began       bool // the callback was called
 	finished    bool // the result is stored, and COMMIT follows
 	callbackErr error
-	limit       *lockLimit
+	bound       lockwait.Bound  // of the INSERT's wait
+	settings    *lockwait.Undos // for that, as they were
 	commit      *time.Timer
 	giveUp      context.CancelFunc
 }
@@ -46,9 +49,13 @@ func (c *call) try(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	limit := new(lockLimit) // of this attempt: what undoes it may run when the next one has begun
-	c.attempt = attempt{number: newNumber(), giveUp: cancel, limit: limit}
-	err := c.tx.Once(ctx, callback.Attempt{Enter: c.enter, After: limit.undo})
+	settings := new(lockwait.Undos) // of this attempt: what undoes them may run when the next one has begun
+	c.attempt = attempt{number: newNumber(), giveUp: cancel, settings: settings}
+	a := callback.Attempt{Enter: c.enter}
+	if !c.q.server.LocalSettings { // elsewhere they end with the transaction
+		a.After = func(ctx context.Context, conn *sql.Conn) error { return settings.Undo(ctx, conn) }
+	}
+	err := c.tx.Once(ctx, a)
 	if c.commit != nil {
 		c.commit.Stop()
 	}
@@ -76,26 +83,38 @@ func (c *call) enter(ctx context.Context, tx *sqlx.Tx) error {
 			return c.met(e, err, noWait)
 		}
 	}
-	if err := c.limitWait(ctx, r, noWait); err != nil {
+	if err := c.limitWait(ctx, tx, noWait); err != nil {
 		return err
 	}
 	c.session.Begun = time.Now()
-	inserted, err := c.s.insert(ctx, r, c.q, c.limit.prefix, newEntry{c.row, c.config.fingerprint, c.number}, &c.session)
+	inserted, err := c.s.insert(ctx, r, c.q, c.bound.Prefix, newEntry{c.row, c.config.fingerprint, c.number}, &c.session)
 	if err != nil {
 		return c.met(nil, err, noWait)
 	}
 	if inserted {
-		c.lost = nil
-		if c.limit.lift != nil {
-			return c.limit.lift(ctx)
+		if err := c.settle(ctx, tx); err != nil {
+			return err
 		}
-		return nil
+		return c.settings.Undo(ctx, tx)
 	}
 	e, found, err := read(ctx, r, c.q.lookup, c.row)
 	if err == nil && !found {
 		err = errVanished
 	}
 	return c.met(e, err, false)
+}
+
+// settle notes that the lost try has come to nothing, since its key could be inserted again. Where others write on other nodes that
+// says only the COMMIT: the lost one may still arrive from the node on which it was.
+func (c *call) settle(ctx context.Context, tx *sqlx.Tx) error {
+	if c.lost == nil {
+		return nil
+	}
+	open, err := txn.HasOtherWriters(ctx, c.s.t.DB(), tx, c.q.server)
+	if err == nil && !open {
+		c.lost = nil
+	}
+	return err
 }
 
 // met ends an attempt that has met the key's row, or an error on its way there.
@@ -106,10 +125,8 @@ func (c *call) met(e *entry, err error, noWait bool) error {
 		return errFound
 	case noWait && (m.Has(sqlerr.LockBusy) || m.Has(sqlerr.Retry) || m.Has(sqlerr.Canceled) && ctxAlive(err)):
 		return fmt.Errorf("%w: %w", ErrInProgress, err)
-	case m.Has(sqlerr.Canceled) && c.limit.prefix != "" && !c.waits.IsZero() && !time.Now().Before(c.waits):
-		return fmt.Errorf("%w: %w", nogap.ErrLockTimeout, err) // max_statement_time
 	}
-	return c.s.withSchema(c.q.server, err)
+	return c.s.withSchema(c.q.server, c.bound.Explain(err))
 }
 
 func ctxAlive(err error) bool {
@@ -117,7 +134,7 @@ func ctxAlive(err error) bool {
 }
 
 // limitWait makes the INSERT wait no longer than NoWait or Timeout say.
-func (c *call) limitWait(ctx context.Context, r txn.Runner, noWait bool) (err error) {
+func (c *call) limitWait(ctx context.Context, tx *sqlx.Tx, noWait bool) (err error) {
 	var left time.Duration
 	switch {
 	case noWait:
@@ -128,7 +145,7 @@ func (c *call) limitWait(ctx context.Context, r txn.Runner, noWait bool) (err er
 			return fmt.Errorf("%w: another call with the key is running", nogap.ErrLockTimeout)
 		}
 	}
-	*c.limit, err = limitLocks(ctx, r, c.q.server, left)
+	c.bound, err = lockwait.Limit(ctx, tx, c.q.server, left, c.settings)
 	return err
 }
 
@@ -154,7 +171,7 @@ func (c *call) callback(ctx context.Context, tx *sqlx.Tx) error {
 // again reports whether the call starts again after an attempt that failed.
 func (c *call) again(err error) bool {
 	switch {
-	case c.done:
+	case c.done, txn.PoolClosed(err):
 		return false
 	case c.callbackErr != nil:
 		return c.lostAgain(err)

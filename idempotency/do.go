@@ -20,16 +20,11 @@ import (
 type work func(ctx context.Context, tx *sqlx.Tx) (data []byte, failed, err error)
 
 // do is Do, whose result is JSON.
-func (s *store) do(ctx context.Context, key string, opts []DoOption, w work) (data []byte, replayed bool, err error) {
-	config, _, err := configure(opts)
-	switch {
-	case err != nil:
-	case holding.In(ctx, s.t.DB()):
-		err = errNested
-	default:
-		err = checkKey(key)
+func (s *store) do(ctx context.Context, key string, config doConfig, w work) (data []byte, replayed bool, err error) {
+	if holding.In(ctx, s.t.DB()) {
+		return nil, false, fail(errNested)
 	}
-	if err != nil {
+	if err := checkKey(key); err != nil {
 		return nil, false, fail(err)
 	}
 	c := &call{s: s, config: config, work: w, row: s.row(key), at: place{s.t.Name.String(), s.scope, key}}
@@ -84,7 +79,7 @@ func (c *call) run(ctx context.Context) error {
 	}
 	defer turn.Done()
 	c.lost = c.s.calls.lost.take(c.at)
-	if !turn.Immediate() && c.lost == nil { // somebody may have stored the result meanwhile
+	if c.lost == nil && (!turn.Immediate() || c.s.calls.recent.has(c.at)) { // the result may be there
 		if err := c.look(ctx); err != nil || c.done {
 			return fail(errors.Join(err, c.failed))
 		}
@@ -123,7 +118,11 @@ func (c *call) turn(ctx context.Context) (*turn, error) {
 		limited, cancel = context.WithDeadline(ctx, c.waits)
 	}
 	defer cancel()
+	start := time.Now()
 	t, err := queue.Wait(limited, c.at)
+	if err != nil || !t.Immediate() {
+		c.op.Waited(time.Since(start))
+	}
 	if err != nil && ctx.Err() == nil {
 		err = fmt.Errorf("%w: another call of this process with the key is running", nogap.ErrLockTimeout)
 	}
@@ -146,6 +145,7 @@ func (c *call) found(e *entry) {
 	c.result, c.failed = c.s.stored(e, c.config.fingerprint)
 	c.replayed = c.lost == nil || c.lost.try != e.try
 	c.done = true
+	c.s.calls.recent.add(c.at)
 	if !errors.Is(c.failed, errNoResult) { // else the callback has ended the lost transaction by itself
 		c.lost = nil
 	}
@@ -165,6 +165,7 @@ func (c *call) outcome(err error) error {
 	case c.done:
 		err = fail(c.failed)
 	case err == nil:
+		c.s.calls.recent.add(c.at)
 		return nil
 	case c.lostTo > 0 && c.config.Policy.Last(c.lostTo) && nogap.Retryable(err):
 		err = fail(fmt.Errorf("%w after %d attempts: %w", nogap.ErrRetriesExhausted, c.lostTo, err))

@@ -9,13 +9,14 @@ import (
 	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
+// Errors of this package. They are wrapped, so test for them with errors.Is.
 var (
-	// ErrInProgress is returned with NoWait if another call with the key is running. Nothing has been written.
+	// ErrInProgress is returned with NoWait when another call with the key is running. Nothing was written.
 	ErrInProgress = errors.New("idempotency: a call with this key is in progress")
-	// ErrKeyReused is returned if the key's result is that of a call with another Fingerprint. Nothing has been written.
+	// ErrKeyReused is returned when the key has the result of a call with another Fingerprint. Nothing was written.
 	ErrKeyReused = errors.New("idempotency: the key was used for another request")
-	// ErrTypeChanged is returned if the key's stored result has another type than that of the Store. The error names both.
-	// Nothing has been written; the stored result stays as it is.
+	// ErrTypeChanged is returned when the stored result has another type than that of the Store. The error names both.
+	// Nothing was written, and the stored result stays as it is.
 	ErrTypeChanged = errors.New("idempotency: the stored result has another type")
 )
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/txn"
@@ -20,9 +21,14 @@ type statements struct {
 	probe dialect.Statement
 	// finish takes the result and its type.
 	finish dialect.Statement
-	forget dialect.Statement
-	// old takes the key after which to go on, the age in microseconds and a number of keys; forgetOld the age.
-	old, forgetOld dialect.Statement
+	// forget returns a number if forgetReturns.
+	forget        dialect.Statement
+	forgetReturns bool
+	// old takes the key after which to go on, the age in microseconds and a number of keys. forgetOld takes,
+	// without a key of its own, the age and as many keys as batch says. It returns how many it has deleted if forgetOldCounts.
+	old, forgetOld  dialect.Statement
+	forgetOldCounts bool
+	batch           int
 }
 
 const (
@@ -37,21 +43,42 @@ func build(s dialect.Server, table dialect.Ident) *statements {
 	if s.OnConflict {
 		insert += " ON CONFLICT (scope, idempotency_key) DO NOTHING RETURNING " + s.ReturnsSession
 	}
+	// InnoDB would lock all that it passes over on its way to several keys, and wait for those whose calls run.
+	batch := sweepBatch
+	if s.GapLocks {
+		batch = 1
+	}
 	q := &statements{
-		server:       s,
-		insert:       s.Compile(insert),
-		lookup:       s.Compile(entryIs + name + ofKey),
-		lookupLatest: s.Compile(entryIs + name + ofKey + s.LatestReadShared),
-		finish:       s.Compile("UPDATE " + name + " SET result = {3}, result_type = {4}" + ofKey),
-		forget:       s.Compile("DELETE FROM " + name + ofKey),
+		batch:         batch,
+		server:        s,
+		insert:        s.Compile(insert),
+		lookup:        s.Compile(entryIs + name + ofKey),
+		lookupLatest:  s.Compile(entryIs + name + ofKey + s.LatestReadShared),
+		finish:        s.Compile("UPDATE " + name + " SET result = {3}, result_type = {4}" + ofKey),
+		forget:        s.Compile("DELETE FROM " + name + ofKey + s.DeleteReturning),
+		forgetReturns: s.DeleteReturning != "",
 		old: s.Compile("SELECT idempotency_key FROM " + name + " WHERE scope = {1} AND idempotency_key > {2} AND created_at < " +
 			s.Ago("{3}") + " ORDER BY idempotency_key LIMIT {4}"),
-		forgetOld: s.Compile("DELETE FROM " + name + ofKey + " AND created_at < " + s.Ago("{3}")),
 	}
+	forgetOld := "DELETE FROM " + name + " WHERE scope = {1} AND created_at < " + s.Ago("{2}") +
+		" AND idempotency_key IN (" + values(3, batch) + ")"
+	if q.forgetOldCounts = s.WritingCTE && s.DeleteReturning != ""; q.forgetOldCounts {
+		forgetOld = "WITH swept AS (" + forgetOld + s.DeleteReturning + ") SELECT count(*) FROM swept"
+	}
+	q.forgetOld = s.Compile(forgetOld)
 	if clause, err := s.LockClause(dialect.ForShare, dialect.NoWait); err == nil {
 		q.probe = s.Compile(entryIs + name + ofKey + clause)
 	}
 	return q
+}
+
+// values returns placeholders for n of the caller's values, from first on.
+func values(first, n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("{%d}", first+i)
+	}
+	return strings.Join(all, ", ")
 }
 
 // statements returns what to say to the table, which is looked at once.

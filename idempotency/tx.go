@@ -11,27 +11,31 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// TxStore is a Store that works in a transaction of the caller's.
+// TxStore is a Store that works in a transaction of the caller's. It is made by [Store.WithTx].
 type TxStore[T any] struct{ s *store }
 
-// WithTx returns the Store for use in tx, in which the caller has work to do: the inbox of a queue's messages, for example. Its
-// calls are part of tx, and nothing of them stands before the caller commits it. What is no transaction is an error of Do.
+// WithTx returns the Store for use in tx, a transaction in which the caller has other work to do: the inbox of a
+// queue's messages, for example. Its calls are part of tx. What they write is stored when the caller commits tx. What
+// is no transaction (nil or a *sql.DB, for example; see [nogap.Tx]) makes Do return an error.
 func (s *Store[T]) WithTx(tx nogap.Tx) *TxStore[T] {
 	bound := *s.s
 	bound.t = s.s.t.In(tx)
 	return &TxStore[T]{&bound}
 }
 
-// Do runs fn, unless the key has a result, and stores its result under the key. See Store.Do; what differs is this:
+// Do runs fn, unless the key has a result, and stores its result under the key. It works as [Store.Do], with these
+// differences:
 //
-// A savepoint surrounds the key, fn and the result. If fn returns an error, panics or calls runtime.Goexit, the transaction is
-// rolled back to it, and may go on; the error comes back as it is. Nothing is run again, since only the owner of the
-// transaction may do that: an error for which nogap.Retryable is true is the caller's to handle, as a lost COMMIT is.
+// A savepoint surrounds the key, fn and the result. If fn returns an error, panics or calls runtime.Goexit, the
+// transaction is rolled back to the savepoint, and may go on. fn's error is returned as it is. Nothing is run again,
+// since only the owner of the transaction may do that. The caller handles an error for which nogap.Retryable is true,
+// and the errors of COMMIT.
 //
-// Do waits for a transaction that has the key, as long as the server's limits for lock waits say. Under REPEATABLE READ and
-// SERIALIZABLE, PostgreSQL, and MariaDB with innodb_snapshot_isolation, answer with an error for which nogap.Retryable is true if that
-// one has committed after tx had begun. Fingerprint is the
-// only option.
+// Do waits for a transaction that has the key, for as long as the server allows: then nogap.ErrLockTimeout is
+// returned. Under REPEATABLE READ and SERIALIZABLE, if that transaction was committed after tx had begun, PostgreSQL,
+// and MariaDB with innodb_snapshot_isolation, return an error for which nogap.Retryable is true. ErrKeyReused and
+// ErrTypeChanged are returned as by Store.Do. When ctx ends, Do stops waiting and returns ctx's error. Fingerprint is
+// the only option.
 func (s *TxStore[T]) Do(
 	ctx context.Context, key string, fn func(ctx context.Context) (T, error), opts ...DoOption,
 ) (result T, replayed bool, err error) {
