@@ -5,17 +5,16 @@ package anomalies_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // call runs one transaction, which is said to be about one of the rows.
-type call func(ctx context.Context, row int, fn func(ctx context.Context, tx *sqlx.Tx) error) error
+type call func(ctx context.Context, row int, fn func(ctx context.Context, tx steps) error) error
 
 // scenario runs transactions that meet, and reports whether the anomaly was seen.
-type scenario func(ctx context.Context, do call, m *meeting, db *sqlx.DB) (seen bool, err error)
+type scenario func(ctx context.Context, do call, m *meeting, db bySQL) (seen bool, err error)
 
 // meeting is where transactions wait for each other in mid-course. One that the other's locks keep away is not waited for
 // longer than patience. Where the anomaly is expected nobody is kept away, and patience is long.
@@ -40,6 +39,13 @@ func (m *meeting) at(i int) {
 	})
 }
 
+// second runs what comes to the meeting when the other one is there, and frees it at the latest when it has ended.
+func (m *meeting) second(run func() error) error {
+	<-m.came[0]
+	defer m.once[1].Do(func() { close(m.came[1]) })
+	return run()
+}
+
 // both runs two transactions at the same time.
 func both(run func(i int) error) [2]error {
 	var errs [2]error
@@ -51,48 +57,33 @@ func both(run func(i int) error) [2]error {
 	return errs
 }
 
-func read(ctx context.Context, tx sqlx.ExtContext, query string, args ...any) (n int, err error) {
-	err = sqlx.GetContext(ctx, tx, &n, sqlx.Rebind(sqlx.BindType(tx.DriverName()), query), args...)
-	return n, err
-}
-
-func write(ctx context.Context, tx *sqlx.Tx, query string, args ...any) error {
-	_, err := tx.ExecContext(ctx, tx.Rebind(query), args...)
-	return err
-}
-
-const (
-	valueOf = "SELECT value FROM test WHERE id = ?"
-	setTo   = "UPDATE test SET value = ? WHERE id = ?"
-)
-
 // g0 is a dirty write: the writes of two transactions are mixed.
-func g0(ctx context.Context, do call, m *meeting, db *sqlx.DB) (bool, error) {
+func g0(ctx context.Context, do call, m *meeting, db bySQL) (bool, error) {
 	both(func(i int) error {
-		return do(ctx, 1, func(ctx context.Context, tx *sqlx.Tx) error {
-			if err := write(ctx, tx, setTo, 11+i, 1); err != nil {
+		return do(ctx, 1, func(ctx context.Context, tx steps) error {
+			if err := tx.set(ctx, 1, 10, 11+i); err != nil {
 				return err
 			}
 			m.at(i)
-			return write(ctx, tx, setTo, 21+i, 2)
+			return tx.set(ctx, 2, 20, 21+i)
 		})
 	})
-	one, err := read(ctx, db, valueOf, 1)
+	one, err := db.value(ctx, 1)
 	if err != nil {
 		return false, err
 	}
-	two, err := read(ctx, db, valueOf, 2)
+	two, err := db.value(ctx, 2)
 	return two-one != 10, err
 }
 
 // dirtyRead has a transaction read row 1 while another one has written 101 there, which ends with end.
-func dirtyRead(end func(context.Context, *sqlx.Tx) error) scenario {
-	return func(ctx context.Context, do call, m *meeting, _ *sqlx.DB) (bool, error) {
+func dirtyRead(end func(context.Context, steps) error) scenario {
+	return func(ctx context.Context, do call, m *meeting, _ bySQL) (bool, error) {
 		saw := 0
 		errs := both(func(i int) error {
 			if i == 0 {
-				err := do(ctx, 1, func(ctx context.Context, tx *sqlx.Tx) error {
-					if err := write(ctx, tx, setTo, 101, 1); err != nil {
+				err := do(ctx, 1, func(ctx context.Context, tx steps) error {
+					if err := tx.set(ctx, 1, 10, 101); err != nil {
 						return err
 					}
 					m.at(0)
@@ -103,11 +94,11 @@ func dirtyRead(end func(context.Context, *sqlx.Tx) error) scenario {
 				}
 				return err
 			}
-			<-m.came[0]
-			defer m.once[1].Do(func() { close(m.came[1]) })
-			return do(ctx, 1, func(ctx context.Context, tx *sqlx.Tx) (err error) {
-				saw, err = read(ctx, tx, valueOf, 1)
-				return err
+			return m.second(func() error {
+				return do(ctx, 1, func(ctx context.Context, tx steps) (err error) {
+					saw, err = tx.value(ctx, 1)
+					return err
+				})
 			})
 		})
 		return saw == 101, errors.Join(errs[:]...)
@@ -118,34 +109,83 @@ var errUndone = errors.New("undone")
 
 var (
 	// g1a is an aborted read, g1b an intermediate read.
-	g1a = dirtyRead(func(context.Context, *sqlx.Tx) error { return errUndone })
-	g1b = dirtyRead(func(ctx context.Context, tx *sqlx.Tx) error { return write(ctx, tx, setTo, 11, 1) })
+	g1a = dirtyRead(func(context.Context, steps) error { return errUndone })
+	g1b = dirtyRead(func(ctx context.Context, tx steps) error { return tx.set(ctx, 1, 101, 11) })
 )
 
 // g1c is a circular flow of information: each sees what the other has written.
-func g1c(ctx context.Context, do call, m *meeting, _ *sqlx.DB) (bool, error) {
+func g1c(ctx context.Context, do call, m *meeting, _ bySQL) (bool, error) {
 	var saw [2]int
 	errs := both(func(i int) error {
-		return do(ctx, i+1, func(ctx context.Context, tx *sqlx.Tx) (err error) {
-			if err = write(ctx, tx, setTo, 100, i+1); err != nil {
+		return do(ctx, i+1, func(ctx context.Context, tx steps) (err error) {
+			if err = tx.set(ctx, i+1, 10*(i+1), 100); err != nil {
 				return err
 			}
 			m.at(i)
-			saw[i], err = read(ctx, tx, valueOf, 2-i)
+			saw[i], err = tx.value(ctx, 2-i)
 			return err
 		})
 	})
 	return errs == [2]error{} && saw == [2]int{100, 100}, nil
 }
 
+// otv is an observed transaction that vanishes: whoever has seen the writes of one transaction sees later what was there
+// before them. Two transactions write both rows, one after the other, and a third one reads while the second one writes.
+func otv(ctx context.Context, do call, m *meeting, _ bySQL) (bool, error) {
+	written := make(chan struct{})
+	var saw []int // 0 is what was there, 1 and 2 are what the first and the second one wrote
+	errs := both(func(i int) error {
+		if i == 0 {
+			defer close(written)
+			err := do(ctx, 1, func(ctx context.Context, tx steps) error {
+				return errors.Join(tx.set(ctx, 1, 10, 11), tx.set(ctx, 2, 20, 19))
+			})
+			if err != nil {
+				return err
+			}
+			return do(ctx, 1, func(ctx context.Context, tx steps) error {
+				if err := tx.set(ctx, 1, 11, 12); err != nil {
+					return err
+				}
+				m.at(0)
+				return tx.set(ctx, 2, 19, 18)
+			})
+		}
+		return m.second(func() error {
+			return do(ctx, 1, func(ctx context.Context, tx steps) error {
+				saw = nil
+				look := func() error {
+					one, err := tx.value(ctx, 1)
+					if err != nil {
+						return err
+					}
+					two, err := tx.value(ctx, 2)
+					saw = append(saw, one-10, 20-two)
+					return err
+				}
+				if err := look(); err != nil {
+					return err
+				}
+				m.at(1)
+				select {
+				case <-written:
+				case <-time.After(m.patience):
+				}
+				return look()
+			})
+		})
+	})
+	return errs[1] == nil && !slices.IsSorted(saw), errs[0]
+}
+
 // between has a transaction read twice, and another one write in between.
-func between(first, second func(context.Context, *sqlx.Tx) (int, error), row int, then func(context.Context, *sqlx.Tx) error,
+func between(first, second func(context.Context, steps) (int, error), row int, then func(context.Context, steps) error,
 	anomaly func(a, b int) bool) scenario {
-	return func(ctx context.Context, do call, m *meeting, _ *sqlx.DB) (bool, error) {
+	return func(ctx context.Context, do call, m *meeting, _ bySQL) (bool, error) {
 		var a, b int
 		errs := both(func(i int) error {
 			if i == 0 {
-				return do(ctx, 1, func(ctx context.Context, tx *sqlx.Tx) (err error) {
+				return do(ctx, 1, func(ctx context.Context, tx steps) (err error) {
 					if a, err = first(ctx, tx); err != nil {
 						return err
 					}
@@ -154,76 +194,76 @@ func between(first, second func(context.Context, *sqlx.Tx) (int, error), row int
 					return err
 				})
 			}
-			<-m.came[0]
-			defer m.once[1].Do(func() { close(m.came[1]) })
-			return do(ctx, row, then)
+			return m.second(func() error { return do(ctx, row, then) })
 		})
 		return errs[0] == nil && anomaly(a, b), nil
 	}
 }
 
-func valueAt(id int) func(context.Context, *sqlx.Tx) (int, error) {
-	return func(ctx context.Context, tx *sqlx.Tx) (int, error) { return read(ctx, tx, valueOf, id) }
+func valueAt(id int) func(context.Context, steps) (int, error) {
+	return func(ctx context.Context, tx steps) (int, error) { return tx.value(ctx, id) }
 }
 
-func thirties(ctx context.Context, tx *sqlx.Tx) (int, error) {
-	return read(ctx, tx, "SELECT count(*) FROM test WHERE value = 30")
-}
+func thirties(ctx context.Context, tx steps) (int, error) { return tx.thirties(ctx) }
 
 var (
 	// pmp: a predicate has one more row when it is looked at again.
-	pmp = between(thirties, thirties, 2, func(ctx context.Context, tx *sqlx.Tx) error {
-		return write(ctx, tx, "INSERT INTO test VALUES (3, 30)")
+	pmp = between(thirties, thirties, 2, func(ctx context.Context, tx steps) error {
+		return tx.insert(ctx, 3)
 	}, func(a, b int) bool { return a != b })
 	// gSingle is read skew: one row before, another one after the other's writes.
-	gSingle = between(valueAt(1), valueAt(2), 1, func(ctx context.Context, tx *sqlx.Tx) error {
-		if err := write(ctx, tx, setTo, 12, 1); err != nil {
+	gSingle = between(valueAt(1), valueAt(2), 1, func(ctx context.Context, tx steps) error {
+		if err := tx.set(ctx, 1, 10, 12); err != nil {
 			return err
 		}
-		return write(ctx, tx, setTo, 18, 2)
+		return tx.set(ctx, 2, 20, 18)
 	}, func(a, b int) bool { return b-a != 10 && b-a != 6 })
 )
 
 // p4 is a lost update.
-func p4(ctx context.Context, do call, m *meeting, db *sqlx.DB) (bool, error) {
+func p4(ctx context.Context, do call, m *meeting, db bySQL) (bool, error) {
 	errs := both(func(i int) error {
-		return do(ctx, 1, func(ctx context.Context, tx *sqlx.Tx) error {
-			n, err := read(ctx, tx, valueOf, 1)
-			if err != nil {
-				return err
-			}
-			m.at(i)
-			return write(ctx, tx, setTo, n+1, 1)
+		return do(ctx, 1, func(ctx context.Context, tx steps) error {
+			return tx.raise(ctx, 1, 1, func() { m.at(i) })
 		})
 	})
-	n, err := read(ctx, db, valueOf, 1)
+	n, err := db.value(ctx, 1)
 	return errs == [2]error{} && n != 12, err
 }
 
-// g2Item is write skew: each takes from a row of its own what both rows allow only once.
-func g2Item(ctx context.Context, do call, m *meeting, db *sqlx.DB) (bool, error) {
+// g2Item is write skew: each adds to a row of its own what the sum of both rows allows only once.
+func g2Item(ctx context.Context, do call, m *meeting, db bySQL) (bool, error) {
+	const most = 60
+	sum := func(ctx context.Context, tx steps) (int, error) {
+		one, err := tx.value(ctx, 1)
+		if err != nil {
+			return 0, err
+		}
+		two, err := tx.value(ctx, 2)
+		return one + two, err
+	}
 	both(func(i int) error {
-		return do(ctx, i+1, func(ctx context.Context, tx *sqlx.Tx) error {
-			sum, err := read(ctx, tx, "SELECT sum(value) FROM test WHERE id IN (1, 2)")
+		return do(ctx, i+1, func(ctx context.Context, tx steps) error {
+			n, err := sum(ctx, tx)
 			if err != nil {
 				return err
 			}
 			m.at(i)
-			if sum < 25 {
+			if n+25 > most {
 				return nil
 			}
-			return write(ctx, tx, "UPDATE test SET value = value - 25 WHERE id = ?", i+1)
+			return tx.raise(ctx, i+1, 25, func() {})
 		})
 	})
-	sum, err := read(ctx, db, "SELECT sum(value) FROM test WHERE id IN (1, 2)")
-	return sum < 0, err
+	n, err := sum(ctx, db)
+	return n > most, err
 }
 
 // g2 is write skew on a predicate: each inserts the row that the other one has not found.
-func g2(ctx context.Context, do call, m *meeting, db *sqlx.DB) (bool, error) {
+func g2(ctx context.Context, do call, m *meeting, db bySQL) (bool, error) {
 	both(func(i int) error {
-		return do(ctx, i+1, func(ctx context.Context, tx *sqlx.Tx) error {
-			n, err := thirties(ctx, tx)
+		return do(ctx, i+1, func(ctx context.Context, tx steps) error {
+			n, err := tx.thirties(ctx)
 			if err != nil {
 				return err
 			}
@@ -231,9 +271,9 @@ func g2(ctx context.Context, do call, m *meeting, db *sqlx.DB) (bool, error) {
 			if n > 0 {
 				return nil
 			}
-			return write(ctx, tx, "INSERT INTO test VALUES (?, 30)", i+3)
+			return tx.insert(ctx, i+3)
 		})
 	})
-	n, err := read(ctx, db, "SELECT count(*) FROM test WHERE value = 30")
+	n, err := db.thirties(ctx)
 	return n > 1, err
 }

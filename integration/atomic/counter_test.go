@@ -301,7 +301,7 @@ func sellOut(t *testing.T, stock, callers int, takeOne func(ctx context.Context,
 }
 
 func TestSellOut(t *testing.T) {
-	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
+	matrix.Parallel(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
 		setStock(t, db, 100)
 		sellOut(t, 100, 150, newStock[int64](t, db).DecrementIfPositive)

@@ -137,7 +137,7 @@ func TestDecrementAll(t *testing.T) {
 
 // The sum doesn't change and no deadlock shows, whatever circle the money moves in.
 func TestMoneyInCircles(t *testing.T) {
-	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
+	matrix.Parallel(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		workers, turns := 200, 5
 		if target.Dialect == nogap.SQLite { // one writer at a time
 			turns = 1

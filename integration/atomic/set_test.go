@@ -195,7 +195,7 @@ func TestSetAndAnotherUniqueIndex(t *testing.T) {
 }
 
 func TestHundredLikesAtOnce(t *testing.T) {
-	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
+	matrix.Parallel(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := likes(t, target)
 		exec(t, db, "CREATE UNIQUE INDEX once ON likes (post_id, user_id)")
 		set, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})

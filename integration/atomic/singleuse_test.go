@@ -186,7 +186,7 @@ func TestSingleUseThatDeletes(t *testing.T) {
 
 // TestSingleUseOneWinner: of 50 callers one gets the row, whichever way it is used up.
 func TestSingleUseOneWinner(t *testing.T) {
-	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
+	matrix.Parallel(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		for name, opts := range map[string][]atomic.Option{
 			"used": {usedAt}, "used in time": {usedAt, expiresAt}, "deleted": {atomic.DeleteUsed()}, "deleted in time": {atomic.DeleteUsed(), expiresAt},
 		} {
@@ -339,14 +339,7 @@ func TestSingleUseThatIsUndone(t *testing.T) {
 		db := target.Open(t)
 		resets(t, db, timeTypes(target)[0])
 		addReset(t, db, target, "good", time.Time{})
-		body := "SET NEW.used_at = OLD.used_at"
-		switch target.Dialect {
-		case nogap.Postgres:
-			body = "RETURN OLD;"
-		case nogap.SQLite:
-			body = "UPDATE resets SET used_at = OLD.used_at WHERE code = NEW.code"
-		}
-		meddle(t, db, target.Dialect, "UPDATE", "resets", body)
+		putBack(t, db, target.Dialect, "resets", "code", "used_at")
 		for _, opts := range [][]atomic.Option{{usedAt}, {usedAt, expiresAt}} {
 			row, err := newResets(t, db, opts...).Use(t.Context(), "good")
 			require.ErrorContains(t, err, "a trigger")

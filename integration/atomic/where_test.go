@@ -78,7 +78,7 @@ func TestWhereLimitIsLowered(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := target.Open(t)
 		coupons(t, db)
-		exec(t, db, "UPDATE coupons SET used = 0, usage_limit = 100 WHERE id = 'ten'")
+		exec(t, db, "UPDATE coupons SET used = 900, usage_limit = 1000 WHERE id = 'ten'") // the limit itself stays above 0
 		used, err := atomic.NewCounter[int64](db, "coupons", "used", atomic.Where("used < usage_limit"))
 		require.NoError(t, err)
 		limit, err := atomic.NewCounter[int64](db, "coupons", "usage_limit", atomic.Where("used < usage_limit"))
@@ -103,7 +103,7 @@ func TestWhereLimitIsLowered(t *testing.T) {
 			t.Error("nobody is refused")
 		})
 		require.Equal(t, int64(100), taken.Load()+lowered.Load())
-		require.Equal(t, taken.Load(), value[int64](t, db, "SELECT used FROM coupons WHERE id = 'ten'"))
-		require.Equal(t, 100-lowered.Load(), value[int64](t, db, "SELECT usage_limit FROM coupons WHERE id = 'ten'"))
+		require.Equal(t, 900+taken.Load(), value[int64](t, db, "SELECT used FROM coupons WHERE id = 'ten'"))
+		require.Equal(t, 1000-lowered.Load(), value[int64](t, db, "SELECT usage_limit FROM coupons WHERE id = 'ten'"))
 	})
 }

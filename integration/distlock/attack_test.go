@@ -5,6 +5,8 @@ package distlock_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -98,7 +100,7 @@ func TestAttackEventThatUsesTheLease(t *testing.T) {
 		select {
 		case err := <-heard:
 			require.ErrorIs(t, err, distlock.ErrLost)
-		case <-time.After(5 * time.Second):
+		case <-time.After(30 * time.Second):
 			require.Fail(t, "deadlock")
 		}
 		lease, err = locks.Lock(t.Context(), "a")
@@ -208,9 +210,20 @@ func (f onExtension) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 // Bug: a renewal that is under way when the lock is released brings it back. Each holder unlocks at the moment when
 // its watchdog sends an extension.
 func TestAttackRenewalAfterUnlock(t *testing.T) {
+	const rounds = 6000
+	var confirmed atomic.Int64
+	// On a busy machine the shortest TTLs are over at once.
+	for ttl := 30 * time.Millisecond; ttl < time.Second && confirmed.Load() < rounds && !t.Failed(); ttl *= 2 {
+		unlockDuringRenewals(t, ttl, rounds, &confirmed)
+	}
+	require.GreaterOrEqual(t, confirmed.Load(), int64(rounds))
+}
+
+// unlockDuringRenewals adds to confirmed until there are as many rounds, or for a while.
+func unlockDuringRenewals(t *testing.T, ttl time.Duration, rounds int64, confirmed *atomic.Int64) {
+	const workers, awhile = 25, 20 * time.Second
 	addr := servers.Redis(t, 1)
 	client := connect(t, addr...)[0]
-	const ttl = 30 * time.Millisecond
 	var underWay sync.Map // channels, by key
 	extended := redis.NewClient(&redis.Options{Addr: addr[0], ContextTimeoutEnabled: true})
 	t.Cleanup(func() { extended.Close() })
@@ -225,8 +238,6 @@ func TestAttackRenewalAfterUnlock(t *testing.T) {
 	locks, err := distlock.New([]redis.UniversalClient{extended}, distlock.Prefix(unique(t)), distlock.TTL(ttl), distlock.HandOver(0))
 	require.NoError(t, err)
 	t.Cleanup(func() { locks.Close() })
-	const rounds, workers = 6000, 25
-	var confirmed atomic.Int64
 	start := time.Now()
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -242,14 +253,14 @@ func TestAttackRenewalAfterUnlock(t *testing.T) {
 				}
 				return v
 			}
-			for i := 0; confirmed.Load() < rounds && time.Since(start) < time.Minute; i++ {
+			for i := 0; confirmed.Load() < rounds && time.Since(start) < awhile; i++ {
 				select {
 				case <-begun: // of the lease before this one
 				default:
 				}
 				lease, err := locks.Lock(ctx, name)
 				if err != nil {
-					continue // on a busy machine the TTL may be over at once
+					continue
 				}
 				held := value()
 				select {
@@ -268,6 +279,10 @@ func TestAttackRenewalAfterUnlock(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.GreaterOrEqual(t, confirmed.Load(), int64(rounds))
-	require.True(t, eventually(time.Second, func() bool { return len(keys(t, addr[0], unique(t))) == 0 }))
+	require.True(t, eventually(time.Second, func() bool {
+		return !slices.ContainsFunc(keys(t, addr[0], unique(t)), func(key string) bool { return !strings.HasSuffix(key, ":queue") })
+	}), "a lock is left")
+	// A server that does not answer within NodeTimeout, which is a quarter of the TTL, may keep a place in a queue for 10 s.
+	requireNoKeys(t, unique(t), 15*time.Second, addr...)
+	t.Logf("%d rounds with a TTL of %v or less", confirmed.Load(), ttl)
 }

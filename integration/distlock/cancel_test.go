@@ -42,6 +42,7 @@ func TestCancelledWaiters(t *testing.T) {
 		holder := newLocker(t, addrs, distlock.Prefix(unique(t)))
 		lease, err := holder.Lock(t.Context(), "a")
 		require.NoError(t, err)
+		clock := newCalm(t, addrs[0])
 		var wg sync.WaitGroup
 		for range 3 {
 			locks := newLocker(t, addrs, distlock.Prefix(unique(t)))
@@ -49,10 +50,10 @@ func TestCancelledWaiters(t *testing.T) {
 				wg.Go(func() {
 					ctx, cancel := context.WithTimeout(context.Background(), time.Duration(20+10*i)*time.Millisecond)
 					defer cancel()
-					start := time.Now()
+					start := clock.Now()
 					_, err := locks.Lock(ctx, "a")
-					if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 50*time.Millisecond+slack {
-						t.Errorf("after %v: %v", time.Since(start), err)
+					if took := clock.Now() - start; !errors.Is(err, context.DeadlineExceeded) || took > 50*time.Millisecond+slack {
+						t.Errorf("after %v: %v", took, err)
 					}
 				})
 			}
@@ -89,9 +90,9 @@ func TestCancelledWaiters(t *testing.T) {
 			require.True(t, eventually(5*time.Second, func() bool { return queued(t, addrs, "a") >= 2 }))
 			go cancel()
 			require.NoError(t, lease.Unlock(t.Context()))
-			start := time.Now()
+			start := clock.Now()
 			theirs := <-got
-			require.Less(t, time.Since(start), 500*time.Millisecond, "the timer takes 750 ms: the hint was swallowed")
+			require.Less(t, clock.Now()-start, 500*time.Millisecond, "the timer takes 750 ms: the hint was swallowed")
 			require.NoError(t, theirs.Unlock(t.Context()))
 			<-gone
 			cancel()

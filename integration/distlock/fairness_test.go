@@ -80,31 +80,48 @@ func TestWorkerLoopsTakeTurns(t *testing.T) {
 // The lock is not free to the process that has just released it for another one, and is soon if that one does not come.
 func TestTryLockAfterWakingAnother(t *testing.T) {
 	each(t, func(t *testing.T, addrs []string) {
-		holder := newLocker(t, addrs, distlock.Prefix(unique(t)))
-		lease, err := holder.Lock(t.Context(), "a")
-		require.NoError(t, err)
-		ctx, cancel := context.WithCancel(t.Context())
-		waiter := newLocker(t, addrs, distlock.Prefix(unique(t)))
-		got := make(chan *distlock.Lease, 1)
-		go func() {
-			lease, err := waiter.Lock(ctx, "a")
-			if err != nil {
-				t.Error(err)
-			}
-			got <- lease
-		}()
-		require.True(t, eventually(5*time.Second, func() bool { return queued(t, addrs, "a") == 1 }))
-		require.NoError(t, lease.Unlock(t.Context()))
-		_, err = holder.TryLock(t.Context(), "a")
-		require.ErrorIs(t, err, distlock.ErrNotAcquired)
-		theirs := <-got
-		cancel()
-		require.NoError(t, theirs.Context().Err())
-		require.NoError(t, theirs.Unlock(t.Context()))
-		require.True(t, eventually(5*time.Second, func() bool {
-			lease, err := holder.TryLock(t.Context(), "a")
-			return err == nil && lease.Unlock(t.Context()) == nil
-		}))
-		requireNoKeys(t, unique(t), 5*time.Second, addrs...)
+		// The other one has a moment only. Where the machine took longer it is looked at again.
+		for n := 1; !leftToAnother(t, addrs); n++ {
+			require.Less(t, n, 8, "the moment was over each time")
+		}
 	})
+}
+
+// leftToAnother reports whether the process that had released a lock could not get it again while another one was on its way.
+func leftToAnother(t *testing.T, addrs []string) bool {
+	const moment = 25 * time.Millisecond // which the other one has to get the lock
+	holder := newLocker(t, addrs, distlock.Prefix(unique(t)))
+	lease, err := holder.Lock(t.Context(), "a")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	waiter := newLocker(t, addrs, distlock.Prefix(unique(t)))
+	got := make(chan *distlock.Lease, 1)
+	go func() {
+		lease, err := waiter.Lock(ctx, "a")
+		if err != nil {
+			t.Error(err)
+		}
+		got <- lease
+	}()
+	require.True(t, eventually(5*time.Second, func() bool { return queued(t, addrs, "a") == 1 }))
+	released := time.Now()
+	require.NoError(t, lease.Unlock(t.Context()))
+	again, tried := holder.TryLock(t.Context(), "a")
+	if tried == nil {
+		require.Greater(t, time.Since(released), moment, "it was not left to the other one")
+		require.NoError(t, again.Unlock(t.Context()))
+	} else {
+		require.ErrorIs(t, tried, distlock.ErrNotAcquired)
+	}
+	theirs := <-got
+	cancel()
+	require.NoError(t, theirs.Context().Err())
+	require.NoError(t, theirs.Unlock(t.Context()))
+	require.True(t, eventually(5*time.Second, func() bool {
+		lease, err := holder.TryLock(t.Context(), "a")
+		return err == nil && lease.Unlock(t.Context()) == nil
+	}))
+	requireNoKeys(t, unique(t), 5*time.Second, addrs...)
+	return tried != nil
 }

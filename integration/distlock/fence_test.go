@@ -18,6 +18,7 @@ import (
 	"github.com/nogap-go/nogap/distlock"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/integration/servers"
+	"github.com/nogap-go/nogap/integration/spelling"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 )
 
@@ -110,6 +111,40 @@ func TestFence(t *testing.T) {
 		require.NoError(t, lease.Unlock(ctx))
 		_, err = fence.Mint(ctx, lease)
 		require.ErrorIs(t, err, distlock.ErrLost)
+	})
+}
+
+// A table that is not the one of Schema may take two names for one. Then the tokens of one lock would fence the holders of the
+// other.
+func TestFenceThatIgnoresCase(t *testing.T) {
+	t.Parallel()
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		t.Parallel()
+		db := target.Open(t)
+		ignoresCase := spelling.IgnoresCase(target.Dialect)
+		ignoresCase.Prepare(t, db, target.Dialect)
+		_, err := db.ExecContext(t.Context(), "CREATE TABLE lock_fences (name "+ignoresCase.Column+
+			" NOT NULL PRIMARY KEY, token BIGINT NOT NULL, writes BIGINT NOT NULL)")
+		require.NoError(t, err)
+		fence, err := distlock.NewFence(db, "lock_fences")
+		require.NoError(t, err)
+		locks := newLocker(t, []string{servers.StartRedis(t, 1)[0].Addr})
+		mint := func(name string) (token distlock.Token, err error) {
+			err = locks.WithLock(t.Context(), name, func(ctx context.Context, lease *distlock.Lease) error {
+				token, err = fence.Mint(ctx, lease)
+				return err
+			})
+			return token, err
+		}
+		token, err := mint("report")
+		require.NoError(t, err)
+		_, err = mint("Report")
+		require.ErrorContains(t, err, `mint a token of "Report": lock_fences: the column name takes this name for that of another lock`)
+		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		require.NoError(t, guarded(t.Context(), db, fence, token, func(*sql.Tx) error { return nil }))
+		again, err := mint("report")
+		require.NoError(t, err)
+		require.EqualValues(t, token.Number+1, again.Number)
 	})
 }
 

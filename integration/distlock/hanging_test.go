@@ -32,15 +32,23 @@ var kinds = map[string]func(*redis.Options) redis.UniversalClient{
 
 func newKind(t *testing.T, kind string, addrs []string, opts ...distlock.Option) *distlock.Locker {
 	t.Helper()
+	return newLockerOf(t, addrs, kinds[kind], opts...)
+}
+
+// newLockerOf returns a Locker with a client for each address, which the test's end closes.
+func newLockerOf(
+	tb testing.TB, addrs []string, client func(*redis.Options) redis.UniversalClient, opts ...distlock.Option,
+) *distlock.Locker {
+	tb.Helper()
 	var clients []redis.UniversalClient
 	for _, addr := range addrs {
-		client := kinds[kind](&redis.Options{Addr: addr})
-		t.Cleanup(func() { client.Close() })
-		clients = append(clients, client)
+		c := client(&redis.Options{Addr: addr})
+		tb.Cleanup(func() { c.Close() })
+		clients = append(clients, c)
 	}
 	locks, err := distlock.New(clients, opts...)
-	require.NoError(t, err)
-	t.Cleanup(func() { locks.Close() })
+	require.NoError(tb, err)
+	tb.Cleanup(func() { locks.Close() })
 	return locks
 }
 
@@ -48,20 +56,21 @@ func newKind(t *testing.T, kind string, addrs []string, opts ...distlock.Option)
 // clients have go-redis's own timeouts. With three nothing is granted, and the error says why.
 func TestStoppedNodes(t *testing.T) {
 	t.Parallel()
-	const nodeTimeout, ttl = 500 * time.Millisecond, 5 * time.Second
+	const nodeTimeout, ttl = time.Second, 8 * time.Second
 	for kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			nodes := servers.StartRedis(t, 5)
 			locks := newKind(t, kind, addrs(nodes), distlock.NodeTimeout(nodeTimeout), distlock.TTL(ttl))
+			clock := newCalm(t, nodes[4].Addr)
 			turn := func(name string) (acquire, release time.Duration) {
-				start := time.Now()
+				start := clock.Now()
 				lease, err := locks.Lock(t.Context(), name)
-				acquire = time.Since(start)
+				acquire = clock.Now() - start
 				require.NoError(t, err)
-				start = time.Now()
+				start = clock.Now()
 				err = lease.Unlock(t.Context())
-				release = time.Since(start)
+				release = clock.Now() - start
 				require.NoError(t, err)
 				return acquire, release
 			}
@@ -71,17 +80,16 @@ func TestStoppedNodes(t *testing.T) {
 				acquire, release := turn(fmt.Sprint("first ", stopped))
 				require.Less(t, acquire, nodeTimeout+slack)
 				require.Less(t, release, nodeTimeout+slack)
-				start := time.Now()
+				start := clock.Now()
 				for i := range 20 {
 					turn(fmt.Sprint("next ", stopped, i))
 				}
-				require.Less(t, time.Since(start), 20*nodeTimeout/4, "a node that hangs is not waited for again")
+				require.Less(t, clock.Now()-start, 20*nodeTimeout/4, "a node that hangs is not waited for again")
 			}
 			nodes[2].Pause(t)
-			start := time.Now()
-			stopped := start
+			stopped, start := time.Now(), clock.Now()
 			_, err := locks.TryLock(t.Context(), "three")
-			require.Less(t, time.Since(start), 2*nodeTimeout+slack)
+			require.Less(t, clock.Now()-start, 2*nodeTimeout+slack)
 			require.ErrorIs(t, err, distlock.ErrNotAcquired)
 			require.NotErrorIs(t, err, context.DeadlineExceeded)
 			var failure *distlock.Error
@@ -93,21 +101,21 @@ func TestStoppedNodes(t *testing.T) {
 					require.Equal(t, nodes[n.Node].Addr, n.Addr)
 				}
 				require.False(t, n.Held)
-				require.Regexp(t, "no answer within 500ms|earlier commands are still unanswered", n.Error())
+				require.Regexp(t, "no answer within 1s|earlier commands are still unanswered", n.Error())
 			}
 
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			start = time.Now()
+			start = clock.Now()
 			_, err = locks.Lock(ctx, "three")
 			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.Less(t, time.Since(start), 50*time.Millisecond+slack)
+			require.Less(t, clock.Now()-start, 50*time.Millisecond+slack)
 
-			start = time.Now()
+			start = clock.Now()
 			_, err = locks.Lock(t.Context(), "three")
 			require.ErrorIs(t, err, distlock.ErrNotAcquired)
 			require.GreaterOrEqual(t, time.Since(stopped), ttl, "it waits for a TTL")
-			require.Less(t, time.Since(start), ttl+nodeTimeout+time.Second, "and gives up then")
+			require.Less(t, clock.Now()-start, ttl+nodeTimeout+time.Second, "and gives up then")
 
 			for _, n := range nodes[:3] {
 				n.Resume(t)
@@ -129,7 +137,7 @@ func TestStoppedNodeOfAClientWithoutTimeouts(t *testing.T) {
 		Addr: node.Addr, ContextTimeoutEnabled: true, ReadTimeout: -2, WriteTimeout: -2, // -2 is go-redis's "no deadline"
 	})
 	t.Cleanup(func() { client.Close() })
-	locks, err := distlock.New([]redis.UniversalClient{client}, distlock.NodeTimeout(200*time.Millisecond))
+	locks, err := distlock.New([]redis.UniversalClient{client}, patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { locks.Close() })
 	lease, err := locks.TryLock(t.Context(), "warm")
@@ -145,7 +153,7 @@ func TestStoppedNodeOfAClientWithoutTimeouts(t *testing.T) {
 	select {
 	case err := <-tried:
 		require.ErrorIs(t, err, distlock.ErrNotAcquired)
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		require.Fail(t, "it hangs")
 	}
 }
@@ -189,10 +197,10 @@ func TestSlowNode(t *testing.T) {
 	require.ErrorIs(t, err, distlock.ErrNotAcquired)
 
 	delay.Store(int64(nodeTimeout * 8 / 10))
-	start := time.Now()
+	clock := newCalm(t, addr)
 	_, err = locks.TryLock(t.Context(), "a") // SET, and GET
 	require.ErrorIs(t, err, distlock.ErrNotAcquired)
-	require.Less(t, time.Since(start), nodeTimeout+slack)
+	require.Less(t, clock.Now(), nodeTimeout+slack)
 	delay.Store(0)
 	require.NoError(t, lease.Unlock(t.Context()))
 }
@@ -205,7 +213,7 @@ func TestLateWritesAreCleanedUp(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			node := servers.StartRedis(t, 1)[0]
-			locks := newKind(t, kind, []string{node.Addr}, distlock.NodeTimeout(500*time.Millisecond), distlock.TTL(time.Minute))
+			locks := newKind(t, kind, []string{node.Addr}, distlock.NodeTimeout(time.Second), distlock.TTL(time.Minute))
 			lease, err := locks.Lock(t.Context(), "warm")
 			require.NoError(t, err)
 			require.NoError(t, lease.Unlock(t.Context()))
@@ -216,13 +224,11 @@ func TestLateWritesAreCleanedUp(t *testing.T) {
 				require.ErrorIs(t, err, distlock.ErrNotAcquired)
 			}
 			node.Resume(t)
-			start := time.Now()
+			clock := newCalm(t, node.Addr)
 			requireNoKeys(t, "a", 3*time.Second, node.Addr)
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-			defer cancel()
-			lease, err = locks.Lock(ctx, "a")
+			lease, err = locks.Lock(t.Context(), "a")
 			require.NoError(t, err)
-			require.Less(t, time.Since(start), 3*time.Second, "not the TTL")
+			require.Less(t, clock.Now(), 3*time.Second, "not the TTL")
 			require.NoError(t, lease.Unlock(t.Context()))
 		})
 	}

@@ -79,10 +79,10 @@ func TestBreak(t *testing.T) {
 			got <- next
 		}()
 		require.True(t, eventually(5*time.Second, func() bool { return queued(t, addrs, "a") == 1 }))
-		start := time.Now()
+		clock := newCalm(t, addrs[0])
 		require.NoError(t, operator.Break(t.Context(), "a"))
 		next := <-got
-		require.Less(t, time.Since(start), 500*time.Millisecond, "the timer takes 750 ms: it was not woken")
+		require.Less(t, clock.Now(), 500*time.Millisecond, "the timer takes 750 ms: it was not woken")
 		<-lease.Context().Done()
 		require.ErrorIs(t, context.Cause(lease.Context()), distlock.ErrLost)
 		require.ErrorIs(t, lease.Unlock(t.Context()), distlock.ErrLost)
@@ -152,7 +152,7 @@ func TestMaxHold(t *testing.T) {
 	each(t, func(t *testing.T, addrs []string) {
 		const hold = 300 * time.Millisecond
 		hung := newLockerWith(t, addrs, distlock.Prefix(unique(t)), distlock.TTL(time.Second), distlock.MaxHold(hold))
-		start := time.Now()
+		clock, start := newCalm(t, addrs[0]), time.Now()
 		lease, err := hung.Lock(t.Context(), "a")
 		require.NoError(t, err)
 		<-lease.Context().Done()
@@ -160,7 +160,7 @@ func TestMaxHold(t *testing.T) {
 		require.ErrorIs(t, context.Cause(lease.Context()), distlock.ErrLost)
 		other, err := newLocker(t, addrs, distlock.Prefix(unique(t))).Lock(t.Context(), "a")
 		require.NoError(t, err)
-		require.Less(t, time.Since(start), 4*time.Second)
+		require.Less(t, clock.Now(), 4*time.Second)
 		require.ErrorIs(t, lease.Unlock(t.Context()), distlock.ErrLost)
 		require.NoError(t, other.Unlock(t.Context()))
 

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap/distlock"
+	"github.com/nogap-go/nogap/integration/calm"
 	"github.com/nogap-go/nogap/integration/servers"
 )
 
@@ -62,10 +63,12 @@ func TestTryLock(t *testing.T) {
 	each(t, func(t *testing.T, addrs []string) {
 		here := newLocker(t, addrs, distlock.Prefix(unique(t)))
 		there := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		before := time.Now()
 		lease, err := here.TryLock(t.Context(), "a")
+		after := time.Now()
 		require.NoError(t, err)
 		require.Equal(t, "a", lease.Name())
-		require.WithinDuration(t, time.Now().Add(8*time.Second), lease.Until(), time.Second)
+		require.WithinRange(t, lease.Until(), before.Add(7*time.Second), after.Add(8*time.Second))
 		require.NoError(t, lease.Context().Err())
 		for _, addr := range addrs {
 			require.Equal(t, []string{unique(t) + "a"}, keys(t, addr, unique(t)))
@@ -168,12 +171,12 @@ func TestWaitIsBounded(t *testing.T) {
 		require.NoError(t, err)
 		limited := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.WaitLimit(100*time.Millisecond))
 
-		start := time.Now()
+		clock, start := newCalm(t, addrs[0]), time.Now()
 		_, err = limited.Lock(t.Context(), "a")
 		require.ErrorIs(t, err, distlock.ErrNotAcquired)
 		require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller's context has not ended")
 		require.GreaterOrEqual(t, time.Since(start), 100*time.Millisecond)
-		require.Less(t, time.Since(start), 100*time.Millisecond+slack)
+		require.Less(t, clock.Now(), 100*time.Millisecond+slack)
 
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -241,10 +244,9 @@ func TestHandOverInOrder(t *testing.T) {
 		var leases []*distlock.Lease
 		var wg sync.WaitGroup
 		for i := range waiters {
-			arrived := make(chan struct{})
+			ctx := &waitedFor{Context: context.Background(), waits: make(chan struct{})}
 			wg.Go(func() {
-				close(arrived)
-				lease, err := locks.Lock(context.Background(), "a")
+				lease, err := locks.Lock(ctx, "a")
 				if err != nil {
 					t.Error(err)
 					return
@@ -255,8 +257,7 @@ func TestHandOverInOrder(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			<-arrived
-			time.Sleep(5 * time.Millisecond) // until it is in the line; there is nothing to ask
+			<-ctx.waits // it is in the line
 		}
 		before := commands(t, addrs)
 		require.NoError(t, lease.Unlock(t.Context()))
@@ -283,6 +284,18 @@ func TestHandOverInOrder(t *testing.T) {
 			"released true": waiters, "released false": 1,
 		}, count)
 	})
+}
+
+// waitedFor is a context that tells when somebody begins to wait for its end: a caller does so when it has its place in the line.
+type waitedFor struct {
+	context.Context
+	once  sync.Once
+	waits chan struct{}
+}
+
+func (c *waitedFor) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.waits) })
+	return c.Context.Done()
 }
 
 // commands returns how many commands that change something the servers have processed.
@@ -314,7 +327,7 @@ func TestHandOverIsBounded(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, addrs []string) {
 		const handOver, turns = 30 * time.Millisecond, 10
-		var wakes wakes
+		wakes := wakes{clock: newCalm(t, addrs[0])}
 		busy := intercepted(t, addrs, wakes.published, distlock.Prefix(unique(t)), distlock.HandOver(handOver))
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -351,8 +364,9 @@ type wakes struct {
 	mu    sync.Mutex
 	tries []string // their values, each of which is new
 	hints []int    // for each: how many were sent before it began
-	times []time.Time
+	times []time.Duration
 	sent  int
+	clock *calm.Clock
 }
 
 func (w *wakes) published(_ context.Context, cmd redis.Cmder) {
@@ -370,7 +384,7 @@ func (w *wakes) tried(_ context.Context, cmd redis.Cmder) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if value := cmd.Args()[2].(string); !slices.Contains(w.tries, value) {
-		w.tries, w.hints, w.times = append(w.tries, value), append(w.hints, w.sent), append(w.times, time.Now())
+		w.tries, w.hints, w.times = append(w.tries, value), append(w.hints, w.sent), append(w.times, w.clock.Now())
 	}
 }
 
@@ -386,7 +400,7 @@ func (w *wakes) wokeLast() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := len(w.tries)
-	return n == 1 || w.hints[n-1] > w.hints[n-2] || w.times[n-1].Sub(w.times[n-2]) < 750*time.Millisecond
+	return n == 1 || w.hints[n-1] > w.hints[n-2] || w.times[n-1]-w.times[n-2] < 750*time.Millisecond
 }
 
 func TestClose(t *testing.T) {
@@ -455,21 +469,22 @@ func TestKindsOfClients(t *testing.T) {
 // testWakeUp has one process wait for the other, longer than it would take by chance.
 func testWakeUp(t *testing.T, addr string, holder, waiter *distlock.Locker) {
 	t.Helper()
+	clock := newCalm(t, addr)
 	for range 5 {
 		lease, err := holder.Lock(t.Context(), "wake")
 		require.NoError(t, err)
-		var released time.Time
+		var released time.Duration
 		got := make(chan time.Duration, 1)
 		go func() {
 			lease, err := waiter.Lock(context.Background(), "wake")
 			if err != nil {
 				t.Error(err)
 			}
-			got <- time.Since(released)
+			got <- clock.Now() - released
 			lease.Unlock(context.Background())
 		}()
-		require.True(t, eventually(5*time.Second, func() bool { return queued(t, []string{addr}, "wake") == 1 }))
-		released = time.Now()
+		require.True(t, eventually(5*time.Second, func() bool { return queued(t, []string{addr}, "wake") >= 1 }))
+		released = clock.Now()
 		require.NoError(t, lease.Unlock(t.Context()))
 		require.Less(t, <-got, 500*time.Millisecond, "the timer takes 750 ms: it was not woken")
 	}

@@ -188,14 +188,14 @@ func TestUnlockInASlotThatMoves(t *testing.T) {
 			require.NoError(t, err)
 			var waiting sync.WaitGroup
 			t.Cleanup(waiting.Wait) // after its Locker is closed
-			waiter, got := c.newLocker(t), make(chan time.Time, 1)
+			waiter, got, clock := c.newLocker(t), make(chan time.Duration, 1), newCalm(t, c.addrs[0])
 			waiting.Go(func() {
 				lease, err := waiter.Lock(context.Background(), name)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				got <- time.Now()
+				got <- clock.Now()
 				if err := lease.Unlock(context.Background()); err != nil {
 					t.Error(err)
 				}
@@ -217,9 +217,9 @@ func TestUnlockInASlotThatMoves(t *testing.T) {
 					require.NoError(t, source.Migrate(t.Context(), host, port, key, 0, time.Second).Err())
 				}
 			}
-			start := time.Now()
+			start := clock.Now()
 			require.NoError(t, lease.Unlock(t.Context()))
-			require.Less(t, (<-got).Sub(start), 600*time.Millisecond, "the timer takes 750 ms: it was not woken")
+			require.Less(t, <-got-start, 600*time.Millisecond, "the timer takes 750 ms: it was not woken")
 			requireNoKeys(t, c.prefix+name, 5*time.Second, c.addrs...)
 			for _, node := range []*redis.Client{source, target} {
 				require.NoError(t, node.Do(t.Context(), "CLUSTER", "SETSLOT", slot, "STABLE").Err())

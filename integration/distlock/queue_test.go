@@ -51,80 +51,88 @@ func (f interceptor) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // intercepted returns a Locker whose commands pass through a function.
 func intercepted(tb testing.TB, addrs []string, f interceptor, opts ...distlock.Option) *distlock.Locker {
 	tb.Helper()
-	var clients []redis.UniversalClient
-	for _, addr := range addrs {
-		client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
+	return newLockerOf(tb, addrs, func(o *redis.Options) redis.UniversalClient {
+		o.ContextTimeoutEnabled = true
+		client := redis.NewClient(o)
 		client.AddHook(f)
-		tb.Cleanup(func() { client.Close() })
-		clients = append(clients, client)
-	}
-	locks, err := distlock.New(clients, opts...)
-	require.NoError(tb, err)
-	tb.Cleanup(func() { locks.Close() })
-	return locks
+		return client
+	}, opts...)
 }
 
 // Callers that come and go while the lock is held disturb nobody who waits for it: no process is woken in vain, and
 // each keeps its place.
 func TestHastyCallersDisturbNobody(t *testing.T) {
 	each(t, func(t *testing.T, addrs []string) {
-		holder := newLocker(t, addrs, distlock.Prefix(unique(t)))
-		lease, err := holder.Lock(t.Context(), "a")
-		require.NoError(t, err)
-		var attempts atomic.Int32
-		var wg sync.WaitGroup
-		t.Cleanup(wg.Wait)
-		var mu sync.Mutex
-		var order []int
-		for i := range 3 {
-			locks := intercepted(t, addrs, func(_ context.Context, cmd redis.Cmder) {
-				if cmd.Name() == "set" {
-					attempts.Add(1)
-				}
-			}, distlock.Prefix(unique(t)), patient)
-			wg.Go(func() {
-				lease, err := locks.Lock(t.Context(), "a")
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				order = append(order, i)
-				mu.Unlock()
-				if err := lease.Unlock(context.Background()); err != nil {
-					t.Error(err)
-				}
-			})
-			require.True(t, eventually(5*time.Second, func() bool { return len(queue(t, addrs, "a")) == i+1 }))
+		// Who tries by himself, since it has taken so long, may come first: on a busy machine it is looked at again.
+		for n := 1; !hastyCallers(t, addrs); n++ {
+			require.Less(t, n, 8, "those who wait came in another order each time")
 		}
-		before, start := queue(t, addrs, "a"), attempts.Load()
-
-		var hasty sync.WaitGroup
-		end := time.Now().Add(500 * time.Millisecond) // a waiter tries by itself after 750 ms
-		for i := range 8 {
-			locks := newLocker(t, addrs, distlock.Prefix(unique(t)))
-			hasty.Go(func() {
-				for j := 0; time.Now().Before(end); j++ {
-					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(50+(i*97+j*31)%600)*time.Microsecond)
-					if lease, err := locks.Lock(ctx, "a"); err == nil {
-						t.Error("got the lock that is held")
-						lease.Unlock(ctx)
-					}
-					cancel()
-				}
-			})
-		}
-		hasty.Wait()
-		tries := attempts.Load() - start
-		require.True(t, eventually(5*time.Second, func() bool { return len(queue(t, addrs, "a")) == 3 }))
-		require.Equal(t, before, queue(t, addrs, "a"))
-		require.LessOrEqual(t, tries, int32(3*len(addrs)), "they were woken in vain")
-
-		require.NoError(t, lease.Unlock(t.Context()))
-		wg.Wait()
-		require.True(t, slices.IsSorted(order), order)
-		requireNoKeys(t, unique(t), 5*time.Second, addrs...)
 	})
+}
+
+// hastyCallers reports whether those who waited got the lock in their order. They must if it was all over before they tried by
+// themselves.
+func hastyCallers(t *testing.T, addrs []string) (inOrder bool) {
+	const alone = 750 * time.Millisecond // after which a waiter tries by itself, again and again
+	queued := time.Now()
+	holder := newLocker(t, addrs, distlock.Prefix(unique(t)))
+	lease, err := holder.Lock(t.Context(), "a")
+	require.NoError(t, err)
+	var attempts atomic.Int32
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	var mu sync.Mutex
+	var order []int
+	for i := range 3 {
+		locks := intercepted(t, addrs, func(_ context.Context, cmd redis.Cmder) {
+			if cmd.Name() == "set" {
+				attempts.Add(1)
+			}
+		}, distlock.Prefix(unique(t)), patient)
+		wg.Go(func() {
+			lease, err := locks.Lock(t.Context(), "a")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			order = append(order, i)
+			mu.Unlock()
+			if err := lease.Unlock(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		require.True(t, eventually(5*time.Second, func() bool { return len(queue(t, addrs, "a")) == i+1 }))
+	}
+	began, before, start := time.Now(), queue(t, addrs, "a"), attempts.Load()
+
+	var hasty sync.WaitGroup
+	end := time.Now().Add(300 * time.Millisecond)
+	for i := range 8 {
+		locks := newLocker(t, addrs, distlock.Prefix(unique(t)))
+		hasty.Go(func() {
+			for j := 0; time.Now().Before(end); j++ {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(50+(i*97+j*31)%600)*time.Microsecond)
+				if lease, err := locks.Lock(ctx, "a"); err == nil {
+					t.Error("got the lock that is held")
+					lease.Unlock(ctx)
+				}
+				cancel()
+			}
+		})
+	}
+	hasty.Wait()
+	tries, rounds := attempts.Load()-start, 1+int(time.Since(began)/alone) // a busy machine may take longer than end
+	require.True(t, eventually(5*time.Second, func() bool { return len(queue(t, addrs, "a")) == 3 }))
+	require.Equal(t, before, queue(t, addrs, "a"))
+	require.LessOrEqual(t, tries, int32(3*len(addrs)*rounds), "they were woken in vain")
+
+	require.NoError(t, lease.Unlock(t.Context()))
+	wg.Wait()
+	inOrder = slices.IsSorted(order)
+	require.True(t, inOrder || time.Since(queued) > alone, order)
+	requireNoKeys(t, unique(t), 5*time.Second, addrs...)
+	return inOrder
 }
 
 // A caller gives up while its place in the queue is still being asked for. The next caller of the process has a place
@@ -146,7 +154,8 @@ func TestPlaceThatComesLate(t *testing.T) {
 	defer cancel()
 	_, err = locks.Lock(ctx, "a")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	got := make(chan time.Time, 1)
+	clock := newCalm(t, addrs[0])
+	got := make(chan time.Duration, 1)
 	go func() {
 		defer close(got)
 		lease, err := locks.Lock(t.Context(), "a")
@@ -154,15 +163,16 @@ func TestPlaceThatComesLate(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		got <- time.Now()
+		got <- clock.Now()
 		lease.Unlock(context.Background())
 	}()
 	defer func() { <-got }()
-	time.Sleep(200 * time.Millisecond) // until the late place has come, and perhaps gone; there is nothing to ask
+	// Until the late place has come, and perhaps gone; there is nothing to ask.
+	require.True(t, eventually(5*time.Second, func() bool { return clock.Now() > 200*time.Millisecond }))
 	place := queue(t, addrs, "a")
-	released := time.Now()
+	released := clock.Now()
 	require.NoError(t, lease.Unlock(t.Context()))
-	require.Less(t, (<-got).Sub(released), 400*time.Millisecond, "the timer takes 550 ms: it was not woken")
+	require.Less(t, <-got-released, 400*time.Millisecond, "the timer takes 550 ms: it was not woken")
 	require.Len(t, place, 1)
 	requireNoKeys(t, unique(t), 5*time.Second, addrs...)
 }
@@ -190,13 +200,13 @@ func TestLostWakeUp(t *testing.T) {
 		waiter := newLocker(t, addrs, distlock.Prefix(unique(t)))
 		lease, err := holder.Lock(t.Context(), "a")
 		require.NoError(t, err)
-		got := make(chan time.Time, 1)
+		clock, got := newCalm(t, addrs[0]), make(chan time.Duration, 1)
 		go func() {
 			lease, err := waiter.Lock(context.Background(), "a")
 			if err != nil {
 				t.Error(err)
 			}
-			got <- time.Now()
+			got <- clock.Now()
 			lease.Unlock(context.Background())
 		}()
 		require.True(t, eventually(5*time.Second, func() bool { return queued(t, addrs, "a") == 1 }))
@@ -209,9 +219,9 @@ func TestLostWakeUp(t *testing.T) {
 			}
 			client.Close()
 		}
-		released := time.Now()
+		released := clock.Now()
 		require.NoError(t, lease.Unlock(t.Context()))
-		require.Less(t, (<-got).Sub(released), time.Second+slack)
+		require.Less(t, <-got-released, time.Second+slack)
 		requireNoKeys(t, unique(t), 5*time.Second, addrs...)
 	})
 }

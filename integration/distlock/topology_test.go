@@ -5,6 +5,7 @@ package distlock_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -82,33 +83,36 @@ func TestWakeUpsAreHeard(t *testing.T) {
 // handOverInOrder has the first process hold a lock for which the others wait, and checks who gets it after whom and when.
 func handOverInOrder(t *testing.T, processes []*distlock.Locker, addrs []string, name string) {
 	t.Helper()
+	clock := newCalm(t, addrs[0])
 	lease, err := processes[0].Lock(t.Context(), name)
 	require.NoError(t, err)
 	type turn struct {
 		process int
-		at      time.Time
+		at      time.Duration
 	}
 	turns := make(chan turn, len(processes))
+	var waiting sync.WaitGroup
 	for i, locks := range processes[1:] {
-		go func() {
+		waiting.Go(func() {
 			lease, err := locks.Lock(context.Background(), name)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			turns <- turn{i + 1, time.Now()}
+			turns <- turn{i + 1, clock.Now()}
 			if err := lease.Unlock(context.Background()); err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 		require.True(t, eventually(5*time.Second, func() bool { return queued(t, addrs, name) == int64(i+1) }))
 	}
-	last := time.Now()
+	last := clock.Now()
 	require.NoError(t, lease.Unlock(t.Context()))
 	for i := range processes[1:] {
 		next := <-turns
 		require.Equal(t, i+1, next.process, "somebody was overtaken")
-		require.Less(t, next.at.Sub(last), 500*time.Millisecond, "the timer takes 750 ms: it was not woken")
+		require.Less(t, next.at-last, 500*time.Millisecond, "the timer takes 750 ms: it was not woken")
 		last = next.at
 	}
+	waiting.Wait() // the last of them unlocks
 }

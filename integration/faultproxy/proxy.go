@@ -5,9 +5,9 @@
 //	err := transfer(ctx, target.Connect(t, dsn))    // the server committed, and the client will never hear of it
 //	lost.Await(t)
 //
-// There are two kinds of faults. The ones without an argument hold for all connections, those to come included, until
-// Pass: HoldReplies, Hang, Refuse. Cut ends the connections there are. The ones with a Match wait for one request, on
-// any connection, break that connection and are over: LoseRequest, LoseReply, HoldRequest, HoldReply.
+// There are three kinds of faults. Some hold for all connections, those to come included, until Pass: HoldReplies, Hang,
+// Refuse, Delay, CloseSlowly. Some strike the connections there are: Cut, EndRequests, EndReplies. The ones with a Match
+// wait for one request, on any connection, break that connection and are over: LoseRequest, LoseReply, HoldRequest, HoldReply.
 //
 // Held bytes are not lost: Pass delivers them, late, as a network does that recovers.
 //
@@ -26,19 +26,21 @@ import (
 
 // Proxy passes bytes between clients and one server. All methods may be called at any time from any goroutine.
 type Proxy struct {
-	upstream string
 	protocol Protocol
 	listener net.Listener
 	pumps    sync.WaitGroup
 
-	mu      sync.Mutex
-	changed *sync.Cond // a gate was opened, or a connection ended
-	held    gates      // of all connections
-	refuse  bool
-	eof     bool
-	closed  bool
-	conns   map[*conn]bool
-	faults  []*Fault
+	mu       sync.Mutex
+	upstream string
+	changed  *sync.Cond // a gate was opened, or a connection ended
+	held     gates      // of all connections
+	refuse   bool
+	delay    time.Duration // of each piece, in both directions
+	slow     time.Duration // from the end of the client's side to that of the server's
+	eof      bool
+	closed   bool
+	conns    map[*conn]bool
+	faults   []*Fault
 }
 
 // gates say which directions are held up.
@@ -61,11 +63,18 @@ func New(tb testing.TB, upstream string, protocol Protocol) *Proxy {
 // Addr returns where clients connect, host:port.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
+// Redirect has the connections to come go to another server, as a failover does. Those there are stay where they are.
+func (p *Proxy) Redirect(upstream string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.upstream = upstream
+}
+
 // Pass ends the faults that hold and forgets those that still wait for their request. What was held up is delivered.
 func (p *Proxy) Pass() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.held, p.refuse, p.faults = gates{}, false, nil
+	p.held, p.refuse, p.delay, p.slow, p.faults = gates{}, false, 0, 0, nil
 	for c := range p.conns {
 		c.held = gates{}
 	}
@@ -82,6 +91,35 @@ func (p *Proxy) hold(g gates) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.held = g
+}
+
+// Delay holds every piece up for a while, in both directions.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// CloseSlowly has the server learn of the end of a connection, whatever ends it, only a while after the client: its session
+// goes on meanwhile, with its transaction and its locks.
+func (p *Proxy) CloseSlowly(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.slow = d
+}
+
+// EndRequests half closes every connection there is: the server reads an end of file, and what it answers still arrives.
+func (p *Proxy) EndRequests() { p.halfClose(func(c *conn) *net.TCPConn { return c.server }) }
+
+// EndReplies half closes every connection there is: the client reads an end of file, and what it has sent is still handed on.
+func (p *Proxy) EndReplies() { p.halfClose(func(c *conn) *net.TCPConn { return c.client }) }
+
+func (p *Proxy) halfClose(side func(*conn) *net.TCPConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = side(c).CloseWrite() // it may be over
+	}
 }
 
 // Cut resets every connection there is, on both sides. The server accepts new ones.
@@ -191,13 +229,13 @@ func (p *Proxy) accept() {
 // serve connects a client with the server until one of them leaves.
 func (p *Proxy) serve(client *net.TCPConn) {
 	p.mu.Lock()
-	refuse := p.refuse || p.closed
+	refuse, upstream := p.refuse || p.closed, p.upstream
 	p.mu.Unlock()
 	if refuse {
 		reset(client)
 		return
 	}
-	server, err := net.DialTimeout("tcp", p.upstream, 5*time.Second)
+	server, err := net.DialTimeout("tcp", upstream, 5*time.Second)
 	if err != nil {
 		reset(client)
 		return
@@ -247,6 +285,9 @@ func (c *conn) pump(from, to *net.TCPConn, pass func([]byte) bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
+		if n > 0 {
+			c.proxy.wait()
+		}
 		if n > 0 && pass(buf[:n]) {
 			_, werr := to.Write(buf[:n])
 			err = errors.Join(err, werr)
@@ -259,6 +300,14 @@ func (c *conn) pump(from, to *net.TCPConn, pass func([]byte) bool) {
 			return
 		}
 	}
+}
+
+// wait lets the delay pass.
+func (p *Proxy) wait() {
+	p.mu.Lock()
+	d := p.delay
+	p.mu.Unlock()
+	time.Sleep(d)
 }
 
 // request decides about bytes of the client. It returns when they may pass.
@@ -315,14 +364,22 @@ func (c *conn) end(abort bool) {
 		return
 	}
 	c.ended = true
-	for _, side := range []*net.TCPConn{c.client, c.server} {
-		if abort && !c.proxy.eof {
-			reset(side)
-		} else {
-			_ = side.Close()
-		}
+	abort = abort && !c.proxy.eof
+	closeConn(c.client, abort)
+	if c.proxy.slow > 0 && !c.proxy.closed {
+		time.AfterFunc(c.proxy.slow, func() { closeConn(c.server, abort) }) // serve waits for it
+	} else {
+		closeConn(c.server, abort)
 	}
 	c.proxy.changed.Broadcast()
+}
+
+func closeConn(c *net.TCPConn, abort bool) {
+	if abort {
+		reset(c)
+	} else {
+		_ = c.Close()
+	}
 }
 
 // reset closes a connection so that the other side reads "connection reset by peer".

@@ -212,6 +212,66 @@ func TestEndWithEOF(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
+func TestDelay(t *testing.T) {
+	_, proxy := start(t)
+	c := dial(t, proxy.Addr())
+	c.requireEcho(t, "before")
+	proxy.Delay(awhile)
+	begun := time.Now()
+	c.requireEcho(t, "late")
+	require.GreaterOrEqual(t, time.Since(begun), 2*awhile)
+	proxy.Pass()
+	c.requireEcho(t, "after")
+}
+
+// The client has left, and the server still waits for it.
+func TestCloseSlowly(t *testing.T) {
+	_, proxy := start(t)
+	c := dial(t, proxy.Addr())
+	c.requireEcho(t, "before")
+	proxy.CloseSlowly(awhile)
+	begun := time.Now()
+	proxy.Cut()
+	c.requireReset(t)
+	require.Equal(t, 1, proxy.Connections())
+	require.Eventually(t, func() bool { return proxy.Connections() == 0 }, soon, time.Millisecond)
+	require.GreaterOrEqual(t, time.Since(begun), awhile)
+}
+
+func TestHalfClose(t *testing.T) {
+	server, proxy := start(t)
+	c := dial(t, proxy.Addr())
+	c.requireEcho(t, "before")
+	proxy.EndReplies()
+	_, err := c.read(soon)
+	require.ErrorIs(t, err, io.EOF)
+	c.send(t, "handed on")
+	server.requireGot(t, 2)
+
+	c = dial(t, proxy.Addr())
+	c.requireEcho(t, "before")
+	proxy.HoldReplies()
+	c.send(t, "answered")
+	server.requireGot(t, 4)
+	proxy.EndRequests()
+	proxy.Pass()
+	c.requireReply(t, "answered")
+	_, err = c.read(soon)
+	require.Error(t, err)
+}
+
+func TestRedirect(t *testing.T) {
+	first, proxy := start(t)
+	old := dial(t, proxy.Addr())
+	old.requireEcho(t, "before")
+	second := newEcho(t)
+	proxy.Redirect(second.addr)
+	dial(t, proxy.Addr()).requireEcho(t, "new")
+	second.requireGot(t, 1)
+	old.requireEcho(t, "still there")
+	first.requireGot(t, 2)
+}
+
 func TestRefuse(t *testing.T) {
 	_, proxy := start(t)
 	old := dial(t, proxy.Addr())

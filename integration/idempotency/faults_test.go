@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
@@ -30,7 +31,8 @@ func commits(r faultproxy.Request) bool {
 
 // A COMMIT that is lost, or whose answer is lost, has no effect or one, and Do finds out which: it returns the result of one effect.
 func TestLostCommit(t *testing.T) {
-	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+	t.Parallel()
+	matrix.Parallel(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
 		for name, lose := range map[string]func(*faultproxy.Proxy, faultproxy.Match) *faultproxy.Fault{
 			"request": (*faultproxy.Proxy).LoseRequest, "reply": (*faultproxy.Proxy).LoseReply,
 		} {
@@ -64,11 +66,13 @@ func TestLostCommit(t *testing.T) {
 
 // A black hole swallows one connection at COMMIT. Its session has the key's row locked until it is ended, by the next call.
 func TestBlackHole(t *testing.T) {
+	t.Parallel()
 	for name, hold := range map[string]func(*faultproxy.Proxy, faultproxy.Match) *faultproxy.Fault{
 		"request": (*faultproxy.Proxy).HoldRequest, "reply": (*faultproxy.Proxy).HoldReply,
 	} {
 		t.Run(name, func(t *testing.T) {
-			matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+			t.Parallel()
+			matrix.Parallel(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
 				dsn := target.DSN(t)
 				proxy, through := target.Proxy(t, dsn)
 				direct := target.Connect(t, dsn)
@@ -79,7 +83,7 @@ func TestBlackHole(t *testing.T) {
 				newStore(t, target, direct)
 				s := storeOf(t, db)
 				awaitUptime(t, target, direct)
-				ctx := within(t, 20*time.Second)
+				ctx := within(t, 2*time.Minute)
 				_, _, err = s.Do(ctx, "before", pay("before", 0))
 				require.NoError(t, err)
 
@@ -92,12 +96,12 @@ func TestBlackHole(t *testing.T) {
 
 				// It ends before: the next call does.
 				held = hold(proxy, commits)
-				short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-				defer cancel()
+				short, cancel := context.WithCancel(ctx)
+				onceStruck(held, cancel)
 				_, _, err = s.Do(short, "short", pay("short", 1))
 				held.Await(t)
 				require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
-				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.ErrorIs(t, err, context.Canceled)
 				got, _, err := s.Do(ctx, "short", pay("short", 1))
 				require.NoError(t, err)
 				require.Equal(t, receipt{"short", 1}, got)
@@ -105,6 +109,14 @@ func TestBlackHole(t *testing.T) {
 			})
 		})
 	}
+}
+
+// onceStruck calls f when a fault has struck.
+func onceStruck(fault *faultproxy.Fault, f func()) {
+	go func() {
+		<-fault.Done()
+		f()
+	}()
 }
 
 // awaitUptime waits until a server that numbers its sessions anew with every start has surely been up for a while: it ends no
@@ -124,7 +136,8 @@ func awaitUptime(t *testing.T, target matrix.Target, db *sql.DB) {
 
 // The network goes away at COMMIT and comes back later: Do goes on until then, or until its context ends.
 func TestUnreachable(t *testing.T) {
-	matrix.Run(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+	t.Parallel()
+	matrix.Parallel(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
 		proxy, through := target.Proxy(t, dsn)
 		direct, db := target.Connect(t, dsn), target.Connect(t, through)
@@ -133,17 +146,19 @@ func TestUnreachable(t *testing.T) {
 		ctx := within(t, time.Minute)
 		_, _, err := s.Do(ctx, "before", pay("before", 0))
 		require.NoError(t, err)
-		goAway := func(ctx context.Context, tx *sqlx.Tx) (receipt, error) {
+		goAway := func(ctx context.Context, tx *sqlx.Tx, then func()) (receipt, error) {
 			got, err := pay("a", 1)(ctx, tx)
 			proxy.Refuse()
-			proxy.LoseReply(commits)
+			onceStruck(proxy.LoseReply(commits), then)
 			return got, err
 		}
-		short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		short, cancel := context.WithCancel(ctx)
 		defer cancel()
-		_, _, err = s.Do(short, "k", goAway)
+		_, _, err = s.Do(short, "k", func(ctx context.Context, tx *sqlx.Tx) (receipt, error) {
+			return goAway(ctx, tx, func() { time.AfterFunc(300*time.Millisecond, cancel) })
+		})
 		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, context.Canceled)
 		proxy.Pass()
 		_, replayed, err := s.Do(ctx, "k", pay("a", 1))
 		require.NoError(t, err)
@@ -152,13 +167,34 @@ func TestUnreachable(t *testing.T) {
 		var back atomic.Bool
 		_, _, err = s.Do(ctx, "later", func(ctx context.Context, tx *sqlx.Tx) (receipt, error) {
 			if !back.Swap(true) {
-				time.AfterFunc(700*time.Millisecond, proxy.Pass)
-				return goAway(ctx, tx)
+				return goAway(ctx, tx, func() { time.AfterFunc(700*time.Millisecond, proxy.Pass) })
 			}
 			return pay("a", 1)(ctx, tx)
 		})
 		require.NoError(t, err)
 		require.Equal(t, 3, payments(t, direct))
+	})
+}
 
+// The service closes its pool while the outcome of a COMMIT is looked for: no later try can find it out.
+func TestPoolIsClosed(t *testing.T) {
+	t.Parallel()
+	matrix.Parallel(t, matrix.Proxied(), func(t *testing.T, target matrix.Target) {
+		dsn := target.DSN(t)
+		proxy, through := target.Proxy(t, dsn)
+		direct, db := target.Connect(t, dsn), target.Connect(t, through)
+		newStore(t, target, direct)
+		ctx := within(t, time.Minute)
+		_, _, err := storeOf(t, db).Do(ctx, "k", func(ctx context.Context, tx *sqlx.Tx) (receipt, error) {
+			proxy.Refuse()
+			onceStruck(proxy.LoseReply(commits), func() { assert.NoError(t, db.Close()) })
+			return pay("k", 1)(ctx, tx)
+		})
+		require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		require.ErrorContains(t, err, "database is closed")
+		require.NoError(t, ctx.Err())
+		got, _, err := storeOf(t, direct).Do(ctx, "k", pay("k", 2))
+		require.NoError(t, err)
+		require.Equal(t, receipt{"k", 1}, got)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"sync"
 	"testing"
@@ -21,7 +22,14 @@ import (
 	"github.com/nogap-go/nogap/integration/servers"
 )
 
-func TestMain(m *testing.M) { servers.Main(m) }
+func TestMain(m *testing.M) {
+	// Tests of lost connections wait most of the time, so more of them fit side by side than there are processors.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "14"); err != nil {
+		panic(err)
+	}
+	servers.Main(m)
+}
 
 // receipt is what a payment returns.
 type receipt struct {

@@ -10,7 +10,7 @@ import (
 
 // patience is how long a connection may take to come back: database/sql rolls a cancelled transaction back in another
 // goroutine.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // Connections fails the test if a connection of db stays in use: somebody began a transaction, or took rows or a
 // connection, and never gave it back.

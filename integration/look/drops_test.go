@@ -12,7 +12,8 @@ import (
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
-// What may keep an INSERT of PostgreSQL from writing a row without an error is seen, and nothing else is taken for it.
+// What may keep an INSERT of PostgreSQL from writing a row without an error is seen, and nothing else is taken for it. So is what
+// may write elsewhere and return no row.
 func TestDropsInserts(t *testing.T) {
 	const function = "CREATE FUNCTION veto() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
 	const table = "CREATE TABLE members (id INT PRIMARY KEY)"
@@ -25,26 +26,27 @@ func TestDropsInserts(t *testing.T) {
 		"CREATE TABLE lowest PARTITION OF low FOR VALUES FROM (0) TO (10)",
 	}
 	tests := map[string]struct {
-		make []string
-		want bool
+		make    []string
+		want    bool
+		returns bool
 	}{
-		"plain":                      {[]string{table}, false},
-		"partitions":                 {partitioned, false},
-		"foreign key":                {[]string{"CREATE TABLE groups (id INT PRIMARY KEY)", "CREATE TABLE members (id INT PRIMARY KEY REFERENCES groups)"}, false},
-		"AFTER INSERT":               {[]string{function, table, trigger("AFTER INSERT", "members")}, false},
-		"BEFORE UPDATE":              {[]string{function, table, trigger("BEFORE UPDATE OR DELETE", "members")}, false},
-		"of the statement":           {[]string{function, table, "CREATE TRIGGER veto BEFORE INSERT ON members EXECUTE FUNCTION veto()"}, false},
-		"disabled":                   {[]string{function, table, trigger("BEFORE INSERT", "members"), "ALTER TABLE members DISABLE TRIGGER veto"}, false},
-		"of another table":           {[]string{function, table, "CREATE TABLE others (id INT)", trigger("BEFORE INSERT", "others")}, false},
-		"BEFORE INSERT":              {[]string{function, table, trigger("BEFORE INSERT OR UPDATE", "members")}, true},
-		"of the partitioned":         {append(partitioned, trigger("BEFORE INSERT", "members")), true},
-		"of a partition's partition": {append(partitioned, trigger("BEFORE INSERT", "lowest")), true},
+		"plain":                      {[]string{table}, false, true},
+		"partitions":                 {partitioned, false, true},
+		"foreign key":                {[]string{"CREATE TABLE groups (id INT PRIMARY KEY)", "CREATE TABLE members (id INT PRIMARY KEY REFERENCES groups)"}, false, true},
+		"AFTER INSERT":               {[]string{function, table, trigger("AFTER INSERT", "members")}, false, true},
+		"BEFORE UPDATE":              {[]string{function, table, trigger("BEFORE UPDATE OR DELETE", "members")}, false, false},
+		"of the statement":           {[]string{function, table, "CREATE TRIGGER veto BEFORE INSERT ON members EXECUTE FUNCTION veto()"}, false, true},
+		"disabled":                   {[]string{function, table, trigger("BEFORE INSERT", "members"), "ALTER TABLE members DISABLE TRIGGER veto"}, false, true},
+		"of another table":           {[]string{function, table, "CREATE TABLE others (id INT)", trigger("BEFORE INSERT", "others")}, false, true},
+		"BEFORE INSERT":              {[]string{function, table, trigger("BEFORE INSERT OR UPDATE", "members")}, true, false},
+		"of the partitioned":         {append(partitioned, trigger("BEFORE INSERT", "members")), true, false},
+		"of a partition's partition": {append(partitioned, trigger("BEFORE INSERT", "lowest")), true, false},
 		"of a partition behind views": {append(partitioned, trigger("BEFORE INSERT", "lowest"), "ALTER TABLE members RENAME TO stored",
-			"CREATE VIEW shown AS SELECT * FROM stored", "CREATE VIEW members AS SELECT * FROM shown"), true},
-		"view":   {[]string{"CREATE TABLE stored (id INT PRIMARY KEY)", "CREATE VIEW members AS SELECT * FROM stored WHERE id < 10"}, true},
-		"policy": {[]string{table, "ALTER TABLE members ENABLE ROW LEVEL SECURITY"}, true},
+			"CREATE VIEW shown AS SELECT * FROM stored", "CREATE VIEW members AS SELECT * FROM shown"), true, false},
+		"view":   {[]string{"CREATE TABLE stored (id INT PRIMARY KEY)", "CREATE VIEW members AS SELECT * FROM stored WHERE id < 10"}, true, true},
+		"policy": {[]string{table, "ALTER TABLE members ENABLE ROW LEVEL SECURITY"}, true, true},
 		"one of the name": {[]string{function, table, "CREATE SCHEMA tenant", "CREATE TABLE tenant.members (id INT PRIMARY KEY)",
-			trigger("BEFORE INSERT", "tenant.members")}, true},
+			trigger("BEFORE INSERT", "tenant.members")}, true, false},
 	}
 	matrix.Run(t, matrix.Postgres(), func(t *testing.T, target matrix.Target) {
 		members, err := dialect.Table("members")
@@ -62,6 +64,7 @@ func TestDropsInserts(t *testing.T) {
 				require.True(t, look.Listed)
 				require.True(t, look.Lasts)
 				require.Equal(t, tt.want, look.MeddlesInserts)
+				require.Equal(t, tt.returns, look.Returns)
 			})
 		}
 	})

@@ -105,6 +105,17 @@ func (cluster Cluster) NodesOf(tb testing.TB, dsn string) []*sql.DB {
 	return pools
 }
 
+// Addrs returns where the nodes listen, host:port.
+func (cluster Cluster) Addrs(tb testing.TB) (addrs []string) {
+	tb.Helper()
+	for _, dsn := range cluster.nodes(tb) {
+		node, err := mysql.ParseDSN(dsn)
+		require.NoError(tb, err)
+		addrs = append(addrs, node.Addr)
+	}
+	return addrs
+}
+
 // CatchUp waits until a node has applied what was written on the others.
 func (cluster Cluster) CatchUp(tb testing.TB, node *sql.DB) {
 	tb.Helper()

@@ -60,6 +60,15 @@ func Run(t *testing.T, targets []Target, test func(*testing.T, Target)) {
 	}
 }
 
+// Parallel runs a test on some targets, as many at the same time as go test's -parallel says. It is for tests that mostly wait.
+func Parallel(t *testing.T, targets []Target, test func(*testing.T, Target)) {
+	t.Helper()
+	Run(t, targets, func(t *testing.T, target Target) {
+		t.Parallel()
+		test(t, target)
+	})
+}
+
 // All returns the targets that everything must work on. With NOGAP_NEWEST they are those of which there is a newest
 // version: the others are tested without it.
 func All() []Target {
@@ -74,11 +83,23 @@ func All() []Target {
 	return all
 }
 
+// ways returns the targets of a server, and with NOGAP_NEWEST the first of them: the others differ in what a driver does, whatever
+// the server.
+func ways(targets []Target) []Target {
+	if servers.Newest() {
+		return targets[:1]
+	}
+	return targets
+}
+
 // Conformance returns what All does, and other ways to reach those databases: pgx over a pgxpool or with the simple
 // protocol, and pools of one connection. It is for the tests that say what a package is for. Such a test must not need a
-// second connection itself.
+// second connection itself. With NOGAP_NEWEST it returns All: these ways are the drivers' own, whatever the server.
 func Conformance() []Target {
 	all := All()
+	if servers.Newest() {
+		return all
+	}
 	return append(append(all, pgxWays()...), oneConnection(all)...)
 }
 

@@ -22,10 +22,10 @@ func init() { _ = mysql.SetLogger(log.New(io.Discard, "", 0)) }
 
 // MariaDB returns MariaDB with both ways in which its driver counts the rows that an UPDATE affects: those that it
 // changed, which is the default, and those that it found. It returns it once more with innodb_snapshot_isolation, which is
-// the default of MariaDB from 11.6.2 on and which 10.6.18 and 10.11.8 have.
+// the default of MariaDB from 11.6.2 on and which 10.6.18 and 10.11.8 have. With NOGAP_NEWEST it returns one, which has that default.
 func MariaDB() []Target {
 	targets := mysqlTargets("mariadb", nogap.MariaDB, servers.MariaDB)
-	return append(targets, Target{Name: "mariadb/snapshot", Dialect: nogap.MariaDB, Driver: "mysql", maxOpen: serverPool,
+	return ways(append(targets, Target{Name: "mariadb/snapshot", Dialect: nogap.MariaDB, Driver: "mysql", maxOpen: serverPool,
 		fresh: func(tb testing.TB) string {
 			tb.Helper()
 			return createMySQL(tb, servers.MariaDB(tb), func(config *mysql.Config) {
@@ -34,7 +34,7 @@ func MariaDB() []Target {
 				}
 				config.Params["innodb_snapshot_isolation"] = "ON"
 			})
-		}})
+		}}))
 }
 
 // MySQL returns MySQL with both ways of counting rows, and nothing where there is no MySQL: see servers.HasMySQL. With
@@ -44,6 +44,26 @@ func MySQL() []Target {
 		return nil
 	}
 	return mysqlTargets("mysql", nogap.MySQL, servers.MySQL)
+}
+
+// NotStrict returns MariaDB and MySQL in a sql_mode that is not strict, where they store what is left of a value that does
+// not fit its column, and say so in a warning that nobody reads.
+func NotStrict() []Target {
+	targets := append(MariaDB(), MySQL()...)
+	for i, strict := range targets {
+		targets[i].Name += "/not-strict"
+		targets[i].fresh = func(tb testing.TB) string {
+			tb.Helper()
+			config, err := mysql.ParseDSN(strict.fresh(tb))
+			require.NoError(tb, err)
+			if config.Params == nil {
+				config.Params = map[string]string{}
+			}
+			config.Params["sql_mode"] = "''"
+			return config.FormatDSN()
+		}
+	}
+	return targets
 }
 
 func mysqlTargets(name string, dialect nogap.Dialect, server func(testing.TB) string) []Target {

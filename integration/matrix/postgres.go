@@ -24,12 +24,12 @@ import (
 // serverPool is how many connections a pool to a server takes at most: two full pools and some more fit in the server.
 const serverPool = 40
 
-// Postgres returns PostgreSQL with each of its drivers.
+// Postgres returns PostgreSQL with each of its drivers, and with NOGAP_NEWEST with one.
 func Postgres() []Target {
-	return []Target{
+	return ways([]Target{
 		{Name: "postgres/pgx", Dialect: nogap.Postgres, Driver: "pgx", fresh: freshPostgres, maxOpen: serverPool},
 		{Name: "postgres/pq", Dialect: nogap.Postgres, Driver: "postgres", fresh: freshPostgres, maxOpen: serverPool},
-	}
+	})
 }
 
 func freshPostgres(tb testing.TB) string {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/optimistic"
 )
 
@@ -53,6 +54,44 @@ func conform[T, V any](parts func(*T) (*Item, *V), opts ...optimistic.Option) fu
 	}
 
 	return func(t *testing.T, fresh func(testing.TB) *sql.DB) {
+		// Callers of a Coalescer leave what callers of Modify leave, and only who wrote last can go on with what it was given.
+		t.Run("coalesce", func(t *testing.T) {
+			db := fresh(t)
+			items := open(t, db)
+			hot := optimistic.Coalesce(items)
+			if reflect.TypeFor[V]().Size() == 2 {
+				require.ErrorContains(t, hot.Close(), "integer of 64 bits")
+				return
+			}
+			defer func() { require.NoError(t, hot.Close()) }()
+			const callers, each = 16, 2
+			var mu sync.Mutex
+			given := map[int64]*T{}
+			concurrent.Run(t, callers, func(int) error {
+				for range each {
+					row, err := hot.Modify(t.Context(), func(r *T) error { item(r).Stock--; return nil }, "north", 1)
+					if err != nil {
+						return err
+					}
+					mu.Lock()
+					given[item(row).Stock] = row
+					mu.Unlock()
+				}
+				return nil
+			})
+			require.Len(t, given, callers*each, "each as its own function left it")
+			const last = 10 - callers*each
+			require.EqualValues(t, last, stock(t, db))
+			require.Equal(t, get(t, items), given[last])
+			for left, row := range given {
+				if left != last {
+					require.ErrorIs(t, items.Update(t.Context(), row), optimistic.ErrVersionConflict)
+				}
+			}
+			item(given[last]).Stock = 99
+			require.NoError(t, items.Update(t.Context(), given[last]))
+			require.EqualValues(t, 99, stock(t, db))
+		})
 		t.Run("update", func(t *testing.T) {
 			db := fresh(t)
 			items := open(t, db)

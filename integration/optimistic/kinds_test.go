@@ -5,6 +5,7 @@ package optimistic_test
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,11 +138,15 @@ func value[T any](tb testing.TB, db *sql.DB, query string) (v T) {
 func TestKinds(t *testing.T) {
 	targets := append(matrix.Conformance(), matrix.PgBouncer()...)
 	targets = append(targets, matrix.Clusters()...)
-	matrix.Run(t, targets, func(t *testing.T, target matrix.Target) {
+	matrix.Parallel(t, targets, func(t *testing.T, target matrix.Target) {
 		ran, dsn := 0, target.DSN(t)
+		enough := len(kinds)
+		if strings.HasSuffix(target.Name, "/one-connection") {
+			enough = 2 // how many connections there are is the same to all kinds
+		}
 		for _, k := range kinds {
 			ddl := k.column(target.Dialect)
-			if ddl == "" {
+			if ddl == "" || ran == enough {
 				continue
 			}
 			ran++
@@ -155,6 +160,6 @@ func TestKinds(t *testing.T) {
 				})
 			})
 		}
-		require.GreaterOrEqual(t, ran, 9)
+		require.GreaterOrEqual(t, ran, min(9, enough))
 	})
 }

@@ -38,6 +38,13 @@ func lockInTx(t *testing.T, target matrix.Target, tx nogap.Tx, other *sql.DB) {
 	if isSQLite(target) {
 		patience = pessimistic.Timeout(50 * time.Millisecond)
 	}
+	rows, err := pessimistic.LockRows[Item](ctx, tx, pessimistic.Rows{Table: "items", Keys: []any{1, int64(1)}})
+	require.NoError(t, err)
+	require.Len(t, rows, 2)
+	require.Same(t, rows[0], rows[1])
+	rows, err = pessimistic.LockRows[Item](ctx, tx, pessimistic.Rows{Table: "items", Where: "id < " + first(target), Args: []any{9}})
+	require.NoError(t, err)
+	require.Equal(t, []int64{1}, idsOf(rows))
 	err = pessimistic.WithRowLock(ctx, other, item(1), notCalled(t), patience)
 	var locked *pessimistic.LockError
 	require.ErrorAs(t, err, &locked)

@@ -15,8 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
+	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/pessimistic"
 )
 
@@ -60,7 +62,7 @@ func finish(worker int) func(context.Context, *sqlx.Tx, []*Job) error {
 
 // Eight workers of two processes drain the queue, and each job is done exactly once.
 func TestClaimDrains(t *testing.T) {
-	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
+	matrix.Parallel(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
 		pools := []*sql.DB{target.Connect(t, dsn), target.Connect(t, dsn)}
 		n := 1000
@@ -96,7 +98,7 @@ func TestClaimDoesNotWait(t *testing.T) {
 		createJobs(t, db, 40)
 		// MySQL and MariaDB lock every row that they read in order to sort, unless an index has them in order.
 		exec(t, db, "CREATE INDEX jobs_priority ON jobs (priority, id)")
-		ctx := concurrent.Within(t, 20*time.Second)
+		ctx := concurrent.Within(t, time.Minute)
 		queue := pessimistic.Queue{Table: "jobs", Where: "done_by IS NULL AND priority < " + first(target), Args: []any{6},
 			OrderBy: "priority DESC, id DESC", Limit: 3}
 		var got []int64
@@ -209,4 +211,35 @@ func killID(t *testing.T, target matrix.Target, db *sql.DB, id string) {
 		return
 	}
 	exec(t, db, "KILL "+id)
+}
+
+// A call on the pool for a claimed row would wait for the transaction in whose callback it is made.
+func TestClaimedRowIsHeld(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		createJobs(t, db, 3)
+		priority, err := atomic.NewCounter[int64](db, "jobs", "priority")
+		require.NoError(t, err)
+		ctx := concurrent.Within(t, time.Minute)
+		nothing := func(context.Context, *sqlx.Tx, *Job) error { return nil }
+		err = pessimistic.Claim(ctx, db, todo(2), func(ctx context.Context, tx *sqlx.Tx, jobs []*Job) error {
+			require.Len(t, jobs, 2)
+			for _, key := range []any{jobs[0].ID, int8(1), "1", "01"} {
+				_, err := priority.Increment(ctx, 1, key)
+				require.ErrorIs(t, err, holding.ErrHeld, "%#v", key)
+				err = pessimistic.WithRowLock(ctx, db, pessimistic.Row{Table: "jobs", Key: key}, nothing)
+				require.ErrorIs(t, err, holding.ErrHeld, "%#v", key)
+			}
+			if target.Dialect != nogap.SQLite { // where every write in a callback is refused
+				_, err := priority.Increment(ctx, 1, 2)
+				require.NoError(t, err, "another row")
+			}
+			_, err := priority.WithTx(tx).Increment(ctx, 1, jobs[1].ID)
+			return err
+		})
+		require.NoError(t, err)
+		now, err := priority.Get(ctx, 1)
+		require.NoError(t, err)
+		require.EqualValues(t, 2, now)
+	})
 }

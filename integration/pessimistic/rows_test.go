@@ -41,7 +41,7 @@ func TestRowLocks(t *testing.T) {
 // Random pairs in random order, from two pools, so that it is not the queue in the process that keeps them apart: no
 // deadlock reaches the server, and no money is made or lost.
 func TestRowLocksDoNotDeadlock(t *testing.T) {
-	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
+	matrix.Parallel(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		dsn := target.DSN(t)
 		pools := []*sql.DB{target.Connect(t, dsn), target.Connect(t, dsn)}
 		const rows, workers = 8, 64

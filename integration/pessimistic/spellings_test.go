@@ -15,65 +15,29 @@ import (
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
+	"github.com/nogap-go/nogap/integration/spelling"
 	"github.com/nogap-go/nogap/internal/holding"
 	"github.com/nogap-go/nogap/pessimistic"
+	"github.com/nogap-go/nogap/transaction"
 )
 
-// spelling is a type of key columns under which two keys are one row.
-type spelling struct {
-	name, column string
-	stored       any
-	other        any // the same row
-	distinct     any // another row, which is also there
-}
-
-func spellings(target matrix.Target) []spelling {
-	number := spelling{"number", "BIGINT", 1, "1", 2}
-	zero := spelling{"leading zero", "BIGINT", 1, "01", 2}
-	switch target.Dialect {
-	case nogap.Postgres:
-		return []spelling{
-			number,
-			zero,
-			{"uuid", "UUID", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "6BA7B810-9DAD-11D1-80B4-00C04FD430C8",
-				"6ba7b810-9dad-11d1-80b4-00c04fd430c9"},
-			{"collation", "VARCHAR(40) COLLATE nocase", "sku-a", "SKU-A", "sku-b"},
-		}
-	case nogap.SQLite:
-		return []spelling{
-			number,
-			zero,
-			{"collation", "TEXT COLLATE NOCASE", "sku-a", "SKU-A", "sku-b"},
-			{"no type", "BLOB", "1", "1", 1},
-		}
-	}
-	return []spelling{
-		number,
-		zero,
-		{"collation", "VARCHAR(40) COLLATE utf8mb4_general_ci", "sku-a", "SKU-A", "sku-b"},
-		{"trailing blank", "VARCHAR(40) COLLATE utf8mb4_bin", "sku-a", "sku-a ", "SKU-A"},
-	}
-}
-
 // eachSpelling runs a test on a table of the rows stored and distinct.
-func eachSpelling(t *testing.T, test func(t *testing.T, target matrix.Target, s spelling)) {
+func eachSpelling(t *testing.T, test func(t *testing.T, target matrix.Target, s spelling.Spelling)) {
 	matrix.Run(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
-		for _, s := range spellings(target) {
-			t.Run(s.name, func(t *testing.T) { test(t, target, s) })
+		for _, s := range spelling.All(target.Dialect) {
+			t.Run(s.Name, func(t *testing.T) { test(t, target, s) })
 		}
 	})
 }
 
-func spelt(t *testing.T, target matrix.Target, s spelling) *sqlx.DB {
+func spelt(t *testing.T, target matrix.Target, s spelling.Spelling) *sqlx.DB {
 	t.Helper()
 	db := sqlx.NewDb(target.Open(t), map[nogap.Dialect]string{nogap.Postgres: "postgres"}[target.Dialect])
-	if s.name == "collation" && target.Dialect == nogap.Postgres {
-		db.MustExec("CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
-	}
-	db.MustExec("CREATE TABLE spelt (id " + s.column + " NOT NULL PRIMARY KEY, stock INT NOT NULL)")
+	s.Prepare(t, db.DB, target.Dialect)
+	db.MustExec("CREATE TABLE spelt (id " + s.Column + " NOT NULL PRIMARY KEY, stock INT NOT NULL DEFAULT 0)")
 	insert := db.Rebind("INSERT INTO spelt (id, stock) VALUES (?, 100)")
-	db.MustExec(insert, s.stored)
-	db.MustExec(insert, s.distinct)
+	db.MustExec(insert, s.Stored)
+	db.MustExec(insert, s.Distinct)
 	return db
 }
 
@@ -83,9 +47,9 @@ type speltItem struct {
 
 // One row is one pointer, however its key is spelt: a transfer from a row to itself makes no money.
 func TestTwoSpellingsAreOneRow(t *testing.T) {
-	eachSpelling(t, func(t *testing.T, target matrix.Target, s spelling) {
+	eachSpelling(t, func(t *testing.T, target matrix.Target, s spelling.Spelling) {
 		db := spelt(t, target, s)
-		rows := pessimistic.Rows{Table: "spelt", Keys: []any{s.other, s.distinct, s.stored}}
+		rows := pessimistic.Rows{Table: "spelt", Keys: []any{s.Other, s.Distinct, s.Stored}}
 		ctx := concurrent.Within(t, time.Minute)
 		err := pessimistic.WithRowLocks(ctx, db.DB, rows, func(ctx context.Context, tx *sqlx.Tx, items []*speltItem) error {
 			require.Same(t, items[0], items[2])
@@ -135,11 +99,11 @@ func asText(v any) string {
 // another row is not.
 func TestHeldUnderAnotherSpelling(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
-		for _, s := range spellings(target) {
-			t.Run(s.name, func(t *testing.T) {
+		for _, s := range spelling.All(target.Dialect) {
+			t.Run(s.Name, func(t *testing.T) {
 				db := spelt(t, target, s)
 				for _, table := range tableSpellings(t, target, db) {
-					for _, key := range []any{s.stored, s.other} {
+					for _, key := range []any{s.Stored, s.Other} {
 						requireHeld(t, target, db, s, table, key)
 					}
 				}
@@ -167,23 +131,23 @@ func tableSpellings(t *testing.T, target matrix.Target, db *sqlx.DB) []string {
 	return names
 }
 
-func requireHeld(t *testing.T, target matrix.Target, db *sqlx.DB, s spelling, table string, key any) {
+func requireHeld(t *testing.T, target matrix.Target, db *sqlx.DB, s spelling.Spelling, table string, key any) {
 	t.Helper()
 	ctx := concurrent.Within(t, time.Minute)
 	stock, err := atomic.NewCounter[int64](db.DB, table, "stock")
 	require.NoError(t, err)
 	nothing := func(context.Context, *sqlx.Tx, *speltItem) error { return nil }
-	row := pessimistic.Row{Table: "spelt", Key: s.stored}
+	row := pessimistic.Row{Table: "spelt", Key: s.Stored}
 	err = pessimistic.WithRowLock(ctx, db.DB, row, func(ctx context.Context, tx *sqlx.Tx, _ *speltItem) error {
 		err := pessimistic.WithRowLock(ctx, db.DB, pessimistic.Row{Table: table, Key: key}, nothing)
 		require.ErrorIs(t, err, holding.ErrHeld, "%s at %v", table, key)
 		_, err = stock.Decrement(ctx, 1, key)
 		require.ErrorIs(t, err, holding.ErrHeld, "%s at %v", table, key)
-		err = stock.Transfer(ctx, 1, atomic.Key{s.distinct}, atomic.Key{key})
+		err = stock.Transfer(ctx, 1, atomic.Key{s.Distinct}, atomic.Key{key})
 		require.ErrorIs(t, err, holding.ErrHeld, "%s at %v", table, key)
 		if target.Dialect != nogap.SQLite { // where every write in a callback is refused
-			require.NoError(t, pessimistic.WithRowLock(ctx, db.DB, pessimistic.Row{Table: table, Key: s.distinct}, nothing))
-			_, err = stock.Decrement(ctx, 1, s.distinct)
+			require.NoError(t, pessimistic.WithRowLock(ctx, db.DB, pessimistic.Row{Table: table, Key: s.Distinct}, nothing))
+			_, err = stock.Decrement(ctx, 1, s.Distinct)
 			require.NoError(t, err, "another row")
 		}
 		_, err = stock.WithTx(tx).Decrement(ctx, 1, key)
@@ -192,14 +156,49 @@ func requireHeld(t *testing.T, target matrix.Target, db *sqlx.DB, s spelling, ta
 	require.NoError(t, err)
 }
 
+// So is one for a row that the callback's transaction has inserted, which another connection does not see.
+func TestInsertedUnderAnotherSpelling(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		for _, s := range spelling.All(target.Dialect) {
+			t.Run(s.Name, func(t *testing.T) {
+				db := spelt(t, target, s)
+				stock, err := atomic.NewCounter[int64](db.DB, "spelt", "stock")
+				require.NoError(t, err)
+				members, err := atomic.NewSet(db.DB, "spelt", []string{"id"})
+				require.NoError(t, err)
+				ctx := concurrent.Within(t, time.Minute)
+				for _, keys := range [][2]any{{s.Stored, s.Other}, {s.Other, s.Stored}} {
+					_, err = db.Exec(db.Rebind("DELETE FROM spelt WHERE id = ?"), s.Stored)
+					require.NoError(t, err)
+					err = transaction.Run(ctx, db.DB, func(ctx context.Context, tx *sqlx.Tx) error {
+						added, err := members.WithTx(tx).Add(ctx, keys[0])
+						require.NoError(t, err)
+						require.True(t, added)
+						_, err = members.Add(ctx, keys[1])
+						require.ErrorIs(t, err, holding.ErrHeld, "%v", keys)
+						_, err = stock.Increment(ctx, 1, keys[1])
+						require.ErrorIs(t, err, holding.ErrHeld, "%v", keys)
+						if target.Dialect != nogap.SQLite { // where every write in a callback is refused
+							_, err = stock.Increment(ctx, 1, s.Distinct)
+							require.NoError(t, err, "another row")
+						}
+						return nil
+					})
+					require.NoError(t, err)
+				}
+			})
+		}
+	})
+}
+
 // A Transfer to oneself, and a cart that names one row twice, are in two spellings what they are in one.
 func TestChangesInTwoSpellings(t *testing.T) {
-	eachSpelling(t, func(t *testing.T, target matrix.Target, s spelling) {
+	eachSpelling(t, func(t *testing.T, target matrix.Target, s spelling.Spelling) {
 		db := spelt(t, target, s)
 		ctx := concurrent.Within(t, time.Minute)
 		stock, err := atomic.NewCounter[int64](db.DB, "spelt", "stock")
 		require.NoError(t, err)
-		for _, pair := range [][2]any{{s.stored, s.other}, {s.other, s.stored}, {s.stored, s.stored}} {
+		for _, pair := range [][2]any{{s.Stored, s.Other}, {s.Other, s.Stored}, {s.Stored, s.Stored}} {
 			a, b := atomic.Key{pair[0]}, atomic.Key{pair[1]}
 			require.NoError(t, stock.Transfer(ctx, 100, a, b))
 			var refused *atomic.RefusedError
@@ -210,9 +209,9 @@ func TestChangesInTwoSpellings(t *testing.T) {
 			items := []atomic.Item[int64]{{Key: a, N: 60}, {Key: b, N: 41}}
 			require.ErrorIs(t, stock.DecrementAll(ctx, items), atomic.ErrInsufficient)
 		}
-		require.NoError(t, stock.Transfer(ctx, 60, atomic.Key{s.distinct}, atomic.Key{s.other}))
-		require.NoError(t, stock.Transfer(ctx, 160, atomic.Key{s.stored}, atomic.Key{s.distinct}))
-		require.ErrorIs(t, stock.Transfer(ctx, 1, atomic.Key{s.other}, atomic.Key{s.distinct}), atomic.ErrInsufficient)
-		require.NoError(t, stock.DecrementAll(ctx, []atomic.Item[int64]{{Key: atomic.Key{s.distinct}, N: 200}}))
+		require.NoError(t, stock.Transfer(ctx, 60, atomic.Key{s.Distinct}, atomic.Key{s.Other}))
+		require.NoError(t, stock.Transfer(ctx, 160, atomic.Key{s.Stored}, atomic.Key{s.Distinct}))
+		require.ErrorIs(t, stock.Transfer(ctx, 1, atomic.Key{s.Other}, atomic.Key{s.Distinct}), atomic.ErrInsufficient)
+		require.NoError(t, stock.DecrementAll(ctx, []atomic.Item[int64]{{Key: atomic.Key{s.Distinct}, N: 200}}))
 	})
 }

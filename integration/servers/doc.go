@@ -20,6 +20,10 @@
 // nobody, else as the current user. They end with the test binary, however it ends: each server has a watchdog that
 // waits for the death of the binary, SIGKILL included, then kills the server and removes its directory.
 //
+// A server that is started with StartPostgresOnDisk and its like has its data on a small disk of its own, which a test may
+// fill. It is a tmpfs in a mount namespace that nobody else is in, so nothing stays mounted. It needs root with CAP_SYS_ADMIN
+// or a kernel that lets other users have user namespaces: see CanMount.
+//
 // A server whose program is missing fails the test with the name of the Debian package to install. No test is skipped.
 //
 // MySQL is one that scripts/fetch-servers.sh has unpacked in a directory of its own: NOGAP_SERVERS, or what the script

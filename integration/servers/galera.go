@@ -27,12 +27,15 @@ func Galera(tb testing.TB) []string {
 	return dsns
 }
 
-// StartGalera starts a cluster of two nodes for this test alone. With one of them killed the other has no quorum.
-func StartGalera(tb testing.TB) []*Server {
+// StartGalera starts a cluster of n nodes for this test alone. Those that are not the first one may be killed and restarted, and
+// join again. Of two nodes the other has no quorum then.
+func StartGalera(tb testing.TB, n int) []*Server {
 	tb.Helper()
-	first := own(tb, func() (*Server, error) { return start(galeraPlan(nil)) })
-	second := own(tb, func() (*Server, error) { return start(galeraPlan(first)) })
-	return []*Server{first, second}
+	nodes := []*Server{own(tb, func() (*Server, error) { return start(galeraPlan(nil)) })}
+	for len(nodes) < n {
+		nodes = append(nodes, own(tb, func() (*Server, error) { return start(galeraPlan(nodes[0])) }))
+	}
+	return nodes
 }
 
 func startGalera() ([]*Server, error) {

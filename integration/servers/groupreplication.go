@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -30,6 +31,53 @@ func GroupReplication(tb testing.TB) []string {
 		tb.Fatalf("servers: %s names one member; the tests need two, both of them primaries", sharedGroup.variable)
 	}
 	return dsns
+}
+
+// StartGroupReplication starts a group of n members, all of them primaries, for this test alone. Those that are not the first one
+// may be killed, and come back with RejoinGroup.
+func StartGroupReplication(tb testing.TB, n int) []*Server {
+	tb.Helper()
+	var members []*Server
+	for id := range n {
+		var peer *Server
+		if id > 0 {
+			peer = members[0]
+		}
+		member := own(tb, func() (*Server, error) { return start(groupPlan(id+1, peer)) })
+		if err := joinGroup(member, peer == nil); err != nil {
+			tb.Fatal(err)
+		}
+		members = append(members, member)
+	}
+	return members
+}
+
+// RejoinGroup starts a member of a group again, after Kill or instead of it, and returns when it takes part again. The group, of
+// which peer is another member, has to notice first that it was gone.
+func (s *Server) RejoinGroup(tb testing.TB, peer *Server) {
+	tb.Helper()
+	// Until it is in the group, what it took from clients would be in no other member: MySQL then keeps it out for good.
+	if readOnly := "--super-read-only=ON"; !slices.Contains(s.argv, readOnly) {
+		s.argv = append(s.argv, readOnly)
+	}
+	s.Restart(tb)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	query := fmt.Sprint("SELECT count(*) FROM performance_schema.replication_group_members WHERE member_port = ", s.ports[0].number)
+	for listed := ""; listed != "0"; time.Sleep(20 * time.Millisecond) {
+		var err error
+		if listed, err = askMySQL(ctx, peer.DSN, query); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	var err error
+	for ctx.Err() == nil { // it refuses for a moment longer
+		if err = startInGroup(s, "START GROUP_REPLICATION"); err == nil {
+			return
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	tb.Fatal(err)
 }
 
 func startGroupReplication() ([]*Server, error) {
@@ -65,7 +113,7 @@ func groupPlan(id int, peer *Server) plan {
 			"--group-replication-group-name=6e6f6761-7000-4000-8000-000000000000",
 			"--group-replication-local-address="+loopback(s.ports[group].number),
 			"--group-replication-group-seeds="+seeds,
-			"--group-replication-start-on-boot=OFF",
+			"--group-replication-start-on-boot=OFF", "--group-replication-member-expel-timeout=0",
 			"--group-replication-single-primary-mode=OFF", "--group-replication-enforce-update-everywhere-checks=ON",
 			"--group-replication-recovery-get-public-key=ON"), err
 	}
@@ -78,6 +126,17 @@ func groupPlan(id int, peer *Server) plan {
 
 // joinGroup has a server found a group or join it, and waits until it takes part in it.
 func joinGroup(s *Server, found bool) error {
+	return startInGroup(s,
+		"RESET BINARY LOGS AND GTIDS", // forget the birth of the account, which each member has in its own name
+		"CHANGE REPLICATION SOURCE TO SOURCE_USER = 'nogap' FOR CHANNEL 'group_replication_recovery'",
+		fmt.Sprintf("SET GLOBAL group_replication_bootstrap_group = %t", found),
+		"START GROUP_REPLICATION",
+		"SET GLOBAL group_replication_bootstrap_group = FALSE",
+	)
+}
+
+// startInGroup runs statements that have a server take part in a group, and waits until it does.
+func startInGroup(s *Server, statements ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	db, err := sql.Open("mysql", s.DSN)
@@ -85,13 +144,7 @@ func joinGroup(s *Server, found bool) error {
 		return err
 	}
 	defer db.Close()
-	for _, statement := range []string{
-		"RESET BINARY LOGS AND GTIDS", // forget the birth of the account, which each member has in its own name
-		"CHANGE REPLICATION SOURCE TO SOURCE_USER = 'nogap' FOR CHANNEL 'group_replication_recovery'",
-		fmt.Sprintf("SET GLOBAL group_replication_bootstrap_group = %t", found),
-		"START GROUP_REPLICATION",
-		"SET GLOBAL group_replication_bootstrap_group = FALSE",
-	} {
+	for _, statement := range statements {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("servers: %s: %w\n%s", statement, err, s.process.logTail())
 		}

@@ -19,10 +19,10 @@ func MariaDB(tb testing.TB) string {
 	return sharedMariaDB.dsn(tb)
 }
 
-// StartMariaDB starts a MariaDB server for this test alone.
-func StartMariaDB(tb testing.TB) *Server {
+// StartMariaDB starts a MariaDB server for this test alone. Options such as "--log-bin" replace those of the package.
+func StartMariaDB(tb testing.TB, options ...string) *Server {
 	tb.Helper()
-	return own(tb, func() (*Server, error) { return start(mariadbPlan) })
+	return own(tb, func() (*Server, error) { return start(mariadbPlan.with(options)) })
 }
 
 var mariadbPlan = plan{

@@ -41,7 +41,14 @@ func PgBouncer(tb testing.TB) string {
 	return sharedPgBouncer.dsn(tb)
 }
 
-func pgbouncerPlan(postgres string) plan {
+// StartPgBouncer starts a PgBouncer in transaction pooling for this test alone, in front of the PostgreSQL server of a URL.
+// Settings such as "server_login_retry = 1" replace those of the package.
+func StartPgBouncer(tb testing.TB, postgres string, settings ...string) *Server {
+	tb.Helper()
+	return own(tb, func() (*Server, error) { return start(pgbouncerPlan(postgres, settings...)) })
+}
+
+func pgbouncerPlan(postgres string, settings ...string) plan {
 	return plan{
 		name:     "pgbouncer",
 		accounts: []string{"postgres", "nobody"},
@@ -75,7 +82,8 @@ max_client_conn = 500
 server_idle_timeout = 10
 log_connections = 0
 log_disconnections = 0
-`, behind.Host, behind.Port, behind.User, password, s.ports[0].number)
+%s
+`, behind.Host, behind.Port, behind.User, password, s.ports[0].number, strings.Join(settings, "\n"))
 			file := filepath.Join(s.dir, "pgbouncer.ini")
 			// The directory is closed to others, the file is not: the server does not run as its owner.
 			if err := os.WriteFile(file, []byte(config), 0o644); err != nil {

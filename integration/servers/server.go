@@ -23,6 +23,7 @@ type Server struct {
 	dir   string
 	as    *syscall.Credential
 	argv  []string
+	disk  *disk // nil is that of the machine
 
 	mu      sync.Mutex
 	process *process
@@ -35,12 +36,23 @@ type plan struct {
 	accounts []string       // to run as when root, the first that exists
 	ports    int            // how many it needs; the first is Addr's
 	signal   syscall.Signal // ends it and all that it started
+	disk     int            // the megabytes of a disk of its own for its data; 0 is that of the machine
 
 	// prepare is called once with an empty directory. It makes what must be there before the start and returns the
 	// command line.
 	prepare func(s *Server) (argv []string, err error)
 	// ready returns the name and the version of the server, and no error when it answers.
 	ready func(ctx context.Context, s *Server) (version string, err error)
+}
+
+// with returns the plan with options behind its own on the command line.
+func (p plan) with(options []string) plan {
+	prepare := p.prepare
+	p.prepare = func(s *Server) ([]string, error) {
+		argv, err := prepare(s)
+		return append(argv, options...), err
+	}
+	return p
 }
 
 // start starts a server, on other ports if somebody took the first ones meanwhile.
@@ -79,6 +91,11 @@ func startOnce(plan plan) (_ *Server, err error) {
 	if s.argv, err = plan.prepare(s); err != nil {
 		return nil, err
 	}
+	if plan.disk > 0 {
+		if s.disk, err = newDisk(s.dir, plan.disk); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.run(); err != nil {
 		return nil, err
 	}
@@ -88,7 +105,11 @@ func startOnce(plan plan) (_ *Server, err error) {
 
 // run starts the program and waits until it answers.
 func (s *Server) run() (err error) {
-	s.process, err = startProcess(s.plan.name, s.dir, s.as, s.plan.signal, s.argv...)
+	as, argv := s.as, s.argv
+	if s.disk != nil {
+		as, argv = s.disk.enter(as, argv)
+	}
+	s.process, err = startProcess(s.plan.name, s.dir, as, s.plan.signal, argv...)
 	if err != nil {
 		return err
 	}
@@ -115,6 +136,9 @@ func (s *Server) stop() error {
 	var errs []error
 	if s.process != nil {
 		errs = append(errs, s.process.kill(s.plan.signal))
+	}
+	if s.disk != nil {
+		errs = append(errs, s.disk.close())
 	}
 	if s.dir != "" {
 		errs = append(errs, os.RemoveAll(s.dir))

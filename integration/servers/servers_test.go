@@ -61,7 +61,7 @@ func TestRestartKeepsWhatWasCommitted(t *testing.T) {
 		database     string
 	}{
 		{"postgres", "pgx", func(tb testing.TB) *servers.Server { return servers.StartPostgres(tb) }, ""},
-		{"mariadb", "mysql", servers.StartMariaDB, "mysql"},
+		{"mariadb", "mysql", func(tb testing.TB) *servers.Server { return servers.StartMariaDB(tb) }, "mysql"},
 		{"mysql", "mysql", servers.StartMySQL, "mysql"},
 	} {
 		if tt.name == "mysql" && !servers.HasMySQL() {
@@ -97,7 +97,7 @@ func TestRedis(t *testing.T) {
 	require.ErrorIs(t, clients[1].Get(ctx, "k").Err(), redis.Nil, "the servers are independent")
 
 	nodes[0].Pause(t)
-	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, clients[0].Get(short, "k").Err(), os.ErrDeadlineExceeded, "a paused server answers nothing")
 	require.NoError(t, clients[1].Ping(ctx).Err(), "the other is not paused")
@@ -142,7 +142,7 @@ func TestRedisSentinel(t *testing.T) {
 // A node that has lost the majority answers that it is not ready.
 func TestGaleraWithoutQuorum(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	nodes := servers.StartGalera(t)
+	nodes := servers.StartGalera(t, 2)
 	db := open(t, "mysql", nodes[0].DSN)
 	_, err := db.Exec("CREATE DATABASE replicated")
 	require.NoError(t, err)
@@ -152,4 +152,31 @@ func TestGaleraWithoutQuorum(t *testing.T) {
 		var refused *mysql.MySQLError
 		return errors.As(err, &refused) && refused.Number == 1047
 	}, time.Minute, 100*time.Millisecond)
+}
+
+// What is on the disk of a server stays when it is killed, a full one refuses, and nobody else sees it.
+func TestDisk(t *testing.T) {
+	t.Parallel()
+	if err := servers.CanMount(); err != nil {
+		t.Log("no server has a disk of its own here: ", err)
+		return
+	}
+	s := servers.StartPostgresOnDisk(t, 24)
+	db := open(t, "pgx", s.DSN)
+	_, err := db.Exec("CREATE TABLE filler (text TEXT)")
+	require.NoError(t, err)
+	const fill = "INSERT INTO filler SELECT repeat('x', 1000) FROM generate_series(1, 100)"
+	_, err = db.Exec(fill)
+	require.NoError(t, err)
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	require.NoError(t, err)
+	require.NotContains(t, string(mounts), "nogap-postgres-")
+	s.FillDisk(t)
+	_, err = db.Exec(fill)
+	require.ErrorContains(t, err, "No space left on device")
+	s.EmptyDisk(t)
+	s.Restart(t)
+	var n int
+	require.NoError(t, open(t, "pgx", s.DSN).QueryRow("SELECT count(*) FROM filler").Scan(&n))
+	require.Equal(t, 100, n)
 }

@@ -24,8 +24,8 @@ import (
 // victim is set in the test binary that TestNothingSurvivesTheTestBinary kills.
 const victim = "NOGAP_TEST_VICTIM"
 
-// A test binary that is killed takes its servers along, a paused one, a restarted one and the sessions of PostgreSQL
-// included, and leaves no directory behind.
+// A test binary that is killed takes its servers along, a paused one, a restarted one, one on a disk of its own and the sessions
+// of PostgreSQL included, and leaves no directory behind.
 func TestNothingSurvivesTheTestBinary(t *testing.T) {
 	if os.Getenv(victim) != "" {
 		beVictim(t)
@@ -53,7 +53,7 @@ func TestNothingSurvivesTheTestBinary(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
-	require.Len(t, addrs, 5)
+	require.Len(t, addrs, 5+len(onDisk()))
 	require.NoError(t, syscall.Kill(session, 0))
 	require.NotEmpty(t, processesOf(t, tmp))
 	require.NoError(t, binary.Process.Kill())
@@ -63,7 +63,7 @@ func TestNothingSurvivesTheTestBinary(t *testing.T) {
 		left, err := filepath.Glob(filepath.Join(tmp, "*"))
 		require.NoError(t, err)
 		return len(left) == 0 && len(processesOf(t, tmp)) == 0 && errors.Is(syscall.Kill(session, 0), syscall.ESRCH)
-	}, 20*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	for _, addr := range addrs {
 		_, err := net.Dial("tcp", addr)
 		require.Error(t, err)
@@ -73,6 +73,9 @@ func TestNothingSurvivesTheTestBinary(t *testing.T) {
 func beVictim(t *testing.T) {
 	all := []*servers.Server{servers.StartPostgres(t), servers.StartMariaDB(t)}
 	all = append(all, servers.StartRedis(t, 3)...)
+	for _, start := range onDisk() {
+		all = append(all, start(t))
+	}
 	paused, restarted := all[2], all[3]
 	paused.Pause(t)
 	restarted.Restart(t)
@@ -84,6 +87,14 @@ func beVictim(t *testing.T) {
 	require.NoError(t, db.QueryRow("SELECT pg_backend_pid()").Scan(&session))
 	fmt.Println("session", session)
 	select {}
+}
+
+// onDisk returns what starts a server on a disk of its own, where there can be one.
+func onDisk() (starts []func(*testing.T) *servers.Server) {
+	if servers.CanMount() == nil {
+		starts = append(starts, func(t *testing.T) *servers.Server { return servers.StartPostgresOnDisk(t, 24) })
+	}
+	return starts
 }
 
 // processesOf returns the command lines of the processes that mention a directory.

@@ -147,7 +147,7 @@ func TestDeadlock(t *testing.T) {
 		if loser == nil {
 			loser = errs[1]
 		}
-		requireMeaning(t, sqlerr.Server|sqlerr.Retry, loser)
+		requireMeaning(t, sqlerr.Server|sqlerr.Retry|sqlerr.Deadlock, loser)
 		do(t, w.a, "ROLLBACK")
 		do(t, w.b, "ROLLBACK")
 	})
@@ -217,7 +217,7 @@ func TestPostgres(t *testing.T) {
 		t.Run("terminated", func(t *testing.T) {
 			err := sleeping(newWorld(t, target), "pg_terminate_backend")
 			if target.Driver == "pgx" {
-				requireMeaning(t, sqlerr.Server|sqlerr.Ambiguous, err)
+				requireMeaning(t, sqlerr.Server|sqlerr.Ambiguous|sqlerr.Interrupted, err)
 			} else {
 				requireMeaning(t, 0, err) // lib/pq makes driver.ErrBadConn of it
 			}
@@ -330,7 +330,7 @@ func TestSQLite(t *testing.T) {
 			rows, err := w.a.QueryContext(t.Context(), "SELECT id FROM items")
 			require.NoError(t, err)
 			require.True(t, rows.Next())
-			requireMeaning(t, sqlerr.Server|sqlerr.Retry|sqlerr.LockBusy, fail(t, w.a, "DROP TABLE items"))
+			requireMeaning(t, sqlerr.Server|sqlerr.Retry|sqlerr.LockBusy|sqlerr.AtOnce, fail(t, w.a, "DROP TABLE items"))
 			require.NoError(t, rows.Close())
 		})
 		t.Run("read-only", func(t *testing.T) {

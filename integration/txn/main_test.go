@@ -15,6 +15,7 @@ import (
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/integration/servers"
+	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -36,9 +37,14 @@ func newWorld(t *testing.T, target matrix.Target) *world {
 	t.Helper()
 	dsn := target.DSN(t)
 	w := &world{target, dsn, target.Connect(t, dsn)}
+	w.create(t)
+	return w
+}
+
+func (w *world) create(t *testing.T) {
+	t.Helper()
 	w.exec(t, "CREATE TABLE items (id INT PRIMARY KEY, stock INT NOT NULL)")
 	w.exec(t, "INSERT INTO items VALUES (1, 0), (2, 0)")
-	return w
 }
 
 func (w *world) exec(t *testing.T, query string, args ...any) {
@@ -91,6 +97,18 @@ func requireClean(t *testing.T, db *sql.DB) {
 	}
 }
 
+// autocommit is autocommit for a database whose dialect is known.
+func (w *world) autocommit(ctx context.Context, db *sql.DB, run func(*txn.Conn) error) error {
+	source, err := dialect.NewSource(db, w.Dialect)
+	if err != nil {
+		return err
+	}
+	return autocommit(ctx, db, func(c *txn.Conn) error {
+		c.Reaches(source)
+		return run(c)
+	})
+}
+
 // An adder adds in one of the ways that txn has.
 type adder struct {
 	name string
@@ -107,8 +125,8 @@ func autocommit(ctx context.Context, db *sql.DB, run func(*txn.Conn) error) erro
 	return run(c)
 }
 
-var execAdder = adder{"exec", "UPDATE items", func(ctx context.Context, _ *world, db *sql.DB) error {
-	return autocommit(ctx, db, func(c *txn.Conn) error {
+var execAdder = adder{"exec", "UPDATE items", func(ctx context.Context, w *world, db *sql.DB) error {
+	return w.autocommit(ctx, db, func(c *txn.Conn) error {
 		_, err := c.Exec(ctx, add)
 		return err
 	})
@@ -120,14 +138,14 @@ var preparedAdder = adder{"exec with an argument", "UPDATE items", func(ctx cont
 	if w.Dialect == nogap.Postgres {
 		query = "UPDATE items SET stock = stock + 1 WHERE id = $1"
 	}
-	return autocommit(ctx, db, func(c *txn.Conn) error {
+	return w.autocommit(ctx, db, func(c *txn.Conn) error {
 		_, err := c.Exec(ctx, query, 1)
 		return err
 	})
 }}
 
-var returningAdder = adder{"returning", "UPDATE items", func(ctx context.Context, _ *world, db *sql.DB) error {
-	return autocommit(ctx, db, func(c *txn.Conn) error {
+var returningAdder = adder{"returning", "UPDATE items", func(ctx context.Context, w *world, db *sql.DB) error {
+	return w.autocommit(ctx, db, func(c *txn.Conn) error {
 		var stock int
 		return c.QueryRow(ctx, add+" RETURNING stock", nil, &stock)
 	})

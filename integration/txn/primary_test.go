@@ -20,7 +20,7 @@ import (
 // A node leaves the primary component in mid-transaction. It refuses ROLLBACK with everything else and keeps the transaction,
 // which must not be the next caller's when the node is back.
 func TestNodeLeavesThePrimaryComponent(t *testing.T) {
-	nodes := servers.StartGalera(t)
+	nodes := servers.StartGalera(t, 2)
 	db := openGalera(t, nodes[0].DSN, "")
 	for _, statement := range []string{
 		"CREATE DATABASE shop", "CREATE TABLE shop.items (id INT PRIMARY KEY, stock INT NOT NULL)", "INSERT INTO shop.items VALUES (1, 0), (2, 0)",

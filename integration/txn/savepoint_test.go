@@ -71,7 +71,7 @@ func TestSavepointOfADeadlock(t *testing.T) {
 					return err
 				}
 				go func() { _, err := other.Exec(add); waits <- err }()
-				w.awaitBlocked(t)
+				w.AwaitBlocked(t, w.direct)
 				_, err := r.Exec(ctx, "UPDATE items SET stock = stock + 1 WHERE id = 2")
 				return err
 			})
