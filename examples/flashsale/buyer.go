@@ -10,22 +10,23 @@ import (
 
 // A buyer is a client of one API server.
 type buyer struct {
-	client *http.Client
-	item   string // URL of the item
+	client         *http.Client
+	number         int
+	look, purchase string // URLs
 }
 
-// look asks what is left of the item.
-func (b buyer) look(ctx context.Context) error {
-	status, body, err := call(ctx, b.client, http.MethodGet, b.item)
+// see asks what is left.
+func (b buyer) see(ctx context.Context) error {
+	status, body, err := call(ctx, b.client, http.MethodGet, b.look, 0)
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("status %d: %s", status, body)
 	}
 	return err
 }
 
-// purchase tries to buy one. It returns an error unless the answer is a clear yes or no.
-func (b buyer) purchase(ctx context.Context) (sold bool, err error) {
-	status, body, err := call(ctx, b.client, http.MethodPost, b.item+"/purchase")
+// buy tries to buy one. It returns an error unless the answer is a clear yes or no.
+func (b buyer) buy(ctx context.Context) (sold bool, err error) {
+	status, body, err := call(ctx, b.client, http.MethodPost, b.purchase, b.number)
 	switch {
 	case err != nil:
 		return false, err

@@ -1,18 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
-	_ "modernc.org/sqlite"             // the driver "sqlite", in pure Go
+	"modernc.org/sqlite"               // the driver "sqlite", in pure Go
 
 	"github.com/nogap-go/nogap"
 )
@@ -50,7 +52,29 @@ func parseDSN(s string) (database, error) {
 		}
 		return sqliteFile(path), nil
 	}
-	return database{}, errors.New("want postgres://…, mysql://… or sqlite:path")
+	return database{}, fmt.Errorf("want %s", likeURL(s))
+}
+
+// likeURL says how to write s, which is no address that parseDSN understands. A DSN in the form of a driver is written as
+// a URL, without its password.
+func likeURL(s string) string {
+	if c, err := mysql.ParseDSN(s); err == nil && c.Net == "tcp" && strings.Contains(s, "tcp(") {
+		u := url.URL{Scheme: "mysql", User: url.UserPassword(cmp.Or(c.User, "user"), "PASSWORD"), Host: c.Addr,
+			Path: cmp.Or(c.DBName, "name")}
+		return "a URL in place of the DSN of go-sql-driver, here: " + u.String()
+	}
+	if strings.Contains(s, "=") && !strings.Contains(s, "://") {
+		if c, err := pgx.ParseConfig(s); err == nil {
+			u := url.URL{Scheme: "postgres", User: url.UserPassword(c.User, "PASSWORD"),
+				Host: net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), Path: cmp.Or(c.Database, "name")}
+			if strings.HasPrefix(c.Host, "/") { // a directory with a socket
+				u = url.URL{Scheme: "postgres", User: url.User(c.User), Path: "/" + c.Database, RawQuery: "host=" + c.Host}
+			}
+			return "a URL in place of keywords and values, here: " + u.String()
+		}
+	}
+	return "a URL: postgres://user:password@localhost:5432/name, mysql://user:password@localhost:3306/name " +
+		"(MariaDB too) or sqlite:shop.db"
 }
 
 // mysqlDSN returns the address, which is a URL, in the form that the driver takes. The URL's parameters are the driver's.
@@ -66,9 +90,12 @@ func mysqlDSN(address string) (string, error) {
 	name := strings.TrimPrefix(u.Path, "/")
 	switch {
 	case u.Hostname() == "":
-		return "", errors.New("mysql: the host is missing")
+		if _, err := mysql.ParseDSN(u.Opaque); u.Opaque != "" && err == nil {
+			return "", errors.New("mysql: the host is missing; want " + likeURL(u.Opaque))
+		}
+		return "", errors.New("mysql: the host is missing; want mysql://user:password@localhost:3306/name")
 	case name == "":
-		return "", errors.New("mysql: the name of the database is missing")
+		return "", errors.New("mysql: the name of the database is missing; want mysql://user:password@localhost:3306/name")
 	}
 	port := u.Port()
 	if port == "" {
@@ -108,6 +135,24 @@ func (d database) open(conns int) (*sql.DB, error) {
 	return db, nil
 }
 
+// file returns the path of the file of an SQLite database, and "" for a server.
+func (d database) file() string {
+	if d.dialect != nogap.SQLite {
+		return ""
+	}
+	path, _, _ := strings.Cut(d.dsn, "?")
+	return path
+}
+
+// locate adds the path of the file to an error of SQLite, which says what it could not do, but not where.
+func locate(err error, file string) error {
+	var e *sqlite.Error
+	if file == "" || !errors.As(err, &e) {
+		return err
+	}
+	return fmt.Errorf("%w; the database is %s", err, file)
+}
+
 // connect returns an error if the database cannot be reached. It tells MariaDB from MySQL, as their addresses do not.
 func (d *database) connect(ctx context.Context) error {
 	db, err := d.open(1)
@@ -116,7 +161,7 @@ func (d *database) connect(ctx context.Context) error {
 	}
 	defer db.Close()
 	if err := db.PingContext(ctx); err != nil {
-		return fmt.Errorf("connect to %s: %w", d.dialect, err)
+		return fmt.Errorf("connect to %s: %w", d.dialect, locate(err, d.file()))
 	}
 	if d.dialect != nogap.MySQL {
 		return nil

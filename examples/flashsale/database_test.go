@@ -79,8 +79,14 @@ func TestParseDSNForMySQL(t *testing.T) {
 
 func TestParseDSNRefuses(t *testing.T) {
 	for _, test := range []struct{ in, want string }{
-		{"shop.db", "want postgres://…, mysql://… or sqlite:path"},
-		{"oracle://db/shop", "want postgres://…, mysql://… or sqlite:path"},
+		{"shop.db", "want a URL: postgres://user:password@localhost:5432/name, mysql://"},
+		{"oracle://db/shop", "mysql://user:password@localhost:3306/name (MariaDB too) or sqlite:shop.db"},
+		{"u:secret@tcp(db:3306)/shop?parseTime=true", "the DSN of go-sql-driver, here: mysql://u:PASSWORD@db:3306/shop"},
+		{"tcp(db)/", "here: mysql://user:PASSWORD@db:3306/name"},
+		{"host=db port=5433 user=u password=secret dbname=shop",
+			"in place of keywords and values, here: postgres://u:PASSWORD@db:5433/shop"},
+		{"host=/run/postgresql user=u password=secret dbname=shop", "here: postgres://u@/shop?host=/run/postgresql"},
+		{"host=db port=secret", "want a URL: postgres://"},
 		{"sqlite:", "needs the path of a file"},
 		{"sqlite://", "needs the path of a file"},
 		{"sqlite:?mode=ro", "needs the path of a file"},
@@ -93,6 +99,7 @@ func TestParseDSNRefuses(t *testing.T) {
 		{"mysql://u:secret%@db/shop", "invalid"},
 		{"mysql://u:secret@db/shop?interpolateParams=perhaps", "perhaps"},
 		{"mysql:u:secret@tcp(db:3306)/shop", "the host is missing"},
+		{"mysql:u:secret@tcp(db:3306)/shop", "here: mysql://u:PASSWORD@db:3306/shop"},
 		{"postgres://u:secret@db:port/shop", "invalid port"},
 		{"postgres://u:secret@db/shop?sslmode=perhaps", "sslmode is invalid"},
 	} {

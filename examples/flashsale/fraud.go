@@ -28,7 +28,7 @@ type fraudClient struct {
 
 // check returns an error unless the sale may go ahead.
 func (f fraudClient) check(ctx context.Context) error {
-	status, body, err := call(ctx, f.client, http.MethodPost, f.url)
+	status, body, err := call(ctx, f.client, http.MethodPost, f.url, 0)
 	if err == nil && status != http.StatusNoContent {
 		err = fmt.Errorf("status %d: %s", status, body)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -43,11 +44,17 @@ func newClient(conns int) (client *http.Client, closeIdle func()) {
 	return &http.Client{Transport: t}, t.CloseIdleConnections
 }
 
-// call sends a request without a body and returns the whole answer.
-func call(ctx context.Context, client *http.Client, method, url string) (status int, body string, err error) {
+// buyerHeader has the number of the buyer in it, so that a race can be told afterwards.
+const buyerHeader = "Buyer"
+
+// call sends a request without a body and returns the whole answer. The number of the buyer is sent unless it is 0.
+func call(ctx context.Context, client *http.Client, method, url string, buyer int) (status int, body string, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return 0, "", err
+	}
+	if buyer != 0 {
+		req.Header.Set(buyerHeader, strconv.Itoa(buyer))
 	}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -1,5 +1,6 @@
 // Flashsale sells one item, of which a hundred exist, to five hundred buyers who all press "buy" at the same moment.
-// Four API servers share the database. Each strategy has its own sale, and a table shows what it did to the stock:
+// Four API servers share the database. Each strategy has its own sale, and a table shows what it did to the stock. With
+// -story wallet a wallet is spent twice, and with -story like a post is liked twice, each with its cures:
 //
 //	go run -C examples ./flashsale
 //
@@ -10,7 +11,7 @@
 // UPDATE. Between the two it asks another service, over HTTP, whether the sale may go ahead, as handlers do. Every
 // strategy asks that, once for each sale it tries, where it belongs.
 //
-// The strategies are small and made to be copied: one strategy_*.go each.
+// The strategies are small and made to be copied: one stock_*.go, wallet_*.go or like_*.go each.
 package main
 
 import (
@@ -20,37 +21,32 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"slices"
-	"syscall"
+	"time"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the clean-up
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(untilSignal(os.Stderr), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run is the program: it returns the exit status. That is 0 if every safe strategy sold what there was and no more,
-// 1 if one did not or the sale could not be held, 2 if args make no sense.
+// 1 if one did not or the sale could not be held, 2 if args make no sense, and 128 and the number of the signal if it was
+// interrupted.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c, err := parseFlags(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		fmt.Fprintln(stderr, "flashsale:", err)
+		fmt.Fprintf(stderr, "flashsale: %v\nSee the flags with: go run -C examples ./flashsale -help\n", err)
 		return 2
 	}
-	ok, err := holdSales(ctx, c, stdout)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		fmt.Fprintln(stderr, "flashsale: interrupted:", err) // err also says what could not be cleaned up
-		return 1
-	case err != nil:
-		fmt.Fprintln(stderr, "flashsale:", err)
-		return 1
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ok, err := holdSales(ctx, c, screen{stdout: stdout, out: output{stdout, cancel}, stderr: stderr})
+	switch cause := context.Cause(ctx); {
+	case err != nil || cause != nil:
+		return failed(err, cause, stderr)
 	case !ok:
 		fmt.Fprintln(stderr, "flashsale: a strategy that should be safe was not")
 		return 1
@@ -58,145 +54,159 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// A config is what the flags say.
-type config struct {
-	database   *database  // nil: SQLite in a temporary file
-	redis      redisNodes // none: in this process
-	strategies []strategy
-	buyers     int
-	stock      int
-	servers    int
-	json       bool
-}
-
-func parseFlags(args []string, stderr io.Writer) (config, error) {
-	var c config
-	flags := flag.NewFlagSet("flashsale", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // run prints the error, and the usage only when it is asked for
-	dsn := flags.String("db", "", "the `database`: postgres://user:password@host:port/name, "+
-		"mysql://user:password@host:port/name (MariaDB too)\nor sqlite:path, a file that is switched to WAL mode "+
-		"(default: SQLite in a temporary file)")
-	redis := flags.String("redis", "", "comma-separated `addresses` of independent Redis servers; redlock needs 3 or 5 "+
-		"(default: 5 in this process)")
-	names := flags.String("strategy", "", "comma-separated `names` of the strategies to run (default: all)")
-	flags.IntVar(&c.buyers, "buyers", 500, "how many buy at once")
-	flags.IntVar(&c.stock, "stock", 100, "how many items there are")
-	flags.IntVar(&c.servers, "servers", 4, "how many API servers share the database")
-	flags.BoolVar(&c.json, "json", false, "print a JSON array instead of the table")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			usage(flags, stderr)
-		}
-		return config{}, err
+// effort says how often each sale is repeated, so that the whole run takes less than a minute. The strategies take turns, so
+// that what else the machine does slows all of them down.
+func (c config) effort() effort {
+	n := time.Duration(0)
+	for _, st := range c.stories {
+		n += time.Duration(len(st.strategies))
 	}
+	e := effort{turns: 3, rounds: c.rounds, main: min(3*time.Second, 44*time.Second/n)}
 	switch {
-	case flags.NArg() > 0:
-		return config{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case c.buyers < 1:
-		return config{}, fmt.Errorf("-buyers %d: at least 1 is needed", c.buyers)
-	case c.stock < 0:
-		return config{}, fmt.Errorf("-stock %d: it cannot be negative", c.stock)
-	case c.servers < 1:
-		return config{}, fmt.Errorf("-servers %d: at least 1 is needed", c.servers)
+	case c.rounds > 0:
+		e.turns = 1
+	case n > 10: // to begin a turn takes its time, too
+		e.turns = 2
 	}
-	var err error
-	if c.strategies, err = chooseStrategies(*names); err != nil {
-		return config{}, fmt.Errorf("-strategy: %w", err)
-	}
-	if *redis != "" {
-		if c.redis, err = parseRedis(*redis); err != nil {
-			return config{}, fmt.Errorf("-redis: %w", err)
-		}
-		if c.strategies, err = withRedis(c.strategies, len(c.redis), *names != ""); err != nil {
-			return config{}, fmt.Errorf("-redis: %w", err)
+	if c.html != "" {
+		e.main = min(3*time.Second, 24*time.Second/n)
+		e.sizes = fewerBuyers(c.buyers)
+		if sizes := time.Duration(len(e.sizes)); sizes > 0 {
+			e.curve = min(time.Second, 15*time.Second/n/sizes)
 		}
 	}
-	if *dsn != "" {
-		d, err := parseDSN(*dsn)
-		if err != nil {
-			return config{}, fmt.Errorf("-db: %w", err)
-		}
-		c.database = &d
-	}
-	return c, nil
+	return e
 }
 
-func usage(flags *flag.FlagSet, w io.Writer) {
-	fmt.Fprint(w, "flashsale sells the last items to many buyers at once, with one strategy after another.\n\nFlags:\n")
-	flags.SetOutput(w)
-	flags.PrintDefaults()
-	fmt.Fprint(w, "\nStrategies:\n")
-	for _, s := range strategies {
-		fmt.Fprintf(w, "  %-16s  %s\n", s.name, s.about)
-	}
-	fmt.Fprint(w, `
-Columns:
-  sold              buyers who were told that they got one
-  left              what the database says is left
-  oversold          sold beyond the stock
-  lost updates      sold, but never taken out of the stock
-  refused           buyers who were told that it was sold out
-  errors            buyers who got neither answer
-  purchases/s       purchase requests answered per second, with yes or no
-  p50, p99          what 50 % and 99 % of the buyers waited at most for the answer
-
-Exit status: 1 if a safe strategy oversold, lost an update or had errors.
-`)
+// A screen is where to print to.
+type screen struct {
+	stdout io.Writer // to look at: is it a terminal?
+	out    io.Writer // to write to
+	stderr io.Writer
 }
 
-// holdSales holds one sale for each strategy and prints the results. It reports whether the safe ones were safe.
-func holdSales(ctx context.Context, c config, stdout io.Writer) (ok bool, err error) {
+// holdSales holds the sales of each strategy and prints the results. It reports whether the safe ones were safe.
+func holdSales(ctx context.Context, c config, to screen) (ok bool, err error) {
+	var report *newFile
+	if c.html != "" {
+		if report, err = createFile(c.html); err != nil {
+			return false, fmt.Errorf("-html: %w", err)
+		}
+		defer func() { err = errors.Join(err, leftBehind(report.remove())) }()
+	}
 	if c.database == nil {
-		dir, err := os.MkdirTemp("", "nogap-flashsale-")
-		if err != nil {
-			return false, err
+		dir, tempErr := os.MkdirTemp("", "nogap-flashsale-")
+		if tempErr != nil {
+			return false, fmt.Errorf("no directory for the database can be made: %w; "+
+				"set TMPDIR to another one, or name a database with -db", tempErr)
 		}
-		defer os.RemoveAll(dir)
+		temporary.add(dir)
+		defer func() { err = errors.Join(err, leftBehind(temporary.remove(dir))) }()
 		d := sqliteFile(filepath.Join(dir, "shop.db"))
 		c.database = &d
 	}
 	if err := c.database.connect(ctx); err != nil {
 		return false, err
 	}
+	if c.needsRedis() {
+		if c.redis == nil {
+			nodes, stop, err := startRedis()
+			if err != nil {
+				return false, err
+			}
+			defer stop()
+			c.redis = nodes
+		} else if err := c.redis.connect(ctx); err != nil {
+			return false, fmt.Errorf("-redis: %w", err)
+		}
+	}
 
-	if c.redis == nil && slices.ContainsFunc(c.strategies, func(s strategy) bool { return s.redis > 0 }) {
-		nodes, stop, err := startRedis()
+	if !c.json {
+		for _, name := range c.leftOut {
+			fmt.Fprintf(to.stderr, "%s is left out: it needs more Redis nodes than -redis names\n", name)
+		}
+	}
+
+	ok = true
+	table, meter := newTable(to), newMeter(to, c.json)
+	if c.json {
+		table.w = io.Discard
+	}
+	var results []result
+	var all []told
+	for i, st := range c.stories {
+		if i > 0 {
+			fmt.Fprintln(table.w)
+		}
+		t, err := tell(ctx, st, c, table, meter)
 		if err != nil {
 			return false, err
 		}
-		defer stop()
-		c.redis = nodes
-	}
-
-	var table *table
-	if !c.json {
-		table = newTable(stdout)
-		table.header(c)
-	}
-	ok = true
-	results := make([]result, 0, len(c.strategies))
-	for _, st := range c.strategies {
-		s := sale{database: *c.database, redis: c.redis, strategy: st, buyers: c.buyers, stock: c.stock, servers: c.servers}
-		var (
-			counts tally
-			stop   = func() {}
-		)
-		if table != nil {
-			stop = table.follow(s, &counts)
+		all = append(all, t)
+		for _, o := range t.outcomes {
+			results = append(results, o.result)
+			ok = ok && (!o.safe || o.unsound() == nil)
 		}
-		r, err := s.run(ctx, &counts)
-		stop()
-		if err != nil {
-			return false, fmt.Errorf("%s: %w", st.name, err)
-		}
-		if table != nil {
-			table.row(r)
-		}
-		results = append(results, r)
-		ok = ok && (r.sound() || !st.safe)
 	}
 	if c.json {
-		return ok, writeJSON(stdout, results)
+		if err := writeJSON(to.out, results); err != nil {
+			return false, err
+		}
+	}
+	if report != nil {
+		if err := writeHTML(report, c, all, time.Now()); err != nil {
+			return false, fmt.Errorf("-html: %w", err)
+		}
+		if err := report.complete(); err != nil {
+			return false, fmt.Errorf("-html: %w", err)
+		}
+		if c.json {
+			fmt.Fprintf(to.stderr, "The report is in %s\n", report.name)
+		}
+		fmt.Fprintf(table.w, "\nThe report is in %s\n", report.name)
 	}
 	return ok, nil
+}
+
+// tell holds the sales of a story.
+func tell(ctx context.Context, st *story, c config, table *table, meter *meter) (told, error) {
+	e := c.effort()
+	table.header(st, c, e)
+	meter.begin(st, e.turns)
+	t := told{story: st}
+	samples := make([]sample, len(st.strategies))
+	for turn := 1; turn <= e.turns; turn++ {
+		for i, strategy := range st.strategies {
+			s := sale{database: *c.database, redis: c.redis, story: st, strategy: strategy,
+				buyers: c.buyers, stock: c.stock, servers: c.servers}
+			var p progress
+			stop := meter.follow(turn, strategy.name, &p)
+			sample, err := s.run(ctx, e, &p)
+			stop()
+			if err != nil {
+				return told{}, fmt.Errorf("%s: %w", strategy.name, locate(err, s.database.file()))
+			}
+			samples[i].add(sample)
+			if turn == e.turns {
+				if i == 0 {
+					table.columns(st)
+				}
+				o := samples[i].outcome(strategy.safe)
+				table.row(o)
+				t.outcomes = append(t.outcomes, o)
+			}
+		}
+	}
+	t.advice = st.advice(func(strategy string) float64 {
+		for _, o := range t.outcomes {
+			if o.Strategy == strategy {
+				return o.PerSecond
+			}
+		}
+		return 0
+	})
+	if len(t.outcomes) > 1 {
+		table.advice(t.advice, st.code())
+	}
+	return t, nil
 }

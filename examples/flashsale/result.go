@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 // A result is what came of a sale, and how -json prints it.
 type result struct {
+	Story       string  `json:"story"`
 	Strategy    string  `json:"strategy"`
 	Database    string  `json:"database"`
 	Buyers      int64   `json:"buyers"`
@@ -25,11 +27,13 @@ type result struct {
 	P50         float64 `json:"p50_ms"`       // what half of the buyers waited at most for their answer
 	P99         float64 `json:"p99_ms"`
 
+	words      *words
 	firstError error
 }
 
 func newResult(s sale, t *tally, left int64, elapsed time.Duration, each []time.Duration) result {
 	r := result{
+		Story:      s.story.name,
 		Strategy:   s.strategy.name,
 		Database:   s.database.dialect.String(),
 		Buyers:     int64(s.buyers),
@@ -39,6 +43,7 @@ func newResult(s sale, t *tally, left int64, elapsed time.Duration, each []time.
 		Refused:    t.refused.Load(),
 		Errors:     t.errors.Load(),
 		Seconds:    elapsed.Seconds(),
+		words:      &s.story.words,
 		firstError: t.err,
 	}
 	r.Oversold = max(0, r.Sold-r.Stock)
@@ -48,6 +53,14 @@ func newResult(s sale, t *tally, left int64, elapsed time.Duration, each []time.
 	r.P50 = milliseconds(percentile(each, 50))
 	r.P99 = milliseconds(percentile(each, 99))
 	return r
+}
+
+// rest is the number in the column that words.rest names.
+func (r result) rest() int64 {
+	if r.words.restOf == nil {
+		return r.Left
+	}
+	return r.words.restOf(r.Stock, r.Left)
 }
 
 // percentile returns the smallest of the sorted values that p percent of them do not exceed.
@@ -63,28 +76,52 @@ func (r result) sound() bool {
 	return r.Oversold == 0 && r.LostUpdates == 0 && r.Errors == 0
 }
 
-// explain says in words what happened.
-func (r result) explain() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s sold %s", r.Strategy, count(r.Sold, "item"))
-	switch {
-	case r.Oversold > 0:
-		fmt.Fprintf(&b, ", but only %d existed", r.Stock)
-	case r.Sold == r.Stock:
-		b.WriteString(", exactly what there was")
-	default:
-		fmt.Fprintf(&b, " of %d", r.Stock)
+// typical returns the round with the median time, of those with books that are not in order if there are any.
+func typical(rounds []result) result {
+	unsound := slices.DeleteFunc(slices.Clone(rounds), result.sound)
+	if len(unsound) > 0 {
+		rounds = unsound
 	}
-	if r.Refused > 0 {
-		fmt.Fprintf(&b, ", and told %s that it was sold out", count(r.Refused, "buyer"))
+	byTime := slices.SortedFunc(slices.Values(rounds), func(a, b result) int { return cmp.Compare(a.Seconds, b.Seconds) })
+	return byTime[(len(byTime)-1)/2]
+}
+
+// verdict says in a few words whether the books are in order.
+func (r result) verdict() string {
+	switch {
+	case r.Errors > 0:
+		return "✗ " + count(r.Errors, "error")
+	case r.Oversold > 0:
+		return "✗ " + fmt.Sprintf(r.words.again, r.Oversold)
+	case r.LostUpdates > 0:
+		return "✗ " + count(r.LostUpdates, "lost update")
+	case r.LostUpdates < 0:
+		return "✗ " + count(-r.LostUpdates, "lost "+r.words.item)
+	case r.Sold == r.Stock:
+		return "✓ " + fmt.Sprintf(r.words.exactly, r.Sold)
+	}
+	return "✓ " + fmt.Sprintf(r.words.some, r.Sold, r.Stock)
+}
+
+// explain says in sentences what the verdict is about. It is empty if all is well.
+func (r result) explain() string {
+	if r.sound() {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s "+r.words.accepted, r.Strategy, count(r.Sold, r.words.item))
+	if r.Oversold > 0 {
+		fmt.Fprintf(&b, ", but "+r.words.only, r.Stock)
+	} else {
+		fmt.Fprintf(&b, " of %d", r.Stock)
 	}
 	b.WriteString(".")
 	switch {
 	case r.LostUpdates > 0:
-		fmt.Fprintf(&b, " Only %d left the stock: %s overwritten by another buyer's.",
-			r.Stock-r.Left, was(r.LostUpdates, "update"))
+		fmt.Fprintf(&b, " Only %d %s: %s overwritten by another %s's.",
+			r.Stock-r.Left, r.words.taken, was(r.LostUpdates, "update"), r.words.buyer)
 	case r.LostUpdates < 0:
-		fmt.Fprintf(&b, " %d left the stock: %s not sold to anyone.", r.Stock-r.Left, was(-r.LostUpdates, "item"))
+		fmt.Fprintf(&b, " %d %s: %s not for anyone.", r.Stock-r.Left, r.words.taken, was(-r.LostUpdates, r.words.item))
 	}
 	if r.Errors > 0 {
 		fmt.Fprintf(&b, " %s failed, the first with: %v.", count(r.Errors, "request"), r.firstError)

@@ -15,11 +15,12 @@ import (
 	"github.com/nogap-go/nogap"
 )
 
-// A shop is what one can sell from: a table with the columns id and stock, and a version for those who look at it.
+// A shop is what one can sell from: the tables of a story, whose names begin with table.
 type shop struct {
 	db      *sql.DB
 	dialect nogap.Dialect
 	table   string
+	file    string                  // of the database, if it is SQLite
 	redis   []redis.UniversalClient // only for a strategy that says how many nodes it needs
 }
 
@@ -45,31 +46,40 @@ func (s shop) rebind(query string) string {
 	return query
 }
 
-// createTable makes the table and puts so many of the item into it.
-func (s shop) createTable(ctx context.Context, item int64, stock int) error {
-	create := "CREATE TABLE " + s.table + " (id BIGINT PRIMARY KEY, stock BIGINT NOT NULL, version BIGINT NOT NULL DEFAULT 0)"
-	if _, err := s.db.ExecContext(ctx, create); err != nil {
-		return fmt.Errorf("create the table: %w", err)
+// exec runs a statement with question marks for its arguments.
+func (s shop) exec(ctx context.Context, query string, args ...any) error {
+	_, err := s.db.ExecContext(ctx, s.rebind(query), args...)
+	return err
+}
+
+// number returns the number that a query asks for.
+func (s shop) number(ctx context.Context, query string, args ...any) (n int64, err error) {
+	err = s.db.QueryRowContext(ctx, s.rebind(query), args...).Scan(&n)
+	return n, err
+}
+
+// createTables makes the tables of a story, as the strategy wants them.
+func (s shop) createTables(ctx context.Context, story *story, strategy strategy) error {
+	statements := story.tables(s)
+	if strategy.tables != nil {
+		statements = append(statements, strategy.tables(s)...)
 	}
-	insert := s.rebind("INSERT INTO " + s.table + " (id, stock) VALUES (?, ?)")
-	if _, err := s.db.ExecContext(ctx, insert, item, stock); err != nil {
-		return fmt.Errorf("fill the table: %w", err)
+	for _, create := range statements {
+		if err := s.exec(ctx, create); err != nil {
+			return fmt.Errorf("create the tables: %w", err)
+		}
 	}
 	return nil
 }
 
-// dropTable removes the table if it is there.
-func (s shop) dropTable(ctx context.Context) error {
+// dropTables removes the tables that are there.
+func (s shop) dropTables(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if _, err := s.db.ExecContext(ctx, "DROP TABLE IF EXISTS "+s.table); err != nil {
-		return fmt.Errorf("drop the table %s: %w", s.table, err)
+	for _, table := range []string{s.table, s.payments(), s.keys(), s.likes()} {
+		if err := s.exec(ctx, "DROP TABLE IF EXISTS "+table); err != nil {
+			return fmt.Errorf("drop the table %s: %w", table, err)
+		}
 	}
 	return nil
-}
-
-// stock returns how many of the item are left, and sql.ErrNoRows if there is no such item.
-func (s shop) stock(ctx context.Context, item int64) (left int64, err error) {
-	err = s.db.QueryRowContext(ctx, s.rebind("SELECT stock FROM "+s.table+" WHERE id = ?"), item).Scan(&left)
-	return left, err
 }

@@ -2,79 +2,110 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// A strategy is a way to sell. Every API server opens a seller of its own.
+// A strategy is a way to serve the requests of a story. Every API server opens a seller of its own.
 type strategy struct {
-	name  string
-	about string
-	safe  bool
-	open  func(shop) (seller, error)
-	redis int // how many Redis nodes it needs at least
+	name   string
+	about  string
+	safe   bool
+	open   func(shop) (seller, error)
+	redis  int                   // how many Redis nodes it needs at least
+	tables func(s shop) []string // statements that make tables of its own
 }
 
-// A seller sells one piece of an item at a time. It is called by many requests at once. If it has a method Close, that
-// is called when its server has stopped.
+// A seller serves one request at a time: it sells one piece of an item, pays from a wallet or likes a post for a user. It is
+// called by many requests at once. If it has a method Close, that is called when its server has stopped.
 type seller interface {
-	// purchase takes one piece out of the stock of the item and returns how many are left. It returns errSoldOut if
-	// there are none, and sql.ErrNoRows if there is no such item. Before it takes the piece it calls check, which asks
-	// another service whether the sale may go ahead, and gives up if that returns an error.
-	purchase(ctx context.Context, item int64, check func(context.Context) error) (left int64, err error)
+	// purchase takes one of what there is for id and returns how many are left. It returns a refusal if there are none,
+	// and sql.ErrNoRows if there is no such id. Before it takes one it calls check, which asks another service whether
+	// the sale may go ahead, and gives up if that returns an error.
+	purchase(ctx context.Context, id int64, check func(context.Context) error) (left int64, err error)
 }
 
-var errSoldOut = errors.New("sold out")
+// A refusal is the error by which a seller says no.
+type refusal string
 
-// strategies are all there are, in the order in which they run.
-var strategies = []strategy{
-	{name: "unsafe", about: "read the stock, decide, write it back: the bug", open: openUnsafe},
-	{name: "atomic", about: "take one in a single guarded UPDATE", safe: true, open: openAtomic},
-	{name: "pessimistic", about: "lock the row, read, decide, write it back", safe: true, open: openPessimistic},
-	{name: "optimistic", about: "write only what nobody has changed since it was read, else start again", safe: true, open: openOptimistic},
-	{name: "redis-lock", about: "a lock on one Redis node around the unsafe code", safe: true, open: openRedisLock, redis: 1},
-	{name: "redlock", about: "a lock on a majority of Redis nodes around the unsafe code", safe: true, open: openRedlock, redis: 3},
-	{name: "atomic-coalesced", about: "one guarded UPDATE for all who wait", safe: true, open: openCoalesced},
-}
+func (r refusal) Error() string { return string(r) }
 
-// chooseStrategies returns those in a comma-separated list of names, in its order; all of them if the list is empty.
-func chooseStrategies(list string) ([]strategy, error) {
+// choose returns the strategies of the stories that are in a comma-separated list of names, in its order; all of them if
+// the list is empty. A story of which none is named is left out.
+func choose(from []*story, list string) ([]*story, error) {
 	if list == "" {
-		return strategies, nil
+		return from, nil
 	}
-	var chosen []strategy
-	for name := range strings.SplitSeq(list, ",") {
-		s, err := findStrategy(strings.TrimSpace(name))
-		if err != nil {
+	names := strings.Split(list, ",")
+	found := make(map[string]bool)
+	var chosen []*story
+	for _, st := range from {
+		some := *st
+		some.strategies = nil
+		for i := range names {
+			names[i] = strings.TrimSpace(names[i])
+			if s, ok := st.strategy(names[i]); ok {
+				found[s.name] = true
+				some.strategies = append(some.strategies, s)
+			}
+		}
+		if some.strategies != nil {
+			chosen = append(chosen, &some)
+		}
+	}
+	for _, name := range names {
+		if !found[name] {
+			err := fmt.Errorf("there is no %q, only %s", name, strings.Join(strategyNames(from), ", "))
+			for _, other := range stories {
+				if _, ok := other.strategy(name); ok {
+					return nil, fmt.Errorf("%w; -story %s has it", err, other.name)
+				}
+			}
 			return nil, err
 		}
-		chosen = append(chosen, s)
 	}
 	return chosen, nil
 }
 
-// withRedis returns those that can do with so many nodes. If they were chosen by name, one that can't is an error.
-func withRedis(chosen []strategy, nodes int, named bool) ([]strategy, error) {
-	var can []strategy
-	for _, s := range chosen {
-		switch {
-		case s.redis <= nodes:
-			can = append(can, s)
-		case named:
-			return nil, fmt.Errorf("%s needs at least %d nodes, not %d", s.name, s.redis, nodes)
-		}
+func (st *story) strategy(name string) (strategy, bool) {
+	i := slices.IndexFunc(st.strategies, func(s strategy) bool { return s.name == name })
+	if i < 0 {
+		return strategy{}, false
 	}
-	return can, nil
+	return st.strategies[i], true
 }
 
-func findStrategy(name string) (strategy, error) {
+// strategyNames returns the name of each strategy of the stories once.
+func strategyNames(of []*story) []string {
 	var names []string
-	for _, s := range strategies {
-		if s.name == name {
-			return s, nil
+	for _, st := range of {
+		for _, s := range st.strategies {
+			if !slices.Contains(names, s.name) {
+				names = append(names, s.name)
+			}
 		}
-		names = append(names, s.name)
 	}
-	return strategy{}, fmt.Errorf("there is no %q, only %s", name, strings.Join(names, ", "))
+	return names
+}
+
+// withRedis returns the stories without the strategies that need more than so many nodes, and the names of these. If they
+// were chosen by name, that is an error.
+func withRedis(chosen []*story, nodes int, named bool) (can []*story, leftOut []string, err error) {
+	for _, st := range chosen {
+		some := *st
+		some.strategies = nil
+		for _, s := range st.strategies {
+			switch {
+			case s.redis <= nodes:
+				some.strategies = append(some.strategies, s)
+			case named:
+				return nil, nil, fmt.Errorf("%s needs at least %d nodes, not %d", s.name, s.redis, nodes)
+			default:
+				leftOut = append(leftOut, s.name)
+			}
+		}
+		can = append(can, &some)
+	}
+	return can, leftOut, nil
 }

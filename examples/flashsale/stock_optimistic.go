@@ -8,7 +8,12 @@ import (
 
 // optimisticSeller reads, decides and writes, and the database takes the write only if nobody else's came in between.
 type optimisticSeller struct {
-	items *optimistic.Table[versionedItem]
+	items modifier
+}
+
+// modifier is what a Table and a Coalescer have in common.
+type modifier interface {
+	Modify(ctx context.Context, fn func(*versionedItem) error, key ...any) (*versionedItem, error)
 }
 
 type versionedItem struct {

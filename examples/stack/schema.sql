@@ -1,0 +1,1 @@
+CREATE TABLE orders (id bigint PRIMARY KEY, sku text NOT NULL, quantity bigint NOT NULL);
