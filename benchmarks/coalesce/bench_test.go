@@ -120,22 +120,28 @@ func one(b *testing.B, target matrix.Target, dsn string) {
 
 // open makes the row, and returns the two ways to take one from it.
 func open(b *testing.B, target matrix.Target, dsn string) (db *sql.DB, counter, coalescer takeFunc) {
-	db = target.Connect(b, dsn)
+	db = openRow(b, target, dsn)
+	c, err := atomic.NewCounter[int64](db, "items", "stock")
+	require.NoError(b, err)
+	return db, c.DecrementIfPositive, atomic.Coalesce(c).DecrementIfPositive
+}
+
+// openRow makes the row.
+func openRow(b *testing.B, target matrix.Target, dsn string) *sql.DB {
+	db := target.Connect(b, dsn)
 	if target.Dialect != nogap.SQLite { // whose pool is as large as is good for it
 		db.SetMaxOpenConns(connections)
 		db.SetMaxIdleConns(connections)
 	}
 	for _, s := range []string{
 		"DROP TABLE IF EXISTS items",
-		"CREATE TABLE items (id VARCHAR(20) PRIMARY KEY, stock BIGINT NOT NULL)",
-		"INSERT INTO items VALUES ('hot', " + strconv.FormatInt(stock, 10) + ")",
+		"CREATE TABLE items (id VARCHAR(20) PRIMARY KEY, stock BIGINT NOT NULL, version BIGINT NOT NULL DEFAULT 0)",
+		"INSERT INTO items (id, stock) VALUES ('hot', " + strconv.FormatInt(stock, 10) + ")",
 	} {
 		_, err := db.Exec(s)
 		require.NoError(b, err, s)
 	}
-	c, err := atomic.NewCounter[int64](db, "items", "stock")
-	require.NoError(b, err)
-	return db, c.DecrementIfPositive, atomic.Coalesce(c).DecrementIfPositive
+	return db
 }
 
 func reset(db *sql.DB) error {

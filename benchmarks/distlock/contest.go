@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/nogap-go/nogap/benchmarks/internal/locks"
 )
 
 // The contest is one name that the goroutines of several processes want, each over and over.
@@ -34,7 +36,7 @@ type report struct {
 }
 
 // compete has processes compete. It is the parent's part.
-func compete(r rival, addrs []string, goroutines int, section, d time.Duration) (result, error) {
+func compete(r locks.Library, addrs []string, goroutines int, section, d time.Duration) (result, error) {
 	type child struct {
 		cmd *exec.Cmd
 		in  *json.Encoder
@@ -65,11 +67,11 @@ func compete(r rival, addrs []string, goroutines int, section, d time.Duration) 
 		c := child{cmd, json.NewEncoder(in), bufio.NewScanner(out)}
 		c.out.Buffer(nil, 1<<20)
 		children = append(children, c)
-		c.in.Encode(task{r.name, addrs, goroutines, section, d})
+		c.in.Encode(task{r.Name, addrs, goroutines, section, d})
 	}
 	for _, c := range children { // all are connected
 		if !c.out.Scan() || c.out.Text() != "ready" {
-			return result{}, fmt.Errorf("%s: a process is not ready: %s", r.name, c.out.Text())
+			return result{}, fmt.Errorf("%s: a process is not ready: %s", r.Name, c.out.Text())
 		}
 	}
 	for _, c := range children {
@@ -80,13 +82,13 @@ func compete(r rival, addrs []string, goroutines int, section, d time.Duration) 
 	for _, c := range children {
 		var rep report
 		if !c.out.Scan() {
-			return result{}, fmt.Errorf("%s: a process has died", r.name)
+			return result{}, fmt.Errorf("%s: a process has died", r.Name)
 		}
 		if err := json.Unmarshal(c.out.Bytes(), &rep); err != nil {
 			return result{}, err
 		}
 		if rep.Err != "" {
-			return result{}, fmt.Errorf("%s: %s", r.name, rep.Err)
+			return result{}, fmt.Errorf("%s: %s", r.Name, rep.Err)
 		}
 		all = append(all, rep.Locks...)
 		longest = max(longest, rep.Longest)
@@ -118,11 +120,11 @@ func child() error {
 	if err := in.Decode(&t); err != nil {
 		return err
 	}
-	r, err := rivalNamed(t.Rival)
+	r, err := locks.Named(t.Rival)
 	if err != nil {
 		return err
 	}
-	lock, closeAll, err := r.open(t.Addrs)
+	lock, closeAll, err := r.Open(t.Addrs)
 	if err != nil {
 		return err
 	}
@@ -178,29 +180,29 @@ func child() error {
 
 // alternate has one goroutine lock and unlock with each rival, block by block in random order, so that what else happens on the
 // machine hits all alike. It returns the rates.
-func alternate(list []rival, addrs []string, d time.Duration) ([]float64, error) {
+func alternate(list []locks.Library, addrs []string, d time.Duration) ([]float64, error) {
 	const block = 50
 	ctx := context.Background()
-	locks := make([]lock, len(list))
+	taken := make([]locks.Lock, len(list))
 	for i, r := range list {
-		l, closeAll, err := r.open(addrs)
+		l, closeAll, err := r.Open(addrs)
 		if err != nil {
 			return nil, err
 		}
 		defer closeAll()
-		locks[i] = l
+		taken[i] = l
 	}
 	spent := make([][]time.Duration, len(list))
 	for end := time.Now().Add(d); time.Now().Before(end) || len(spent[0]) < 10; {
-		for _, i := range rand.Perm(len(locks)) { // whoever comes next pays for what one leaves to the background
+		for _, i := range rand.Perm(len(taken)) { // whoever comes next pays for what one leaves to the background
 			start := time.Now()
 			for range block {
-				unlock, err := locks[i](ctx, "alone")
+				unlock, err := taken[i](ctx, "alone")
 				if err != nil {
-					return nil, fmt.Errorf("%s: %w", list[i].name, err)
+					return nil, fmt.Errorf("%s: %w", list[i].Name, err)
 				}
 				if err := unlock(); err != nil {
-					return nil, fmt.Errorf("%s: %w", list[i].name, err)
+					return nil, fmt.Errorf("%s: %w", list[i].Name, err)
 				}
 			}
 			spent[i] = append(spent[i], time.Since(start))

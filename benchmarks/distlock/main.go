@@ -21,6 +21,8 @@ import (
 	"os"
 	"text/tabwriter"
 	"time"
+
+	"github.com/nogap-go/nogap/benchmarks/internal/locks"
 )
 
 const childVariable = "NOGAP_BENCH_CHILD"
@@ -115,9 +117,9 @@ func run(given []string, d time.Duration) ([]result, error) {
 	defer stop()
 	var results []result
 	for _, nodes := range []int{5, 1} {
-		var able []rival
-		for _, r := range rivals {
-			if r.multi || nodes == 1 {
+		var able []locks.Library
+		for _, r := range locks.All {
+			if r.Multi || nodes == 1 {
 				able = append(able, r)
 			}
 		}
@@ -132,7 +134,7 @@ func run(given []string, d time.Duration) ([]result, error) {
 				if err != nil {
 					return nil, err
 				}
-				got.Contest, got.Nodes, got.Rival = c.name, nodes, r.name
+				got.Contest, got.Nodes, got.Rival = c.name, nodes, r.Name
 				group = append(group, got)
 			}
 			results = append(results, compared(group)...)
@@ -143,7 +145,7 @@ func run(given []string, d time.Duration) ([]result, error) {
 		}
 		var group []result
 		for i, r := range able {
-			group = append(group, result{Contest: "uncontended", Nodes: nodes, Rival: r.name, PerSecond: rates[i]})
+			group = append(group, result{Contest: "uncontended", Nodes: nodes, Rival: r.Name, PerSecond: rates[i]})
 		}
 		results = append(results, compared(group)...)
 	}

@@ -32,20 +32,27 @@ const conns = 50
 // statements that it begins with.
 func Each(b *testing.B, schema []string, run func(b *testing.B, db *sqlx.DB)) {
 	b.Helper()
+	EachServer(b, schema, func(b *testing.B, dsn string) { run(b, Open(b, dsn)) })
+}
+
+// EachServer is Each for benchmarks that need several pools.
+func EachServer(b *testing.B, schema []string, run func(b *testing.B, dsn string)) {
+	b.Helper()
 	for _, setting := range []string{"fsync=on", "fsync=off"} {
 		b.Run(setting, func(b *testing.B) {
-			db := open(b, servers.StartPostgres(b, setting).DSN)
+			dsn := servers.StartPostgres(b, setting).DSN
+			db := Open(b, dsn)
 			for _, statement := range schema {
 				_, err := db.Exec(statement)
 				require.NoError(b, err)
 			}
-			run(b, db)
+			run(b, dsn)
 		})
 	}
 }
 
-// open returns a pool of open connections.
-func open(b *testing.B, dsn string) *sqlx.DB {
+// Open returns a pool of open connections.
+func Open(b *testing.B, dsn string) *sqlx.DB {
 	b.Helper()
 	db, err := sqlx.Open("pgx", dsn)
 	require.NoError(b, err)
