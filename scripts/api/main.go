@@ -1,5 +1,5 @@
-// Command api writes the exported API of the module to text files, one for each public package, in the style of Go's own
-// api/*.txt:
+// Command api writes the exported API of the modules that programs require to text files, one for each public package, in the
+// style of Go's own api/*.txt:
 //
 //	go run ./scripts/api api
 //
@@ -15,6 +15,7 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -28,17 +29,24 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: go run ./scripts/api DIRECTORY")
 		os.Exit(2)
 	}
-	if err := write(os.Args[1]); err != nil {
+	if err := write(os.Args[1], modules); err != nil {
 		fmt.Fprintln(os.Stderr, "api:", err)
 		os.Exit(1)
 	}
 }
 
-// write writes one file for each public package of the module in the current directory.
-func write(dir string) error {
-	packages, err := load("./...")
-	if err != nil {
-		return err
+// modules are the directories of those that programs require. The others hold tests and examples.
+var modules = []string{".", "nogapotel"}
+
+// write writes one file for each public package of the modules below the current directory.
+func write(dir string, modules []string) error {
+	packages := map[string]*types.Package{}
+	for _, module := range modules {
+		loaded, err := load(module, "./...")
+		if err != nil {
+			return err
+		}
+		maps.Copy(packages, loaded)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -69,9 +77,9 @@ type listed struct {
 	Module                   *struct{ Path string }
 }
 
-// public reports whether programs outside the module can import the package.
+// public reports whether programs outside the module can import the package. One that has only tests exports nothing.
 func (l listed) public() bool {
-	return !l.DepOnly && l.Name != "main" && !internal(l.ImportPath)
+	return !l.DepOnly && l.Name != "main" && l.Export != "" && !internal(l.ImportPath)
 }
 
 // label returns the path of the package inside its module, or the name of the module for its root.
@@ -86,10 +94,10 @@ func internal(importPath string) bool {
 	return slices.Contains(strings.Split(importPath, "/"), "internal")
 }
 
-// load returns the public packages that match the pattern, by their labels. It reads the compiler's export data: that
+// load returns the public packages of the module in dir that match the pattern, by their labels. It reads the compiler's export data: that
 // holds what a program can use of a package, and the go command has chosen the files of this platform.
-func load(pattern string) (map[string]*types.Package, error) {
-	list, err := goList(pattern)
+func load(dir, pattern string) (map[string]*types.Package, error) {
+	list, err := goList(dir, pattern)
 	if err != nil {
 		return nil, err
 	}
@@ -115,9 +123,10 @@ func load(pattern string) (map[string]*types.Package, error) {
 	return packages, nil
 }
 
-// goList compiles the packages that match the pattern and all that they import.
-func goList(pattern string) ([]listed, error) {
+// goList compiles the packages of the module in dir that match the pattern and all that they import.
+func goList(dir, pattern string) ([]listed, error) {
 	command := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Name,Export,DepOnly,Module", pattern)
+	command.Dir = dir
 	command.Stderr = os.Stderr
 	out, err := command.Output()
 	if err != nil {
