@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/lib/pq"
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
@@ -357,7 +358,10 @@ var programs = []struct {
 		for w.db.Stats().InUse > 0 { // until then COMMIT may say one thing or the other
 		}
 		w.failed(tx.Commit())
-		w.add("%d connections", w.db.Stats().OpenConnections)
+		// lib/pq closes the connection of such a transaction unless the pool, which sees the same end, has sent ROLLBACK before.
+		if _, byChance := w.db.Driver().(*pq.Driver); !byChance {
+			w.add("%d connections", w.db.Stats().OpenConnections)
+		}
 		w.query(ctx, w.db, "SELECT count(*) FROM t WHERE f = 99")
 	}},
 	{"connections", func(ctx context.Context, w *witness) {
