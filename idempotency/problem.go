@@ -31,7 +31,7 @@ var (
 	noScope = problem{Status: http.StatusForbidden, Title: "Idempotency-Key is not accepted",
 		Detail: "It can't be told whose request this is."}
 	keyReused = problem{Status: http.StatusUnprocessableEntity, Title: "Idempotency-Key is already used",
-		Detail: "The same Idempotency-Key came with another method, path or body before. Another request needs another key."}
+		Detail: "The same Idempotency-Key came with another method, path, query or body before. Another request needs another key."}
 	keyInUse = problem{Status: http.StatusConflict, Title: "A request is outstanding for this Idempotency-Key",
 		Detail: "A request with the same Idempotency-Key is being processed. Send this one again later, with the same key."}
 	outcomeUnknown = problem{Status: http.StatusServiceUnavailable, Title: "The outcome is not known yet",

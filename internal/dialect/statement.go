@@ -88,8 +88,8 @@ func (s Server) Compile(template string) Statement {
 	return st
 }
 
-// WithLiterals returns the statement for one whose latency many callers wait for. On MySQL, Bind then writes the values
-// into its text where that is safe: with placeholders the driver prepares, executes and closes it, which takes two
+// WithLiterals returns the statement for one whose latency many callers wait for. On MySQL and MariaDB, Bind then writes the
+// values into its text where that is safe: with placeholders the driver prepares, executes and closes it, which takes two
 // round trips.
 func (st Statement) WithLiterals() Statement {
 	st.literals = true
