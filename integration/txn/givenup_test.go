@@ -27,17 +27,24 @@ func TestReadIsGivenUp(t *testing.T) {
 		defer tx.Rollback()
 		_, err = tx.Exec("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
 		require.NoError(t, err)
-		for range 5 {
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			_, err := stock.Get(ctx, 1)
-			cancel()
-			require.ErrorIs(t, err, context.DeadlineExceeded)
+		// Outside of the transaction, which would always see what it has seen first.
+		waiting := func() (n int) {
+			require.NoError(t, w.direct.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+				AND backend_type = 'client backend' AND wait_event_type = 'Lock'`).Scan(&n))
+			return n
 		}
-		const waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-		require.Eventually(t, func() bool { // outside of the transaction, which would always see what it has seen first
-			var n int
-			require.NoError(t, w.direct.QueryRow(waiting).Scan(&n))
-			return n == 0
-		}, time.Minute, 20*time.Millisecond)
+		for range 5 {
+			ctx, cancel := context.WithCancel(t.Context())
+			given := make(chan error, 1)
+			go func() {
+				_, err := stock.Get(ctx, 1)
+				given <- err
+			}()
+			// pgx asks the server once, which forgets that if it has not begun the statement yet.
+			require.Eventually(t, func() bool { return waiting() == 1 }, time.Minute, 20*time.Millisecond)
+			cancel()
+			require.ErrorIs(t, <-given, context.Canceled)
+			require.Eventually(t, func() bool { return waiting() == 0 }, time.Minute, 20*time.Millisecond)
+		}
 	})
 }
