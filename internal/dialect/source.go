@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/internal/oneatatime"
 	"github.com/nogap-go/nogap/internal/perdb"
 )
 
@@ -75,8 +76,8 @@ func Ask(ctx context.Context, r Reader) (Server, error) {
 
 // answer is what one *sql.DB's server said of itself.
 type answer struct {
-	known chan struct{} // closed once server is set
-	turn  chan struct{} // holds one token: who has it may ask
+	known  chan struct{} // closed once server is set
+	asking oneatatime.Turn
 	Server
 }
 
@@ -86,14 +87,11 @@ func (a *answer) get(ctx context.Context, r Reader) (Server, error) {
 		return a.Server, nil
 	default:
 	}
-	select {
-	case <-a.known:
-		return a.Server, nil
-	case <-ctx.Done():
-		return Server{}, ctx.Err()
-	case <-a.turn:
+	done, err := a.asking.Take(ctx)
+	if err != nil {
+		return Server{}, err
 	}
-	defer func() { a.turn <- struct{}{} }()
+	defer done()
 	select {
 	case <-a.known:
 		return a.Server, nil
@@ -135,9 +133,5 @@ func ask(ctx context.Context, r Reader) (Server, error) {
 var answers perdb.Map[answer]
 
 func answerOf(db *sql.DB) *answer {
-	return answers.Of(db, func() *answer {
-		a := &answer{known: make(chan struct{}), turn: make(chan struct{}, 1)}
-		a.turn <- struct{}{}
-		return a
-	})
+	return answers.Of(db, func() *answer { return &answer{known: make(chan struct{})} })
 }

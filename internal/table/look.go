@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/oneatatime"
 	"github.com/nogap-go/nogap/internal/perdb"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -69,6 +70,7 @@ func CheckSession(ctx context.Context, db *sql.DB, server dialect.Server) error 
 
 // known is what the copies of a Table know together.
 type known struct {
+	looking  oneatatime.Turn
 	lockable atomic.Bool
 	changes  atomic.Bool // what the name stands for may differ between sessions, so CheckLockableBefore can't tell
 	returns  atomic.Bool // see dialect.Look
@@ -129,7 +131,16 @@ func (t *Table) lockable(ctx context.Context, r dialect.Reader, s dialect.Server
 // that neither fixes what the transaction will see nor comes between its locks. What one session may be told otherwise than
 // another is left to CheckLockable in the transaction, and so is everything where there are no row locks.
 func (t *Table) CheckLockableBefore(ctx context.Context, db *sql.DB, s dialect.Server) error {
-	if t.Lockable() || t.known.changes.Load() || !s.RowLocks {
+	known := func() bool { return t.Lockable() || t.known.changes.Load() || !s.RowLocks }
+	if known() {
+		return nil
+	}
+	done, err := t.known.looking.Take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if known() {
 		return nil
 	}
 	look, err := t.lockable(ctx, txn.Pool{DB: db}, s)

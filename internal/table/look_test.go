@@ -3,6 +3,7 @@ package table_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -68,6 +69,27 @@ func TestLooksOnce(t *testing.T) {
 	_, err := of(t, new(table.SQL[dialect.Look]), bind(t, db))
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 2}, []int{l.sessions, l.tables})
+}
+
+// Many calls that come first at the same time, on one connection, look once.
+func TestLocksAreLookedForOnce(t *testing.T) {
+	l := newLooked()
+	db := l.DB()
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	bound := bind(t, db)
+	server, err := bound.Server(t.Context(), txn.Pool{DB: db})
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			if err := bound.CheckLockableBefore(t.Context(), db, server); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, 1, l.tables)
 }
 
 // What another session may be told otherwise is asked each time.

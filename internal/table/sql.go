@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/oneatatime"
 	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/txn"
 )
@@ -14,6 +15,9 @@ import (
 type SQL[S any] struct {
 	built atomic.Pointer[S]
 	early atomic.Bool // built is from a look that came first in a transaction; the pool's first call looks again
+	// looking is for calls on the pool. In a transaction nobody waits for it, who may hold what the look of another waits for.
+	looking oneatatime.Turn
+	differs atomic.Bool // what is built is not kept, so that calls need not wait for each other
 }
 
 // Build makes an S for a server, and for what it says of the table. It may ask more, over r.
@@ -22,15 +26,25 @@ type Build[S any] func(ctx context.Context, r txn.Runner, s dialect.Server, look
 // Of returns the S of t. When it is asked for first, or building it has failed before, the server is asked what it is and
 // what the table is, and build is called. What it is given as r is the transaction to which t is bound, or a connection of
 // the call's own, whose session must commit by itself: in the caller's transaction the caller does. Only success is kept,
-// and nothing that a transaction on another *sql.DB has said, or that other sessions may not be told. Calls that come first
-// at the same time may each build; all get the same S.
+// and nothing that a transaction on another *sql.DB has said, or that other sessions may not be told. Of the calls on
+// the pool that come first at the same time one builds, and the others wait for it; in transactions each may build. All get the
+// same S.
 func (q *SQL[S]) Of(ctx context.Context, t *Table, build Build[S]) (*S, error) {
-	built := q.built.Load()
-	if built != nil && !t.foreign && (t.inTx || t.known.session.Commits() && !q.early.Load()) {
+	built, known := q.known(t)
+	if known {
 		return built, t.checkTx(ctx)
 	}
-	var look dialect.Look
 	err := t.Statement(ctx, nil, func(r txn.Runner) error {
+		if !t.inTx && !q.differs.Load() {
+			done, err := q.looking.Take(ctx)
+			if err != nil {
+				return err
+			}
+			defer done()
+			if built, known = q.known(t); known {
+				return nil
+			}
+		}
 		server, err := t.Server(ctx, r)
 		switch {
 		case err != nil:
@@ -42,21 +56,37 @@ func (q *SQL[S]) Of(ctx context.Context, t *Table, build Build[S]) (*S, error) {
 		if err != nil || built != nil && !t.foreign && !q.early.Load() {
 			return err
 		}
+		var look dialect.Look
 		built, look, err = q.build(ctx, t, r, server, build)
+		if err == nil && !t.foreign {
+			built = q.keep(built, look)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if !look.Lasts || t.foreign {
-		return built, nil
+	return built, nil
+}
+
+// known returns what is built, and whether t needs no more.
+func (q *SQL[S]) known(t *Table) (built *S, known bool) {
+	built = q.built.Load()
+	return built, built != nil && !t.foreign && (t.inTx || t.known.session.Commits() && !q.early.Load())
+}
+
+// keep keeps what is built, unless other sessions may be told otherwise, and returns what all get.
+func (q *SQL[S]) keep(built *S, look dialect.Look) *S {
+	if !look.Lasts {
+		q.differs.Store(true)
+		return built
 	}
 	if q.built.CompareAndSwap(nil, built) {
 		q.early.Store(look.Early)
 	} else if !look.Early && q.early.CompareAndSwap(true, false) {
 		q.built.Store(built)
 	}
-	return q.built.Load(), nil
+	return q.built.Load()
 }
 
 // build builds an S, and returns the look at the table.

@@ -93,10 +93,13 @@ func TestSQLForgetsAFailure(t *testing.T) {
 }
 
 func TestSQLConcurrently(t *testing.T) {
-	var asked atomic.Int64
+	var asked, looked atomic.Int64
 	db := fakedb.Open(func(ctx context.Context, c fakedb.Call) (fakedb.Reply, error) {
-		if c.Query == "SELECT version()" {
+		switch c.Query {
+		case "SELECT version()":
 			asked.Add(1)
+		case "LOOK":
+			looked.Add(1)
 		}
 		return look(ctx, c)
 	})
@@ -116,6 +119,7 @@ func TestSQLConcurrently(t *testing.T) {
 	}
 	wg.Wait()
 	require.EqualValues(t, 1, asked.Load())
+	require.EqualValues(t, 1, looked.Load(), "the others wait for what the first one finds")
 	for _, s := range got {
 		require.Same(t, got[0], s, "all have the same one")
 	}
