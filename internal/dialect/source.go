@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/oneatatime"
@@ -76,8 +77,9 @@ func Ask(ctx context.Context, r Reader) (Server, error) {
 
 // answer is what one *sql.DB's server said of itself.
 type answer struct {
-	known  chan struct{} // closed once server is set
 	asking oneatatime.Turn
+	first  sync.Once
+	known  chan struct{} // closed once Server is set
 	Server
 }
 
@@ -101,9 +103,11 @@ func (a *answer) get(ctx context.Context, r Reader) (Server, error) {
 	if err != nil {
 		return Server{}, err // not kept: the next caller asks again
 	}
-	a.Server = s
-	close(a.known)
-	return s, nil
+	a.first.Do(func() {
+		a.Server = s
+		close(a.known)
+	})
+	return a.Server, nil
 }
 
 // ask asks by SQL and not by the type of db.Driver(), which a wrapper such as otelsql hides.

@@ -21,7 +21,7 @@ import (
 func TestSourceAsksOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := fakedb.Recorded(func(context.Context, fakedb.Call) (fakedb.Reply, error) {
-			time.Sleep(time.Second)
+			time.Sleep(time.Second / 10)
 			return fakedb.Row("8.0.36"), nil
 		})
 		db := server.DB()

@@ -3,6 +3,7 @@ package oneatatime_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -33,4 +34,18 @@ func TestTurn(t *testing.T) {
 	}
 	done()
 	require.NoError(t, <-next)
+}
+
+// Who has the turn and does not come back does not stop the others.
+func TestNobodyHangsWithTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var turn oneatatime.Turn
+		_, err := turn.Take(t.Context())
+		require.NoError(t, err)
+		for range 3 {
+			done, err := turn.Take(t.Context())
+			require.NoError(t, err)
+			done()
+		}
+	})
 }
