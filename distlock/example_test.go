@@ -120,7 +120,7 @@ func ExampleLocker_TryLock() {
 
 func ExampleLease_Context() {
 	server := newRedis("redis:6379")
-	locks, _ := distlock.New([]redis.UniversalClient{server}, distlock.TTL(300*time.Millisecond))
+	locks, _ := distlock.New([]redis.UniversalClient{server}, distlock.TTL(3*time.Second))
 	defer locks.Close()
 
 	err := locks.WithLock(ctx, "item:42", func(ctx context.Context, lease *distlock.Lease) error {

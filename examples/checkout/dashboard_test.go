@@ -84,7 +84,7 @@ func TestDashboard(t *testing.T) {
 			}
 		}
 		return len(left) == 0
-	}, time.Minute, 100*time.Millisecond, "%v", left)
+	}, 5*time.Minute, 100*time.Millisecond, "%v", left)
 	drawDashboard(t, prometheus, panels)
 
 	operations, err := os.ReadFile("../../docs/operations.md")
@@ -236,8 +236,8 @@ func startPrometheus(t *testing.T, target string) string {
 	require.NoError(t, os.WriteFile(config, []byte(`
 scrape_configs:
   - job_name: checkout
-    scrape_interval: 500ms
-    scrape_timeout: 500ms
+    scrape_interval: 1s
+    scrape_timeout: 1s
     static_configs: [{targets: ["`+target+`"]}]
 `), 0o600))
 	address, ended := runPrometheus(t, config, filepath.Join(dir, "data"))
@@ -252,7 +252,7 @@ scrape_configs:
 			response.Body.Close()
 		}
 		return err == nil && response.StatusCode == http.StatusOK
-	}, time.Minute, 50*time.Millisecond)
+	}, 5*time.Minute, 50*time.Millisecond)
 	return "http://" + address
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -26,7 +27,8 @@ func openRedlock(s shop) (seller, error) { return openLocked(s, s.redis) }
 
 func openLocked(s shop, nodes []redis.UniversalClient) (seller, error) {
 	// The table's name is nobody else's, so neither are the keys.
-	locks, err := distlock.New(nodes, distlock.Prefix(s.table+":"))
+	// In a sale everything is busy: a node that is slow to answer is in order all the same.
+	locks, err := distlock.New(nodes, distlock.Prefix(s.table+":"), distlock.NodeTimeout(2*time.Second))
 	if err != nil {
 		return nil, err
 	}
