@@ -39,19 +39,21 @@ func StartGalera(tb testing.TB, n int) []*Server {
 }
 
 func startGalera() ([]*Server, error) {
-	first, err := start(galeraPlan(nil))
+	// No node goes, and on a busy machine one may be silent for longer than the usual five seconds.
+	patient := []string{"evs.suspect_timeout=PT1M", "evs.inactive_timeout=PT2M"}
+	first, err := start(galeraPlan(nil, patient...))
 	if err != nil {
 		return nil, err
 	}
-	second, err := start(galeraPlan(first))
+	second, err := start(galeraPlan(first, patient...))
 	if err != nil {
 		return nil, err
 	}
 	return []*Server{first, second}, nil
 }
 
-// galeraPlan starts a node of a new cluster, or one that joins the cluster of another.
-func galeraPlan(peer *Server) plan {
+// galeraPlan starts a node of a new cluster, or one that joins the cluster of another, with options of the provider.
+func galeraPlan(peer *Server, more ...string) plan {
 	const client, group, ist, sst = 0, 1, 2, 3 // ports
 	size := 1
 	if peer != nil {
@@ -80,11 +82,11 @@ func galeraPlan(peer *Server) plan {
 		if peer != nil {
 			cluster += loopback(peer.ports[group].number)
 		}
-		options := []string{
+		options := append([]string{
 			"gmcast.listen_addr=tcp://" + loopback(s.ports[group].number),
 			"ist.recv_addr=" + loopback(s.ports[ist].number),
 			"gcache.size=16M",
-		}
+		}, more...)
 		return append(argv, "--wsrep-on=ON", "--wsrep-provider="+provider, "--wsrep-cluster-name=nogap",
 			"--wsrep-cluster-address="+cluster, "--wsrep-node-address=127.0.0.1",
 			"--wsrep-provider-options="+strings.Join(options, ";"),

@@ -20,7 +20,7 @@ func HasGroupReplication() bool {
 	return err == nil || os.Getenv(sharedGroup.variable) != ""
 }
 
-var sharedGroup = &shared{variable: "NOGAP_GROUP_REPLICATION_DSNS", plan: groupPlan(1, nil), start: startGroupReplication}
+var sharedGroup = &shared{variable: "NOGAP_GROUP_REPLICATION_DSNS", plan: groupPlan(1, nil, 0), start: startGroupReplication}
 
 // GroupReplication returns the DSNs of the two members of a group of MySQL servers, both of them primaries, that the
 // tests of this binary share.
@@ -43,7 +43,7 @@ func StartGroupReplication(tb testing.TB, n int) []*Server {
 		if id > 0 {
 			peer = members[0]
 		}
-		member := own(tb, func() (*Server, error) { return start(groupPlan(id+1, peer)) })
+		member := own(tb, func() (*Server, error) { return start(groupPlan(id+1, peer, 0)) })
 		if err := joinGroup(member, peer == nil); err != nil {
 			tb.Fatal(err)
 		}
@@ -81,22 +81,24 @@ func (s *Server) RejoinGroup(tb testing.TB, peer *Server) {
 }
 
 func startGroupReplication() ([]*Server, error) {
-	first, err := start(groupPlan(1, nil))
+	const expel = 60 // no member goes, and on a busy machine one may be silent for a while
+	first, err := start(groupPlan(1, nil, expel))
 	if err != nil {
 		return nil, err
 	}
 	if err := joinGroup(first, true); err != nil {
 		return nil, err
 	}
-	second, err := start(groupPlan(2, first))
+	second, err := start(groupPlan(2, first, expel))
 	if err != nil {
 		return nil, err
 	}
 	return []*Server{first, second}, joinGroup(second, false)
 }
 
-// groupPlan starts a server that can found a group, or join that of another.
-func groupPlan(id int, peer *Server) plan {
+// groupPlan starts a server that can found a group, or join that of another. A member that is suspected to have gone is expelled
+// after some more seconds.
+func groupPlan(id int, peer *Server, expel int) plan {
 	const client, group = 0, 1 // ports
 	p := mysqlPlan
 	p.name = "group"
@@ -113,7 +115,7 @@ func groupPlan(id int, peer *Server) plan {
 			"--group-replication-group-name=6e6f6761-7000-4000-8000-000000000000",
 			"--group-replication-local-address="+loopback(s.ports[group].number),
 			"--group-replication-group-seeds="+seeds,
-			"--group-replication-start-on-boot=OFF", "--group-replication-member-expel-timeout=0",
+			"--group-replication-start-on-boot=OFF", "--group-replication-member-expel-timeout="+strconv.Itoa(expel),
 			"--group-replication-single-primary-mode=OFF", "--group-replication-enforce-update-everywhere-checks=ON",
 			"--group-replication-recovery-get-public-key=ON"), err
 	}

@@ -114,7 +114,7 @@ func StartRedisReplica(tb testing.TB, master *Server) *Server {
 const SentinelMaster = "nogap"
 
 // StartRedisSentinel starts a sentinel for this test alone, which watches a Redis server and its replicas. It alone
-// decides on a failover, half a second after the master has gone.
+// decides on a failover, three seconds after the master has gone: a busy machine keeps a master from answering for less than that.
 func StartRedisSentinel(tb testing.TB, master *Server) *Server {
 	tb.Helper()
 	host, port, err := net.SplitHostPort(master.Addr)
@@ -138,7 +138,7 @@ func StartRedisSentinel(tb testing.TB, master *Server) *Server {
 				return nil, err
 			}
 			config := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir %s\nsentinel monitor %s %s %s 1\n"+
-				"sentinel down-after-milliseconds %[3]s 500\nsentinel failover-timeout %[3]s 3000\n",
+				"sentinel down-after-milliseconds %[3]s 3000\nsentinel failover-timeout %[3]s 3000\n",
 				s.ports[0].number, s.dir, SentinelMaster, host, port)
 			return []string{program, filepath.Join(s.dir, "sentinel.conf"), "--sentinel"}, writeOwned(s, "sentinel.conf", config)
 		},
