@@ -107,7 +107,7 @@ func history(t *testing.T, callers, rounds int, counter func(caller int) countin
 
 func isLinearizable(t *testing.T, operations []porcupine.Operation) bool {
 	t.Helper()
-	result := porcupine.CheckOperationsTimeout(boundedCounter.ToModel(), operations, 20*time.Second)
+	result := porcupine.CheckOperationsTimeout(boundedCounter.ToModel(), operations, 5*time.Minute)
 	require.NotEqual(t, porcupine.Unknown, result, "the history is too long for the checker")
 	return result == porcupine.Ok
 }

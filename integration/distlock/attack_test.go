@@ -85,8 +85,7 @@ func TestAttackEventThatUsesTheLease(t *testing.T) {
 	each(t, func(t *testing.T, addrs []string) {
 		var lease *distlock.Lease
 		heard := make(chan error, 1)
-		locks := newLockerWith(t, addrs, distlock.Prefix(unique(t)), distlock.TTL(2*time.Second),
-			distlock.NodeTimeout(500*time.Millisecond),
+		locks := newLocker(t, addrs, distlock.Prefix(unique(t)),
 			distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 				if e.Kind == distlock.Lost {
 					lease.Until()

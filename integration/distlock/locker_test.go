@@ -230,7 +230,7 @@ func TestHandOverInOrder(t *testing.T) {
 	each(t, func(t *testing.T, addrs []string) {
 		var mu sync.Mutex
 		var events []distlock.Event
-		locks := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.HandOver(time.Minute),
+		locks := newLocker(t, addrs, distlock.Prefix(unique(t)), distlock.HandOver(time.Minute), long,
 			distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 				mu.Lock()
 				defer mu.Unlock()

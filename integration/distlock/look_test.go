@@ -143,12 +143,12 @@ func TestSentinelFailover(t *testing.T) {
 		MasterName: servers.SentinelMaster, SentinelAddrs: []string{sentinel.Addr},
 	})
 	t.Cleanup(func() { client.Close() })
-	locks := lockerOf(t, []redis.UniversalClient{client}, long)
+	locks := lockerOf(t, []redis.UniversalClient{client}, distlock.TTL(5*time.Minute)) // longer than a failover takes
 	lease, err := locks.Lock(t.Context(), "a")
 	require.NoError(t, err)
 	require.EqualValues(t, 1, client.Wait(t.Context(), 1, 10*time.Second).Val(), "the replica has the lock")
 	master.Kill(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	other, err := locks.Lock(ctx, "b")
 	require.NoError(t, err)

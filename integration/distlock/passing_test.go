@@ -74,7 +74,7 @@ func TestUnlockInAPassingCondition(t *testing.T) {
 	for code, begin := range passing {
 		for _, n := range []int{1, 3} {
 			t.Run(fmt.Sprintf("%s/nodes=%d", code, n), func(t *testing.T) {
-				locks := newLockerWith(t, nodes[:n], distlock.Prefix(unique(t)), long)
+				locks := newLockerWith(t, nodes[:n], distlock.Prefix(unique(t)), long, patient)
 				lease := lockEverywhere(t, locks, "a", nodes[:n])
 				end := sync.OnceFunc(begin(t, server))
 				defer end()

@@ -28,6 +28,7 @@ const (
 	addrsVariable  = "NOGAP_TEST_ADDRS"
 	prefixVariable = "NOGAP_TEST_PREFIX"
 	dsnVariable    = "NOGAP_TEST_DSN"
+	ttlVariable    = "NOGAP_TEST_TTL" // childTTL if it is not set
 )
 
 // child is the main function of that other process. It returns the exit status.
@@ -40,8 +41,8 @@ func child(role string) int {
 	for addr := range strings.SplitSeq(os.Getenv(addrsVariable), ",") {
 		clients = append(clients, redis.NewClient(&redis.Options{Addr: addr}))
 	}
-	locks, err := distlock.New(clients, distlock.Prefix(os.Getenv(prefixVariable)), distlock.TTL(childTTL),
-		distlock.NodeTimeout(childTTL/6))
+	locks, err := distlock.New(clients, distlock.Prefix(os.Getenv(prefixVariable)), distlock.TTL(ttlOfChild()),
+		distlock.NodeTimeout(ttlOfChild()/6))
 	if err == nil {
 		err = roles[role](locks)
 	}
@@ -53,6 +54,13 @@ func child(role string) int {
 }
 
 const childTTL = 1200 * time.Millisecond
+
+func ttlOfChild() time.Duration {
+	if ttl, err := time.ParseDuration(os.Getenv(ttlVariable)); err == nil {
+		return ttl
+	}
+	return childTTL
+}
 
 var roles = map[string]func(*distlock.Locker) error{
 	// hold takes the lock and keeps it. It looks all the time whether the process was stopped, and says how often after
@@ -68,7 +76,7 @@ var roles = map[string]func(*distlock.Locker) error{
 		fmt.Println("held")
 		for {
 			now := time.Now()
-			if now.Sub(last) > childTTL {
+			if now.Sub(last) > ttlOfChild() {
 				break
 			}
 			last = now
@@ -158,11 +166,12 @@ func TestStoppedHolder(t *testing.T) {
 // A process is killed while it holds the lock.
 func TestKilledHolder(t *testing.T) {
 	t.Parallel()
+	const ttl = 4 * time.Second // on a busy machine it must not be lost while the process lives
 	addrs := servers.Redis(t, 5)
-	p := start(t, "hold", addrs, unique(t))
+	p := start(t, "hold", addrs, unique(t), ttlVariable+"="+ttl.String())
 	require.Equal(t, "held", p.line(t))
 	locks := newLocker(t, addrs, distlock.Prefix(unique(t)))
-	ctx, cancel := context.WithTimeout(t.Context(), 2*childTTL)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*ttl)
 	defer cancel()
 	_, err := locks.Lock(ctx, "a")
 	require.ErrorIs(t, err, context.DeadlineExceeded, "it extends the lock as long as it lives")
@@ -171,7 +180,7 @@ func TestKilledHolder(t *testing.T) {
 	clock := newCalm(t, addrs[0])
 	lease, err := locks.Lock(t.Context(), "a")
 	require.NoError(t, err)
-	require.Less(t, clock.Now(), childTTL*4/3)
+	require.Less(t, clock.Now(), ttl*4/3)
 	require.NoError(t, lease.Unlock(t.Context()))
 	requireNoKeys(t, unique(t), 5*time.Second, addrs...)
 }

@@ -178,8 +178,8 @@ func TestConnectionsInUse(t *testing.T) {
 	t.Cleanup(func() { client.Close() })
 	var mu sync.Mutex
 	var failures []error
-	locks, err := distlock.New([]redis.UniversalClient{client}, distlock.Prefix(unique(t)), distlock.TTL(time.Second),
-		distlock.NodeTimeout(200*time.Millisecond), distlock.OnEvent(func(_ context.Context, e distlock.Event) {
+	locks, err := distlock.New([]redis.UniversalClient{client}, distlock.Prefix(unique(t)), distlock.TTL(8*time.Second),
+		patient, distlock.OnEvent(func(_ context.Context, e distlock.Event) {
 			if e.Kind == distlock.Extended && e.Err != nil {
 				mu.Lock()
 				defer mu.Unlock()

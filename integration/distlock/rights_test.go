@@ -107,7 +107,7 @@ func TestRightsThatAreEnoughOnACluster(t *testing.T) {
 			}))
 	}
 	processes := []*distlock.Locker{newLocker(), newLocker(), newLocker()}
-	handOverInOrder(t, processes, nodes, "a")
+	handOverInOrder(t, processes, nodes, "a", nil)
 	require.ErrorIs(t, processes[0].Break(t.Context(), "a"), distlock.ErrNotHeld)
 }
 

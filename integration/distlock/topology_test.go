@@ -5,6 +5,7 @@ package distlock_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -70,18 +71,48 @@ func TestWakeUpsAreHeard(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, lease.Unlock(t.Context()))
 			}
-			published.Store(0)
 			for round := range rounds {
-				handOverInOrder(t, processes, addrs, fmt.Sprint("lock ", round))
+				handOverInOrder(t, processes, addrs, fmt.Sprint("lock ", round), published.Load)
 			}
-			require.EqualValues(t, waiters*rounds, published.Load(), "one message for each hand-over")
 			requireNoKeys(t, unique(t), 5*time.Second, addrs...)
 		})
 	}
 }
 
 // handOverInOrder has the first process hold a lock for which the others wait, and checks who gets it after whom and when.
-func handOverInOrder(t *testing.T, processes []*distlock.Locker, addrs []string, name string) {
+// published counts messages, and each hand-over must be one; it may be nil.
+func handOverInOrder(t *testing.T, processes []*distlock.Locker, addrs []string, name string, published func() int64) {
+	t.Helper()
+	const alone = 750 * time.Millisecond // after which a waiter tries by itself, and may overtake another
+	lock := name
+	for n := 1; ; n++ {
+		var before, sent int64
+		if published != nil {
+			before = published()
+		}
+		order, took := handOver(t, processes, addrs, lock)
+		wrong := ""
+		if published != nil {
+			sent = published() - before
+		}
+		switch {
+		case !slices.IsSorted(order):
+			wrong = fmt.Sprintf("somebody was overtaken: %v", order)
+		case published != nil && sent != int64(len(order)):
+			wrong = fmt.Sprintf("%d messages for %d hand-overs", sent, len(order))
+		default:
+			return
+		}
+		// On a busy machine a round may take so long that this is no fault: it is held again.
+		require.Greater(t, took, alone, wrong)
+		require.Less(t, n, 8, wrong)
+		lock = fmt.Sprint(name, " again ", n)
+	}
+}
+
+// handOver returns in which order the others got the lock that the first process held, and how long it took since they began
+// to wait. Each of them must be woken.
+func handOver(t *testing.T, processes []*distlock.Locker, addrs []string, name string) (order []int, took time.Duration) {
 	t.Helper()
 	clock := newCalm(t, addrs[0])
 	lease, err := processes[0].Lock(t.Context(), name)
@@ -92,6 +123,7 @@ func handOverInOrder(t *testing.T, processes []*distlock.Locker, addrs []string,
 	}
 	turns := make(chan turn, len(processes))
 	var waiting sync.WaitGroup
+	began := time.Now()
 	for i, locks := range processes[1:] {
 		waiting.Go(func() {
 			lease, err := locks.Lock(context.Background(), name)
@@ -108,11 +140,13 @@ func handOverInOrder(t *testing.T, processes []*distlock.Locker, addrs []string,
 	}
 	last := clock.Now()
 	require.NoError(t, lease.Unlock(t.Context()))
-	for i := range processes[1:] {
+	for range processes[1:] {
 		next := <-turns
-		require.Equal(t, i+1, next.process, "somebody was overtaken")
+		order = append(order, next.process)
 		require.Less(t, next.at-last, 500*time.Millisecond, "the timer takes 750 ms: it was not woken")
 		last = next.at
 	}
+	took = time.Since(began)
 	waiting.Wait() // the last of them unlocks
+	return order, took
 }

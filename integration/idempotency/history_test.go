@@ -158,7 +158,7 @@ func isLinearizable(t *testing.T, operations []porcupine.Operation) bool {
 	}
 	require.Greater(t, own, 2)
 	require.Greater(t, shared, len(operations)/4)
-	result := porcupine.CheckOperationsTimeout(oneResult.ToModel(), operations, 20*time.Second)
+	result := porcupine.CheckOperationsTimeout(oneResult.ToModel(), operations, 5*time.Minute)
 	require.NotEqual(t, porcupine.Unknown, result, "the history is too long for the checker")
 	return result == porcupine.Ok
 }
@@ -338,7 +338,7 @@ func TestKilledServer(t *testing.T) {
 			proxy, through := k.target.Proxy(t, dsn)
 			direct, db := k.target.Connect(t, dsn), k.target.Connect(t, through)
 			near, far := newStore(t, k.target, direct), storeOf(t, db)
-			ctx := within(t, time.Minute)
+			ctx := within(t, 5*time.Minute)
 			_, _, err := far.Do(ctx, "before", pay("before", 0))
 			require.NoError(t, err)
 			for name, hold := range map[string]func(*faultproxy.Proxy, faultproxy.Match) *faultproxy.Fault{

@@ -5,6 +5,7 @@ package look_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -19,7 +20,7 @@ func mint(t *testing.T, target matrix.Target, dsn string) (numbers []int64, err 
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: servers.StartRedis(t, 1)[0].Addr})
 	defer client.Close()
-	locks, err := distlock.New([]redis.UniversalClient{client})
+	locks, err := distlock.New([]redis.UniversalClient{client}, distlock.NodeTimeout(2*time.Second))
 	require.NoError(t, err)
 	defer locks.Close()
 	for range 3 {

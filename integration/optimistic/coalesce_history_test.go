@@ -110,7 +110,7 @@ func history(t *testing.T, callers, rounds int, process func(caller int) modifie
 
 func isLinearizable(t *testing.T, operations []porcupine.Operation) bool {
 	t.Helper()
-	result := porcupine.CheckOperationsTimeout(ruled.ToModel(), operations, 20*time.Second)
+	result := porcupine.CheckOperationsTimeout(ruled.ToModel(), operations, 5*time.Minute)
 	require.NotEqual(t, porcupine.Unknown, result, "the history is too long for the checker")
 	return result == porcupine.Ok
 }

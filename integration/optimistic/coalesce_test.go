@@ -117,6 +117,7 @@ func TestCoalesceLostAnswer(t *testing.T) {
 		} {
 			before := value[int64](t, direct, stockNow)
 			require.NoError(t, take(), "to look at the table")
+			spare(t, db)
 			lost := proxy.LoseReply(faultproxy.Executes("UPDATE"))
 			var mu sync.Mutex
 			unknown := 0

@@ -41,7 +41,7 @@ func fight(t *testing.T, pools []*sql.DB, goroutines, each int, opts ...optimist
 	n := int64(len(pools) * goroutines * each)
 	// A node of a cluster sees a moment later what another one wrote.
 	require.Eventually(t, func() bool { return value[int64](t, pools[0], "SELECT version FROM items") == n },
-		10*time.Second, 10*time.Millisecond)
+		time.Minute, 10*time.Millisecond)
 	require.Equal(t, 10-n, value[int64](t, pools[0], stockNow))
 }
 

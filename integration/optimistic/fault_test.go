@@ -25,6 +25,18 @@ func broken(t *testing.T, target matrix.Target, versionColumn string) (proxy *fa
 	return proxy, direct, target.Connect(t, through)
 }
 
+// spare leaves a second idle connection in the pool. Whether a write stands is asked within a second after its answer was lost,
+// and to connect may take longer than that.
+func spare(t *testing.T, db *sql.DB) {
+	t.Helper()
+	one, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	defer one.Close()
+	two, err := db.Conn(t.Context())
+	require.NoError(t, err)
+	defer two.Close()
+}
+
 const stockNow = "SELECT stock FROM items"
 
 // TestLostReplyOfToken: the server has applied the swap and the answer is lost. The token tells.
@@ -37,6 +49,7 @@ func TestLostReplyOfToken(t *testing.T) {
 		require.NoError(t, err)
 
 		row.Stock = 9
+		spare(t, db)
 		lost := proxy.LoseReply(faultproxy.Executes("UPDATE"))
 		require.NoError(t, items.Update(t.Context(), row))
 		lost.Await(t)
@@ -44,6 +57,7 @@ func TestLostReplyOfToken(t *testing.T) {
 		require.Equal(t, value[string](t, direct, "SELECT version FROM items"), row.Token)
 
 		calls := 0
+		spare(t, db)
 		lost = proxy.LoseReply(faultproxy.Executes("UPDATE"))
 		_, err = items.Modify(t.Context(), func(r *textRow) error { calls++; r.Stock--; return nil }, "north", 1)
 		require.NoError(t, err)
@@ -53,6 +67,7 @@ func TestLostReplyOfToken(t *testing.T) {
 
 		// The same with the row lock, where it is COMMIT whose answer is lost.
 		calls = 0
+		spare(t, db)
 		var commit *faultproxy.Fault
 		row, err = items.Modify(t.Context(), func(r *textRow) error {
 			if calls++; calls == 1 {
@@ -134,6 +149,7 @@ func TestCancelledSwap(t *testing.T) {
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
+		spare(t, db)
 		held := proxy.HoldReply(faultproxy.Executes("UPDATE"))
 		go func() {
 			<-held.Done()
@@ -165,6 +181,7 @@ func TestLostInsert(t *testing.T) {
 		row := &textRow{Item: Item{Shop: "south", SKU: 1}}
 		require.NoError(t, items.Insert(t.Context(), row))
 
+		spare(t, db)
 		lost := proxy.LoseReply(faultproxy.Executes("INSERT INTO"))
 		row = &textRow{Item: Item{Shop: "south", SKU: 2}}
 		require.NoError(t, items.Insert(t.Context(), row))

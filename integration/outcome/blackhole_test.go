@@ -99,7 +99,7 @@ func blackhole(t *testing.T, target matrix.Target, moment, statement string) {
 	select {
 	case err := <-returned:
 		require.ErrorIs(t, err, context.Canceled)
-	case <-time.After(5 * time.Second): // five times the grace
+	case <-time.After(20 * time.Second): // the grace is one
 		proxy.Cut()
 		proxy.Pass()
 		<-returned

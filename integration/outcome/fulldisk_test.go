@@ -151,6 +151,7 @@ func (s *storm) goesOn(t *testing.T, c *client) {
 // callWhileFull makes calls until some have failed on a full disk.
 func (s *storm) callWhileFull(t *testing.T, c *client, full <-chan struct{}) {
 	for failed := 0; failed < inLong(1, 2); {
+		s.saveFor(full)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		err, ok := s.call(ctx, c, s.fault)
 		cancel()

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -215,6 +216,12 @@ func TestKeysAreValues(t *testing.T) {
 			for _, u := range users {
 				var err error
 				sent := seen.during(func() { err = u.use(ctx, text) })
+				// A Coalescer sends one thing for calls that meet and another for those that don't: both must be known.
+				for u.name == "Coalesce" && i < len(known) && target.Dialect != nogap.SQLite && reads(sent) < 2 {
+					require.NoError(t, ctx.Err(), "all calls have met, or none: %v", sent)
+					more := seen.during(func() { err = errors.Join(err, u.use(ctx, text)) })
+					maps.Copy(sent, more)
+				}
 				used++
 				taken += count(err == nil)
 				if i < len(known) {
@@ -253,6 +260,14 @@ func withoutText(statement, text string) string {
 		return statement
 	}
 	return strings.ReplaceAll(statement, "'"+text+"'", "'text'")
+}
+
+// reads counts the statements that read a row.
+func reads(statements map[string]bool) (n int) {
+	for statement := range statements {
+		n += count(strings.HasPrefix(statement, "SELECT") && !ends(statement))
+	}
+	return n
 }
 
 // ends tells the statements to which an error leads, and those by which a connection and a table are looked at.

@@ -156,7 +156,7 @@ func (s *storm) callUntil(t *testing.T, c *client, down <-chan struct{}) {
 		err, ok := s.call(ctx, c, s.fault)
 		return err != nil || !ok
 	}
-	for !call() {
+	for s.saveFor(down); !call(); s.saveFor(down) {
 		select {
 		case <-down:
 			return
@@ -166,6 +166,16 @@ func (s *storm) callUntil(t *testing.T, c *client, down <-chan struct{}) {
 	<-down
 	for range 2 {
 		call()
+	}
+}
+
+// saveFor keeps half of the calls for what the first fault does: it waits for that when the others are made.
+func (s *storm) saveFor(fault <-chan struct{}) {
+	s.mu.Lock()
+	first := s.faults[s.fault] == 0
+	s.mu.Unlock()
+	if first && int(s.next.Load()) > s.ids/2 {
+		<-fault
 	}
 }
 

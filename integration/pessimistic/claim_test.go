@@ -70,7 +70,7 @@ func TestClaimDrains(t *testing.T) {
 			n = 10_000
 		}
 		createJobs(t, pools[0], n)
-		ctx := concurrent.Within(t, 2*time.Minute)
+		ctx := concurrent.Within(t, 5*time.Minute)
 		concurrent.Run(t, 8, func(worker int) error {
 			for {
 				switch err := pessimistic.Claim(ctx, pools[worker%2], todo(50), finish(worker)); {

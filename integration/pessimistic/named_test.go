@@ -71,7 +71,7 @@ func TestNamedLockIsReleased(t *testing.T) {
 		nothing := func(*sqlx.Tx) error { return nil }
 		free := func() {
 			t.Helper()
-			require.NoError(t, run(ctx, other, nothing, pessimistic.Timeout(5*time.Second)))
+			require.NoError(t, run(ctx, other, nothing, pessimistic.Timeout(20*time.Second)))
 		}
 		require.NoError(t, run(ctx, db, nothing))
 		free()

@@ -51,7 +51,7 @@ func TestRowLocksDoNotDeadlock(t *testing.T) {
 		}
 		createItems(t, pools[0], rows)
 		before := deadlocks(t, target, pools[0])
-		ctx := concurrent.Within(t, 2*time.Minute)
+		ctx := concurrent.Within(t, 5*time.Minute)
 
 		var attempts, turn atomic.Int64
 		concurrent.Run(t, workers, func(w int) error {

@@ -215,7 +215,8 @@ func TestRedisNotes(t *testing.T) {
 	c, key := redisClient(t)
 	t.Run("expired", func(t *testing.T) {
 		expires := func(ctx context.Context, _ *sql.DB) error {
-			if err := c.Set(ctx, key, 1, time.Millisecond).Err(); err != nil {
+			// Long enough for the question that follows, how long it has.
+			if err := c.Set(ctx, key, 1, 200*time.Millisecond).Err(); err != nil {
 				return err
 			}
 			for c.Exists(context.Background(), key).Val() > 0 {

@@ -19,6 +19,7 @@ import (
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/atomic"
 	"github.com/nogap-go/nogap/distlock"
+	"github.com/nogap-go/nogap/integration/concurrent"
 	"github.com/nogap-go/nogap/integration/matrix"
 	"github.com/nogap-go/nogap/optimistic"
 	"github.com/nogap-go/nogap/pessimistic"
@@ -160,10 +161,9 @@ func TestConflictsBetweenNodes(t *testing.T) { matrix.EachCluster(t, testConflic
 func testConflictsBetweenNodes(t *testing.T, cluster matrix.Cluster) {
 	nodes, worlds := clusterWorlds(t, cluster)
 	const callers, calls = 4, 8
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	for _, tt := range takes {
 		t.Run(tt.name, func(t *testing.T) {
+			ctx := concurrent.Within(t, time.Minute)
 			fill(t, nodes[0])
 			cluster.CatchUp(t, nodes[1])
 			atOnce(t, worlds, callers, func(w *world) error {
@@ -189,10 +189,9 @@ func TestOneWinnerBetweenNodes(t *testing.T) { matrix.EachCluster(t, testOneWinn
 
 func testOneWinnerBetweenNodes(t *testing.T, cluster matrix.Cluster) {
 	nodes, worlds := clusterWorlds(t, cluster)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	const rounds, callers = 10, 3
 	for round := range rounds {
+		ctx := concurrent.Within(t, time.Minute)
 		var mu sync.Mutex
 		added, moved := 0, 0
 		atOnce(t, worlds, callers, func(w *world) error {
@@ -220,6 +219,7 @@ func testOneWinnerBetweenNodes(t *testing.T, cluster matrix.Cluster) {
 	}
 	cluster.CatchUp(t, nodes[1])
 	queue := pessimistic.Queue{Table: "jobs", Where: "done = 0", OrderBy: "id", Limit: 2, Columns: []string{"id"}}
+	ctx := concurrent.Within(t, time.Minute)
 	atOnce(t, worlds, callers, func(w *world) error {
 		for {
 			err := pessimistic.Claim(ctx, w.db, queue, func(ctx context.Context, tx *sqlx.Tx, ids []*int64) error {

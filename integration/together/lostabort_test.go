@@ -100,7 +100,7 @@ func await(t *testing.T, db *sql.DB, want, query string) {
 		var is string
 		require.NoError(t, db.QueryRow(query).Scan(&is))
 		return is == want
-	}, 10*time.Second, 5*time.Millisecond, query)
+	}, time.Minute, 5*time.Millisecond, query)
 }
 
 // readAll runs a query and reads to the end.

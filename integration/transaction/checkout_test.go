@@ -92,7 +92,7 @@ func (s *shop) checkout(ctx context.Context, order int) error {
 func (s *shop) sellAll(t *testing.T) {
 	t.Helper()
 	const goroutines = 40
-	ctx := concurrent.Within(t, 2*time.Minute)
+	ctx := concurrent.Within(t, 5*time.Minute)
 	concurrent.Run(t, goroutines, func(i int) error {
 		for order := i; order < checkouts; order += goroutines {
 			if err := s.checkout(ctx, order); err != nil {

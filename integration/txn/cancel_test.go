@@ -73,6 +73,26 @@ func TestCancelledWrite(t *testing.T) {
 	})
 }
 
+// startClock starts a clock for which the database has to answer, over a connection that nobody else needs.
+func (w *world) startClock(t *testing.T) *calm.Clock {
+	t.Helper()
+	db := w.Connect(t, w.dsn)
+	return calm.Start(t, func(ctx context.Context) { _ = db.PingContext(ctx) })
+}
+
+// told reports whether err tells what came of a call whose context ended at a time of the clock. It fails the test if err does not,
+// unless the machine stood still for the second of grace.
+func told(t *testing.T, err error, clock *calm.Clock, ended time.Duration) bool {
+	t.Helper()
+	if !errors.Is(err, nogap.ErrOutcomeUnknown) {
+		return true
+	}
+	if passed := clock.Now() - ended; passed > 700*time.Millisecond {
+		t.Errorf("unknown after %v: %v", passed, err)
+	}
+	return false
+}
+
 // Calls that wait for a row that somebody else has locked, over all connections that there are, get to know that they did nothing.
 func TestCancelledInLockWait(t *testing.T) {
 	const callers, rounds = 8, 2
@@ -84,30 +104,36 @@ func TestCancelledInLockWait(t *testing.T) {
 		require.NoError(t, err)
 		_, err = stock.Increment(t.Context(), 1, 2)
 		require.NoError(t, err)
+		clock := w.startClock(t)
 		release := w.lock(t)
+		lost := 0 // calls that may still be applied when the lock is gone
 		for range rounds {
 			ctx, cancel := context.WithCancel(t.Context())
+			errs := make([]error, callers)
 			var all sync.WaitGroup
-			for range callers {
-				all.Go(func() {
-					_, err := stock.Increment(ctx, 1, 1)
-					assertIs(t, err, context.Canceled)
-					if errors.Is(err, nogap.ErrOutcomeUnknown) {
-						t.Errorf("unknown: %v", err)
-					}
-				})
+			for i := range errs {
+				all.Go(func() { _, errs[i] = stock.Increment(ctx, 1, 1) })
 			}
 			target.AwaitBlocked(t, w.direct)
 			require.Eventually(t, func() bool { return db.Stats().InUse == callers }, 10*time.Second, time.Millisecond)
+			ended := clock.Now()
 			cancel()
 			all.Wait()
+			for _, err := range errs {
+				require.ErrorIs(t, err, context.Canceled)
+				if !told(t, err, clock, ended) {
+					lost++
+				}
+			}
 		}
 		release()
-		require.Zero(t, w.applied(t))
+		require.LessOrEqual(t, w.applied(t), lost)
 		_, err = stock.Increment(t.Context(), 1, 1)
 		require.NoError(t, err)
 		requireClean(t, db)
-		require.Equal(t, 1, w.applied(t))
+		n := w.applied(t)
+		require.Positive(t, n)
+		require.LessOrEqual(t, n, lost+1)
 	})
 }
 
@@ -117,17 +143,30 @@ func TestCancelledBehindPgBouncer(t *testing.T) {
 		w := newWorld(t, target)
 		for range 2 {
 			release := w.lock(t)
-			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			ctx, cancel := context.WithCancel(t.Context())
+			result := make(chan error, 1)
+			go func() { result <- execAdder.run(ctx, w, w.direct) }()
+			require.Eventually(t, func() bool { return waiting(t, w) == 1 }, time.Minute, 20*time.Millisecond)
 			start := time.Now()
-			err := execAdder.run(ctx, w, w.direct)
 			cancel()
-			require.ErrorIs(t, err, context.DeadlineExceeded)
+			err := <-result
+			require.ErrorIs(t, err, context.Canceled)
 			require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
 			require.GreaterOrEqual(t, time.Since(start), time.Second)
 			release()
+			// The session goes on, and must not be taken for that of the next round.
+			require.Eventually(t, func() bool { return waiting(t, w) == 0 }, time.Minute, 20*time.Millisecond)
 		}
 		requireClean(t, w.direct)
 	})
+}
+
+// waiting returns how many sessions of PostgreSQL wait for a lock.
+func waiting(t *testing.T, w *world) (n int) {
+	t.Helper()
+	require.NoError(t, w.direct.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+		AND backend_type = 'client backend' AND wait_event_type = 'Lock'`).Scan(&n))
+	return n
 }
 
 func assertIs(t *testing.T, err, want error) {
@@ -142,16 +181,27 @@ func TestCancelRequestComesTooEarly(t *testing.T) {
 	matrix.Run(t, matrix.Postgres(), func(t *testing.T, target matrix.Target) {
 		w, db, proxy := proxied(t, target)
 		require.NoError(t, execAdder.run(t.Context(), w, db))
+		clock := w.startClock(t)
 		release := w.lock(t)
 		defer release()
 		f := proxy.HoldRequest(faultproxy.Executes("UPDATE items"))
-		result := cancelAt(t, f, func(ctx context.Context) error { return execAdder.run(ctx, w, db) })
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		result := make(chan error, 1)
+		go func() { result <- execAdder.run(ctx, w, db) }()
+		f.Await(t)
+		ended := clock.Now()
+		cancel()
 		time.AfterFunc(100*time.Millisecond, proxy.Pass)
 		err := <-result
 		require.ErrorIs(t, err, context.Canceled)
-		require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+		sure := told(t, err, clock, ended)
 		release()
-		require.Equal(t, 1, w.applied(t))
+		if n := w.applied(t); sure {
+			require.Equal(t, 1, n)
+		} else {
+			require.LessOrEqual(t, n, 2)
+		}
 		requireClean(t, db)
 	})
 }

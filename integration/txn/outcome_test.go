@@ -253,7 +253,11 @@ var hangs = map[string]func(ctx context.Context, w *world, db *sql.DB, hang func
 		})
 	},
 	"panic": func(ctx context.Context, w *world, db *sql.DB, hang func()) (err error) {
-		defer func() { err, _ = recover().(error) }()
+		defer func() {
+			if p := recover(); p != nil { // there is none if the context ends before BEGIN is answered
+				err, _ = p.(error)
+			}
+		}()
 		return txn.Do(ctx, db, nil, func(tx *sql.Tx) error {
 			hang()
 			panic(errCallback)

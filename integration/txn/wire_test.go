@@ -23,11 +23,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/nogap-go/nogap"
+	"github.com/nogap-go/nogap/integration/calm"
 	"github.com/nogap-go/nogap/integration/matrix"
 )
 
-// cancelBlocked makes a write that waits for a lock, and cancels it.
-func (w *world) cancelBlocked(t *testing.T, db *sql.DB) error {
+// cancelBlocked makes a write that waits for a lock, and cancels it at a time of the clock.
+func (w *world) cancelBlocked(t *testing.T, db *sql.DB, clock *calm.Clock) (ended time.Duration, err error) {
 	t.Helper()
 	release := w.lock(t)
 	defer release()
@@ -36,10 +37,11 @@ func (w *world) cancelBlocked(t *testing.T, db *sql.DB) error {
 	result := make(chan error, 1)
 	go func() { result <- execAdder.run(ctx, w, db) }()
 	w.AwaitBlocked(t, w.direct)
+	ended = clock.Now()
 	cancel()
-	err := <-result
+	err = <-result
 	require.ErrorIs(t, err, context.Canceled)
-	return err
+	return ended, err
 }
 
 // A request to cancel may arrive late, and must not meet the next statement: the connection is closed, although a pgxpool would
@@ -55,7 +57,9 @@ func TestCancelledConnectionLeavesThePool(t *testing.T) {
 	db := stdlib.OpenDBFromPool(pool)
 	defer db.Close()
 	before := w.id(t, db)
-	require.NotErrorIs(t, w.cancelBlocked(t, db), nogap.ErrOutcomeUnknown)
+	clock := w.startClock(t)
+	ended, err := w.cancelBlocked(t, db, clock)
+	told(t, err, clock, ended)
 	require.NotEqual(t, before, w.id(t, db))
 }
 
@@ -172,7 +176,9 @@ func TestConnectorIsNotClosedAside(t *testing.T) {
 	require.NoError(t, err)
 	connector := &closable{Connector: inner}
 	db := sql.OpenDB(connector)
-	require.NotErrorIs(t, w.cancelBlocked(t, db), nogap.ErrOutcomeUnknown, "it was killed")
+	clock := w.startClock(t)
+	ended, err := w.cancelBlocked(t, db, clock)
+	told(t, err, clock, ended) // it was killed
 	require.False(t, connector.closed.Load())
 	require.NoError(t, db.Close())
 	require.True(t, connector.closed.Load())
@@ -222,6 +228,7 @@ func TestNothingIsKilledThroughAProxy(t *testing.T) {
 		require.NoError(t, w.direct.QueryRow("SELECT count(*) FROM information_schema.processlist WHERE info = 'SELECT SLEEP(2)'").Scan(&n))
 		return n == 1
 	}, 10*time.Second, time.Millisecond)
-	require.ErrorIs(t, w.cancelBlocked(t, db), nogap.ErrOutcomeUnknown)
+	_, err := w.cancelBlocked(t, db, w.startClock(t))
+	require.ErrorIs(t, err, nogap.ErrOutcomeUnknown)
 	require.NoError(t, <-slept)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -35,27 +36,30 @@ func TestAfter(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := fakedb.Recorded(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
-				if c.Kind == tt.fail && c.Kind != fakedb.Connect {
-					return fakedb.Reply{}, boom
+			// In a bubble, where no busy machine makes a ROLLBACK take longer than its second.
+			synctest.Test(t, func(t *testing.T) {
+				s := fakedb.Recorded(func(_ context.Context, c fakedb.Call) (fakedb.Reply, error) {
+					if c.Kind == tt.fail && c.Kind != fakedb.Connect {
+						return fakedb.Reply{}, boom
+					}
+					return fakedb.Row(int64(1)), nil
+				})
+				db := s.DB()
+				defer db.Close()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				run := func() error {
+					return txn.DoWith(ctx, db, txn.Options{After: undo}, func(*sql.Tx) error { return tt.fn(cancel) })
 				}
-				return fakedb.Row(int64(1)), nil
+				if tt.name == "panic" {
+					require.PanicsWithError(t, "boom", func() { run() })
+				} else {
+					require.ErrorIs(t, run(), tt.err)
+				}
+				require.Equal(t, tt.log, s.Log())
+				require.Equal(t, 1, s.OpenConns())
+				require.Zero(t, db.Stats().InUse)
 			})
-			db := s.DB()
-			defer db.Close()
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			run := func() error {
-				return txn.DoWith(ctx, db, txn.Options{After: undo}, func(*sql.Tx) error { return tt.fn(cancel) })
-			}
-			if tt.name == "panic" {
-				require.PanicsWithError(t, "boom", func() { run() })
-			} else {
-				require.ErrorIs(t, run(), tt.err)
-			}
-			require.Equal(t, tt.log, s.Log())
-			require.Equal(t, 1, s.OpenConns())
-			require.Zero(t, db.Stats().InUse)
 		})
 	}
 }
