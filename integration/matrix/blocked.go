@@ -18,12 +18,23 @@ import (
 // MariaDB for a row of it. SQLite does not know who waits.
 func (target Target) AwaitBlocked(tb testing.TB, db *sql.DB) {
 	tb.Helper()
+	target.awaitBlocked(tb, db, func(n int) bool { return n > 0 })
+}
+
+// AwaitUnblocked waits until no session waits any more, as AwaitBlocked does until one waits.
+func (target Target) AwaitUnblocked(tb testing.TB, db *sql.DB) {
+	tb.Helper()
+	target.awaitBlocked(tb, db, func(n int) bool { return n == 0 })
+}
+
+func (target Target) awaitBlocked(tb testing.TB, db *sql.DB, enough func(sessions int) bool) {
+	tb.Helper()
 	blocked, ok := blocked[target.Dialect]
 	require.True(tb, ok, "matrix: %s does not tell who waits", target.Name)
 	require.Eventually(tb, func() bool {
 		n, err := blocked(tb.Context(), db)
 		require.NoError(tb, err)
-		return n > 0
+		return enough(n)
 	}, time.Minute, time.Millisecond)
 }
 

@@ -146,7 +146,7 @@ func TestCancelledBehindPgBouncer(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			result := make(chan error, 1)
 			go func() { result <- execAdder.run(ctx, w, w.direct) }()
-			require.Eventually(t, func() bool { return waiting(t, w) == 1 }, time.Minute, 20*time.Millisecond)
+			w.AwaitBlocked(t, w.direct)
 			start := time.Now()
 			cancel()
 			err := <-result
@@ -155,18 +155,10 @@ func TestCancelledBehindPgBouncer(t *testing.T) {
 			require.GreaterOrEqual(t, time.Since(start), time.Second)
 			release()
 			// The session goes on, and must not be taken for that of the next round.
-			require.Eventually(t, func() bool { return waiting(t, w) == 0 }, time.Minute, 20*time.Millisecond)
+			w.AwaitUnblocked(t, w.direct)
 		}
 		requireClean(t, w.direct)
 	})
-}
-
-// waiting returns how many sessions of PostgreSQL wait for a lock.
-func waiting(t *testing.T, w *world) (n int) {
-	t.Helper()
-	require.NoError(t, w.direct.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-		AND backend_type = 'client backend' AND wait_event_type = 'Lock'`).Scan(&n))
-	return n
 }
 
 func assertIs(t *testing.T, err, want error) {

@@ -5,7 +5,6 @@ package txn_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -27,12 +26,6 @@ func TestReadIsGivenUp(t *testing.T) {
 		defer tx.Rollback()
 		_, err = tx.Exec("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
 		require.NoError(t, err)
-		// Outside of the transaction, which would always see what it has seen first.
-		waiting := func() (n int) {
-			require.NoError(t, w.direct.QueryRow(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-				AND backend_type = 'client backend' AND wait_event_type = 'Lock'`).Scan(&n))
-			return n
-		}
 		for range 5 {
 			ctx, cancel := context.WithCancel(t.Context())
 			given := make(chan error, 1)
@@ -41,10 +34,10 @@ func TestReadIsGivenUp(t *testing.T) {
 				given <- err
 			}()
 			// pgx asks the server once, which forgets that if it has not begun the statement yet.
-			require.Eventually(t, func() bool { return waiting() == 1 }, time.Minute, 20*time.Millisecond)
+			w.AwaitBlocked(t, w.direct)
 			cancel()
 			require.ErrorIs(t, <-given, context.Canceled)
-			require.Eventually(t, func() bool { return waiting() == 0 }, time.Minute, 20*time.Millisecond)
+			w.AwaitUnblocked(t, w.direct)
 		}
 	})
 }
