@@ -150,14 +150,9 @@ func (s *Set) add(ctx context.Context, r txn.Runner, q *setSQL, member []any) (b
 		return false, q.noAdd
 	}
 	for turn := 1; ; turn++ {
-		added, there, refused := s.tryAdd(ctx, r, q, member)
-		switch {
-		case added || there:
-			return added, nil
-		case !errors.Is(refused, errNotAdded):
-			return false, refused
-		case turn == maxTurns:
-			return false, refused
+		added, err := s.tryAdd(ctx, r, q, member)
+		if !errors.Is(err, errNotAdded) || turn == maxTurns {
+			return added, err
 		}
 	}
 }
@@ -166,24 +161,27 @@ func (s *Set) add(ctx context.Context, r txn.Runner, q *setSQL, member []any) (b
 var errNotAdded = errors.New("the member was not inserted though it is not there: a trigger or another unique index of the " +
 	"server refuses it, or a policy hides it")
 
-// tryAdd inserts the member once. An error that wraps errNotAdded says that nobody knows why it was not inserted.
-func (s *Set) tryAdd(ctx context.Context, r txn.Runner, q *setSQL, member []any) (added, there bool, err error) {
+// tryAdd inserts the member once, unless it is there. An error that wraps errNotAdded says that nobody knows why it was not
+// inserted.
+func (s *Set) tryAdd(ctx context.Context, r txn.Runner, q *setSQL, member []any) (added bool, err error) {
 	var result int
 	if q.addFails {
 		_, err = r.Exec(ctx, q.add.Text, q.add.Args(member)...)
 		if err == nil || !sqlerr.Of(err).Has(sqlerr.Unique) {
-			return err == nil, false, err
+			return err == nil, err
 		}
 	} else {
 		// A row comes back only if it was inserted; the number of affected rows is not to be trusted on CockroachDB.
 		err = r.QueryRow(ctx, q.add.Text, q.add.Args(member), &result)
 		switch {
+		case err == nil:
+			return result == 1, nil
 		case sqlerr.Of(err).Has(sqlerr.NoArbiter):
-			return false, false, fmt.Errorf("%w: %w", noUniqueIndex(s.t), err)
+			return false, fmt.Errorf("%w: %w", noUniqueIndex(s.t), err)
 		case !errors.Is(err, sql.ErrNoRows):
-			return result == 1, err == nil, err
+			return false, err // also after the row, when a constraint is deferred
 		case q.alwaysAdds:
-			return false, true, nil
+			return false, nil
 		}
 		err = nil
 	}
@@ -192,15 +190,13 @@ func (s *Set) tryAdd(ctx context.Context, r txn.Runner, q *setSQL, member []any)
 		refused = fmt.Errorf("%w: %w", errNotAdded, err)
 	}
 	if q.present.Text == "" {
-		return false, false, refused
+		return false, refused
 	}
-	switch err := r.Read(ctx, q.present.Text, q.present.Args(member), &result); {
-	case errors.Is(err, sql.ErrNoRows):
-		return false, false, refused
-	case err != nil:
-		return false, false, err
+	err = r.Read(ctx, q.present.Text, q.present.Args(member), &result)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, refused
 	}
-	return false, true, nil
+	return false, err
 }
 
 func (s *Set) statements(ctx context.Context) (*setSQL, error) {
