@@ -336,6 +336,10 @@ var programs = []struct {
 		w.failed(tx.Commit())
 		w.query(ctx, conn, "SELECT count(*) FROM c")
 		w.exec(ctx, conn, "INSERT INTO c VALUES (1, NULL)")
+		var id int // is there before the statement fails
+		w.failed(conn.QueryRowContext(ctx, "INSERT INTO c VALUES (2, 4711) RETURNING id").Scan(&id))
+		w.query(ctx, conn, "INSERT INTO c VALUES (2, 4711) RETURNING id")
+		w.query(ctx, conn, "SELECT count(*) FROM c")
 	}},
 	{"ended contexts", func(ctx context.Context, w *witness) {
 		ended, cancel := context.WithCancel(ctx)

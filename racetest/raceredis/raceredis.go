@@ -181,10 +181,13 @@ func (n *node) named() []string {
 
 // forget deletes a key.
 func (n *node) forget(ctx context.Context, name string) error {
+	if err := n.client.Del(ours(ctx), name).Err(); err != nil {
+		return err
+	}
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.keys[name] = &key{}
-	n.mu.Unlock()
-	return n.client.Del(ours(ctx), name).Err()
+	return nil
 }
 
 // meet makes sure that keys which nobody has named before are not there from before the exploration.

@@ -97,7 +97,8 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 	}
 	var rows driver.Rows
 	err := c.step(ctx, c.statement(Query, query, args), func() (r Result) {
-		rows, r = c.read(connQuery(ctx, c.inner, query, args))
+		inner, err := connQuery(ctx, c.inner, query, args)
+		rows, r = c.read(query, inner, err)
 		return r
 	})
 	return asked(rows, err)

@@ -161,7 +161,7 @@ func (r *replay) NextResultSet() error {
 func (r *replay) Close() error {
 	last := r.sets[len(r.sets)-1]
 	switch {
-	case last.err == nil || last.found:
+	case last.err == nil || last.found || !r.stops && r.closed != nil:
 		return r.closed
 	case r.stops:
 		return nil

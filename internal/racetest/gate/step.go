@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"strings"
 )
 
 // statement returns a statement of the session that has not been let through yet.
@@ -74,13 +75,14 @@ func executed(res driver.Result, err error) (driver.Result, Result) {
 	return res, r
 }
 
-// read reads all rows of a driver's query.
-func (c *conn) read(rows driver.Rows, err error) (driver.Rows, Result) {
+// read reads all rows of a driver's query. Where SQLite's rows are closed before their end, a statement that writes is ended, and
+// may fail, as it has made all rows before the first; another one is given up.
+func (c *conn) read(query string, rows driver.Rows, err error) (driver.Rows, Result) {
 	if err != nil {
 		return nil, Result{Err: err}
 	}
 	all := drain(rows)
-	all.stops = c.session.sqlite
+	all.stops = c.session.sqlite && !strings.Contains(strings.ToUpper(query), "RETURNING")
 	first := all.sets[0]
 	return all, Result{Err: all.err(), Columns: first.columns, Rows: first.rows}
 }

@@ -72,7 +72,8 @@ func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	var rows driver.Rows
 	err := s.step(ctx, Query, args, func() (r Result) {
-		rows, r = s.conn.read(stmtQuery(ctx, s.inner, args))
+		inner, err := stmtQuery(ctx, s.inner, args)
+		rows, r = s.conn.read(s.query, inner, err)
 		return r
 	})
 	return asked(rows, err)
