@@ -157,8 +157,11 @@ func (s *store) sweepKeys(ctx context.Context, op *observe.Op, q *statements, ke
 			return err
 		}
 		n, err := res.RowsAffected()
+		if err != nil {
+			return txn.Unread(r, err)
+		}
 		swept = int(n)
-		return err
+		return nil
 	})
 	return swept, err
 }

@@ -194,6 +194,39 @@ func TestSetAndAnotherUniqueIndex(t *testing.T) {
 	})
 }
 
+// A foreign key of SQLite's is looked at when the statement has returned its rows; a deferred one of PostgreSQL's too.
+func TestSetRefusedByAForeignKey(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		ways := []string{""}
+		if target.Dialect == nogap.Postgres || target.Dialect == nogap.SQLite {
+			ways = append(ways, " DEFERRABLE INITIALLY DEFERRED")
+		}
+		for _, way := range ways {
+			db := target.Open(t)
+			exec(t, db, "CREATE TABLE posts (id INT PRIMARY KEY)")
+			exec(t, db, "CREATE TABLE likes (post_id INT NOT NULL, user_id INT NOT NULL, PRIMARY KEY (post_id, user_id), "+
+				"FOREIGN KEY (post_id) REFERENCES posts (id)"+way+")")
+			if target.Dialect == nogap.SQLite {
+				db.SetMaxOpenConns(1)
+				exec(t, db, "PRAGMA foreign_keys = ON")
+			}
+			set, err := atomic.NewSet(db, "likes", []string{"post_id", "user_id"})
+			require.NoError(t, err)
+			for range 2 {
+				added, err := set.Add(t.Context(), 1, 7)
+				require.Error(t, err, way)
+				require.NotErrorIs(t, err, nogap.ErrOutcomeUnknown)
+				require.False(t, added)
+			}
+			require.Zero(t, value[int](t, db, "SELECT count(*) FROM likes"))
+			exec(t, db, "INSERT INTO posts VALUES (1)")
+			added, err := set.Add(t.Context(), 1, 7)
+			require.NoError(t, err)
+			require.True(t, added)
+		}
+	})
+}
+
 func TestHundredLikesAtOnce(t *testing.T) {
 	matrix.Parallel(t, matrix.Conformance(), func(t *testing.T, target matrix.Target) {
 		db := likes(t, target)

@@ -83,7 +83,7 @@ func LastInsertID(ctx context.Context, r Runner, res sql.Result) (int64, error) 
 
 // Unread returns the error of a statement that was applied and whose result could not be read.
 func Unread(r Runner, err error) error {
-	return r.Applied(fmt.Errorf("the statement was applied, but its result could not be read: %w", err))
+	return r.Applied(fmt.Errorf("the statement was applied, but its result could not be read: %w", scanError{err}))
 }
 
 // Conn is one connection taken from the pool, on which every statement is a transaction of its own ("autocommit"). An
@@ -435,7 +435,9 @@ func scanOne(rows *sql.Rows, dest []any) (found bool, scanErr, err error) {
 		}
 	}()
 	if found = rows.Next(); found {
-		scanErr = rows.Scan(dest...)
+		if err := rows.Scan(dest...); err != nil {
+			scanErr = scanError{err}
+		}
 	}
 	for rows.Next() {
 		scanErr = nogap.ErrNotUnique
@@ -443,3 +445,15 @@ func scanOne(rows *sql.Rows, dest []any) (found bool, scanErr, err error) {
 	atEnd = true
 	return found, scanErr, rows.Err()
 }
+
+// scanError is the error of a row that is there, but can't be stored. It is no sql.ErrNoRows, and no nogap.ErrNotUnique, whatever the
+// Scan method of the caller's type returns.
+type scanError struct{ err error }
+
+func (e scanError) Error() string { return e.err.Error() }
+
+func (e scanError) Is(target error) bool {
+	return target != sql.ErrNoRows && target != nogap.ErrNotUnique && errors.Is(e.err, target)
+}
+
+func (e scanError) As(target any) bool { return errors.As(e.err, target) }
