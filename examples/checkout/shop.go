@@ -83,7 +83,10 @@ func (s *shop) checkout(ctx context.Context, id int64) (receipt, error) {
 			r.Discount, r.Total, r.Invoice, id)
 		return err
 	})
-	return r, err
+	if err != nil {
+		return receipt{}, err // not the number of an invoice that was rolled back
+	}
+	return r, nil
 }
 
 // series is the one in which the invoices are numbered. Its row is inserted by the first of them.

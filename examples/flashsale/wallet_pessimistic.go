@@ -33,5 +33,8 @@ func (p pessimisticWallet) purchase(
 			_, err := tx.ExecContext(ctx, p.rebind("UPDATE "+p.table+" SET balance = ? WHERE id = ?"), left, wallet)
 			return err
 		})
-	return left, err
+	if err != nil {
+		return 0, err
+	}
+	return left, nil
 }

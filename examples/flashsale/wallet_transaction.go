@@ -37,8 +37,11 @@ func (t transactionWallet) purchase(
 		_, err = tx.ExecContext(ctx, t.rebind("INSERT INTO "+t.payments()+" (id, wallet) VALUES (?, ?)"), payment, wallet)
 		return err
 	})
-	if errors.Is(err, atomic.ErrInsufficient) {
+	switch {
+	case errors.Is(err, atomic.ErrInsufficient):
 		return 0, errNoMoney
+	case err != nil:
+		return 0, err
 	}
-	return left, err
+	return left, nil
 }

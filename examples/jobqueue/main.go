@@ -93,12 +93,10 @@ func sendAll(ctx context.Context, out io.Writer, db *sql.DB, bind int) error {
 			errs[i] = worker{db: db, bind: bind, batch: 2, idle: 10 * time.Millisecond, retry: 20 * time.Millisecond, do: send}.work(ctx)
 		})
 	}
-	left := letters
-	for left > 0 && ctx.Err() == nil { // the workers would go on for ever
+	var err error
+	for left := letters; left > 0 && err == nil; { // the workers would go on for ever
 		time.Sleep(10 * time.Millisecond)
-		if err := db.QueryRowContext(ctx, "SELECT count(*) FROM jobs WHERE done = 0").Scan(&left); err != nil {
-			break
-		}
+		err = db.QueryRowContext(ctx, "SELECT count(*) FROM jobs WHERE done = 0").Scan(&left)
 	}
 	allSent()
 	wg.Wait()
@@ -106,5 +104,5 @@ func sendAll(ctx context.Context, out io.Writer, db *sql.DB, bind int) error {
 	for _, line := range sent {
 		fmt.Fprintln(out, line)
 	}
-	return errors.Join(errs...)
+	return errors.Join(err, errors.Join(errs...))
 }

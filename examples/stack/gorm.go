@@ -23,7 +23,8 @@ func newGORMStock(g *gorm.DB) (*sql.DB, *atomic.Counter[int64], error) {
 // sellWithGORM has GORM in the transaction of nogap, which is run again when the server has undone it.
 func sellWithGORM(ctx context.Context, g *gorm.DB, db *sql.DB, stock *atomic.Counter[int64], o Order) error {
 	return transaction.Run(ctx, db, func(ctx context.Context, tx *sqlx.Tx) error {
-		if err := gormIn(ctx, g, tx.Tx).Create(&o).Error; err != nil {
+		row := o // this function may run more than once, and Create fills in what the server makes
+		if err := gormIn(ctx, g, tx.Tx).Create(&row).Error; err != nil {
 			return err
 		}
 		_, err := stock.WithTx(tx).Decrement(ctx, o.Quantity, o.SKU)

@@ -46,6 +46,7 @@ func sellLocked(ctx context.Context, g *gorm.DB, db *sql.DB, o Order) error {
 			if err := inTx.Save(item).Error; err != nil {
 				return err
 			}
-			return inTx.Create(&o).Error
+			row := o // this function may run more than once, and Create fills in what the server makes
+			return inTx.Create(&row).Error
 		})
 }

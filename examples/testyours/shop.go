@@ -32,7 +32,10 @@ func (s *shop) buy(ctx context.Context, customer string, items ...string) (b bil
 	err = transaction.Run(ctx, s.db, func(ctx context.Context, tx *sqlx.Tx) error {
 		return s.buyIn(ctx, tx, &b, customer, items...)
 	})
-	return b, err
+	if err != nil {
+		return bill{}, err
+	}
+	return b, nil
 }
 
 type bill struct{ prices []int64 }
