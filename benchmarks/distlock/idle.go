@@ -47,7 +47,7 @@ func keepIdle(open func([]string) (locks.Keeper, error), addrs []string, leases 
 	}
 	defer k.Close()
 	ctx := context.Background()
-	locks.Fill(ctx, k, leases)
+	missing := locks.Fill(ctx, k, leases)
 
 	renewed, cpu, start := k.Renewals(), processorTime(), time.Now()
 	for i := 0; time.Since(start) < d; i++ {
@@ -61,7 +61,7 @@ func keepIdle(open func([]string) (locks.Keeper, error), addrs []string, leases 
 	}
 	took, used := time.Since(start), processorTime()-cpu
 	renewals := k.Renewals() - renewed
-	r.Lost, r.Renewals = k.Lost(), float64(renewals)/took.Seconds()
+	r.Lost, r.Renewals = missing+k.Lost(), float64(renewals)/took.Seconds()
 	r.CPU = float64(used.Microseconds()) / float64(max(renewals, 1))
 	r.Share = used.Seconds() / took.Seconds()
 	return r, nil

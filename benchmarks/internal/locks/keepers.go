@@ -34,9 +34,12 @@ var Keepers = []struct {
 	{"redsync, a timer a lease", newRedsyncKeeper},
 }
 
-// Fill has a Keeper acquire as many leases.
-func Fill(ctx context.Context, k Keeper, leases int) {
-	var names atomic.Int64
+// Fill has a Keeper acquire as many leases, for a minute at most, and returns how many it has not got: one that is busy with the
+// leases that it holds would take for ever.
+func Fill(ctx context.Context, k Keeper, leases int) (missing int) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var names, held atomic.Int64
 	var wg sync.WaitGroup
 	for range 32 {
 		wg.Go(func() {
@@ -45,12 +48,17 @@ func Fill(ctx context.Context, k Keeper, leases int) {
 				if i > int64(leases) {
 					return
 				}
-				for tries := 0; k.Acquire(ctx, fmt.Sprint("idle ", i)) != nil && tries < 10; tries++ {
+				for tries := 0; tries < 10 && ctx.Err() == nil; tries++ {
+					if k.Acquire(ctx, fmt.Sprint("idle ", i)) == nil {
+						held.Add(1)
+						break
+					}
 				}
 			}
 		})
 	}
 	wg.Wait()
+	return leases - int(held.Load())
 }
 
 type nogapKeeper struct {

@@ -155,9 +155,9 @@ func heldWays() (ways []contest.Way) {
 				return nil, err
 			}
 			s.Cleanup(func() error { keeper.Close(); return nil })
-			locks.Fill(ctx, keeper, s.Held)
+			missing := locks.Fill(ctx, keeper, s.Held)
 			g, n := s.Subject.(*guarded), atomic.Int64{}
-			g.lostLeases = keeper.Lost
+			g.lostLeases = func() int { return missing + keeper.Lost() }
 			return func(ctx context.Context, _ int) error {
 				if err := keeper.Try(ctx, fmt.Sprint("free ", n.Add(1))); err != nil {
 					return err
