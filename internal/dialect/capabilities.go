@@ -80,6 +80,11 @@ type Capabilities struct {
 	// MayBeGalera: the server may be a node of a Galera cluster or of a replication group, whose locks are its own.
 	MayBeGalera bool
 
+	// keyIndex selects the name of a unique index on exactly some columns, which statements of manyRows name; empty if they do not.
+	keyIndex string
+	// manyRows is how rows that several keys name are locked and written by one statement each.
+	manyRows manyRows
+
 	// Columns.
 
 	// SystemVersion is the SQL of a number that the server itself changes with each write of a row; empty if none.

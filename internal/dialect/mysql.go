@@ -50,14 +50,9 @@ func mysqlCapabilities() Capabilities {
 		NullSafeEquals: "<=>",
 		BindName:       "mysql",
 
-		// sub_part is set for an index on a prefix of the column; an index on an expression has no column_name.
-		uniqueIndexes: `
-SELECT COUNT(*) FROM (
-	SELECT index_name FROM information_schema.statistics
-	WHERE table_name = {1} AND table_schema = COALESCE(NULLIF({2}, ''), DATABASE()) AND non_unique = 0
-	GROUP BY index_name
-	HAVING COUNT(*) = %[1]d AND SUM(LOWER(column_name) IN (%[2]s) AND sub_part IS NULL) = %[1]d
-) AS fitting`,
+		uniqueIndexes: "SELECT COUNT(*) FROM (" + mysqlUniqueIndexes + ") AS fitting",
+		keyIndex: "SELECT fitting.index_name FROM (" + mysqlUniqueIndexes + ") AS fitting " +
+			"ORDER BY fitting.index_name <> 'PRIMARY', fitting.index_name LIMIT 1",
 
 		// Without the cast DECIMAL meets a string, and both become DOUBLE.
 		amounts:    [...]string{Verbatim: "%s", Signed: "%s", Unsigned: "%s", Decimal: "CAST(%s AS DECIMAL(65,{scale}))"},
@@ -74,6 +69,7 @@ SELECT COUNT(*) FROM (
 		modes:       [...]string{ForUpdate: " FOR UPDATE", ForShare: " LOCK IN SHARE MODE", ForKeyShare: ""},
 		waits:       [...]bool{Wait: true, NoWait: true, SkipLocked: true},
 		GapLocks:    true,
+		manyRows:    byCases,
 		LockLimit:   SessionLimit,
 		NamedLocks:  UserLocks,
 		MayBeGalera: true,
@@ -118,6 +114,15 @@ FROM (SELECT COALESCE(NULLIF({1}, ''), DATABASE()) AS d, {2} AS t) AS ours,
 	(SELECT COALESCE(NULLIF({3}, ''), DATABASE()) AS d, {4} AS t) AS theirs`,
 	}
 }
+
+// mysqlUniqueIndexes are the names of unique indexes. sub_part is set for an index on a prefix of the column; an index on an
+// expression has no column_name.
+const mysqlUniqueIndexes = `
+	SELECT index_name AS index_name FROM information_schema.statistics
+	WHERE table_name = {1} AND table_schema = COALESCE(NULLIF({2}, ''), DATABASE()) AND non_unique = 0
+	GROUP BY index_name
+	HAVING COUNT(*) = %[1]d AND SUM(LOWER(column_name) IN (%[2]s) AND sub_part IS NULL) = %[1]d
+`
 
 // mysqlStrictMode is the sql_mode of the session and a strict one, or nothing if it is strict.
 const mysqlStrictMode = "CASE WHEN @@sql_mode LIKE '%STRICT_%' THEN '' ELSE CONCAT_WS(',', NULLIF(@@sql_mode, ''), 'STRICT_ALL_TABLES') END"

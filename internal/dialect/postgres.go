@@ -80,6 +80,7 @@ var postgres = language{
 		case PostgreSQL:
 			c.ReturnsSession = "pg_backend_pid(), CAST(txid_current() & 4294967295 AS text)"
 			c.ends = byTransaction
+			c.manyRows = byArrays
 			c.SystemVersion = "xmin::text::bigint" // neither database/sql nor all drivers know the type xid
 		case CockroachDB:
 			c.NamedLocks = NoNamedLocks // its advisory locks do nothing

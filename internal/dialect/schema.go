@@ -12,7 +12,17 @@ import (
 // and whole values. Names of columns compare without regard to case, as the servers treat them. ok is false where it need
 // not be asked: the server refuses an ON CONFLICT that has no such index.
 func (s Server) UniqueIndexes(table Ident, columns []Ident) (query Statement, args []any, ok bool) {
-	if s.uniqueIndexes == "" {
+	return s.indexes(s.uniqueIndexes, table, columns)
+}
+
+// KeyIndex returns a query for the name of such an index, of which there may be none. ok is false where ManyRows need not name
+// one.
+func (s Server) KeyIndex(table Ident, columns []Ident) (query Statement, args []any, ok bool) {
+	return s.indexes(s.keyIndex, table, columns)
+}
+
+func (s Server) indexes(template string, table Ident, columns []Ident) (query Statement, args []any, ok bool) {
+	if template == "" {
 		return Statement{}, nil, false
 	}
 	args = []any{table.Last(), table.Qualifier()}
@@ -21,7 +31,7 @@ func (s Server) UniqueIndexes(table Ident, columns []Ident) (query Statement, ar
 		args = append(args, c.String())
 		ours[i] = "lower(" + placeholder(i+3) + ")"
 	}
-	return s.Compile(fmt.Sprintf(s.uniqueIndexes, len(ours), strings.Join(ours, ", "))), args, true
+	return s.Compile(fmt.Sprintf(template, len(ours), strings.Join(ours, ", "))), args, true
 }
 
 // SameTable returns a query for 1 if two names are of one table, else 0.
