@@ -63,6 +63,7 @@ type Group[C, M any] struct {
 	bounds Bounds
 	queue  keyqueue.QueueOf[string, member[C, M]]
 	flight flight
+	crowd  *crowd[C, M] // nil if the Work does not carry out several rows together
 	// crowded says, by the hash of the row's name, whether the last turn was that of several callers.
 	crowded [256]atomic.Bool
 }
@@ -107,7 +108,11 @@ type turn[C, M any] = keyqueue.TurnOf[string, member[C, M]]
 
 // New returns a Group.
 func New[C, M any](work Work[C, M], bounds Bounds) *Group[C, M] {
-	return &Group[C, M]{work: work, bounds: bounds, flight: flight{idle: make(chan struct{})}}
+	g := &Group[C, M]{work: work, bounds: bounds, flight: flight{idle: make(chan struct{})}}
+	if together, ok := work.(Together[C, M]); ok {
+		g.crowd = &crowd[C, M]{work: together}
+	}
+	return g
 }
 
 var seed = maphash.MakeSeed()
@@ -141,13 +146,14 @@ func (g *Group[C, M]) Do(ctx context.Context, name []byte, key []any, call C) (*
 
 // gather lets others run who are ready to, before the caller whose turn it is collects its batch, as long as some of
 // them come to the row. So those who have just got their answers, and call again, form one batch and not two that take
-// turns. Without them it lasts a few microseconds, or one round of the scheduler if the processors are busy.
-func gather[C, M any](t *turn[C, M]) {
-	const fruitless, limit = 8, 20 * time.Microsecond
+// turns. Without them it lasts a few microseconds, or one round of the scheduler if the processors are busy. It lasts no longer
+// than the limit. behind says how many have come.
+func gather(behind func() int, limit time.Duration) {
+	const fruitless = 8
 	begin := time.Now()
 	for yields, most := 0, -1; yields < fruitless && time.Since(begin) < limit; yields++ {
 		runtime.Gosched()
-		if n := t.Behind(); n > most {
+		if n := behind(); n > most {
 			yields, most = 0, n
 		}
 	}
@@ -157,36 +163,54 @@ func gather[C, M any](t *turn[C, M]) {
 // was not begun.
 func (g *Group[C, M]) lead(ctx context.Context, t *turn[C, M], name []byte, key []any) error {
 	crowded := &g.crowded[maphash.Bytes(seed, name)%uint64(len(g.crowded))]
+	if g.crowd != nil && g.crowd.joins(g.flight.running.Load()) {
+		if detached, ok := g.crowd.work.Detach(key); ok {
+			g.flight.begin()
+			return g.leadTogether(ctx, &entry[C, M]{turn: t, crowded: crowded, row: Row[C, M]{Key: detached}}, key)
+		}
+	}
 	if !t.Immediate() || crowded.Load() {
-		gather(t)
+		gather(t.Behind, 20*time.Microsecond)
 	}
 	if err := ctx.Err(); err != nil {
 		t.Done()
 		return err
 	}
 	g.flight.begin()
-	limit := time.Duration(0)
-	if t.Immediate() { // it may be alone, with a context that has no end, so it is the turn that ends
-		limit = g.bounds.Timeout
-	}
-	others, err := t.Collect(g.bounds.MaxBatch-1, (*member[C, M]).staying, limit)
+	others, err := g.collect(t, crowded)
 	if err != nil {
 		g.flight.end()
 		t.Done()
 		return err
 	}
-	if several := len(others) > 0; several != crowded.Load() {
+	g.carryOut(ctx, t, key, others, 0, time.Time{})
+	return nil
+}
+
+// collect takes those out of the line who wait for the row, as many as a batch may have.
+func (g *Group[C, M]) collect(t *turn[C, M], crowded *atomic.Bool) ([]*turn[C, M], error) {
+	limit := time.Duration(0)
+	if t.Immediate() { // it may be alone, with a context that has no end, so it is the turn that ends
+		limit = g.bounds.Timeout
+	}
+	others, err := t.Collect(g.bounds.MaxBatch-1, (*member[C, M]).staying, limit)
+	if several := len(others) > 0; err == nil && several != crowded.Load() {
 		crowded.Store(several)
 	}
+	return others, err
+}
+
+// carryOut carries out the calls that are left of a batch of which the first ones are done. The deadline is that of the batch;
+// the zero Time stands for one that begins now.
+func (g *Group[C, M]) carryOut(ctx context.Context, t *turn[C, M], key []any, others []*turn[C, M], done int, deadline time.Time) {
 	if t.Value.known == nil {
 		t.Value.known = new(M)
 	}
 	if len(others) == 0 && t.Immediate() {
 		g.alone(ctx, t, key)
 	} else {
-		g.batch(ctx, t, key, others)
+		g.batch(ctx, t, key, others, done, deadline)
 	}
-	return nil
 }
 
 // alone carries out a caller's own call.
@@ -198,12 +222,18 @@ func (g *Group[C, M]) alone(ctx context.Context, t *turn[C, M], key []any) {
 	g.work.Alone(ctx, key, &t.Value.call, t.Value.known)
 }
 
-// batch carries out a batch. The context that ends it is nobody's own.
-func (g *Group[C, M]) batch(ctx context.Context, t *turn[C, M], key []any, others []*turn[C, M]) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.bounds.Timeout)
+// batch carries out a batch, as carryOut does. The context that ends it is nobody's own.
+func (g *Group[C, M]) batch(ctx context.Context, t *turn[C, M], key []any, others []*turn[C, M], done int, deadline time.Time) {
+	patience := g.bounds.patience()
+	if deadline.IsZero() {
+		deadline = time.Now().Add(g.bounds.Timeout)
+	} else {
+		patience = Bounds{Timeout: time.Until(deadline)}.patience()
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	owed := answers[C, M]{others: others}
-	timer := time.AfterFunc(g.bounds.patience(), func() {
+	timer := time.AfterFunc(patience, func() {
 		if owed.abandon() {
 			g.flight.abandon()
 			t.Done()
@@ -223,7 +253,8 @@ func (g *Group[C, M]) batch(ctx context.Context, t *turn[C, M], key []any, other
 	for _, other := range others {
 		calls = append(calls, &other.Value.call)
 	}
-	for n := 0; n < len(calls); {
+	owed.give(done-1, carriedOut)
+	for n := done; n < len(calls); {
 		n += g.work.Batch(ctx, key, calls[n:], t.Value.known)
 		owed.give(n-1, carriedOut) // the first call is the leader's own
 	}
