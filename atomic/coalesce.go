@@ -45,6 +45,24 @@ type Integer interface {
 // refuses the batch, because of an overflow or a constraint, its calls are made one by one. With VersionColumn a
 // batch counts the version up by one.
 //
+// # Many rows
+//
+// When 32 rows are under way, the batches of further rows share a transaction, up to 200 rows at a time: it locks and
+// reads the rows in the order of their keys, writes those that change by one UPDATE, and commits once. One such
+// transaction is under way at a time, and the rows that come meanwhile share the next one. That goes on until no more
+// than 16 rows are under way. Every caller gets its own outcome and value, as from a batch of its row alone.
+//
+// The transaction waits for no row. A row that another transaction has locked is left out, and so is one that does not
+// exist: each of them gets a statement of its own. If the server refuses the transaction, or it fails in another way
+// before its COMMIT, nothing was written, and each row gets a statement of its own. For 10 ms after that, and for up
+// to 5 s if it happens again, rows share no transaction. If the outcome of the COMMIT is unknown, the callers whose
+// row it changes get nogap.ErrOutcomeUnknown, and nothing is sent again.
+//
+// Rows share transactions on PostgreSQL, MySQL from 8.0 on and MariaDB from 10.6 on, if the values of the key are
+// integers, text of a variable length or, on PostgreSQL, a uuid. They do not if the table has a trigger BEFORE UPDATE
+// for each row or is a foreign table. On PostgreSQL a trigger for each statement fires once for all rows of the
+// transaction. On MySQL and MariaDB its isolation level is READ COMMITTED, so that no gaps are locked.
+//
 // # Errors and contexts
 //
 // The errors are those of [Counter], and two more. ErrOverloaded is returned when MaxWaiting callers wait for the
@@ -62,7 +80,7 @@ type Integer interface {
 // # Cost
 //
 // There is no background goroutine. A caller that finds nobody at its row makes its call on the Counter, at once and
-// under its own context. Only if callers have just met at the row, it first lets the goroutines run that are ready to
+// under its own context, unless rows share transactions: then its call is one of a batch. Only if callers have just met at the row, it first lets the goroutines run that are ready to
 // call, so that they join it. When it has finished, the first of the waiting callers sends the batch of all of them.
 // Nothing is kept for a row that nobody wants.
 //

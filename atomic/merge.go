@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/nogap-go/nogap"
@@ -19,6 +20,8 @@ import (
 type merger[N Integer] struct {
 	counter *Counter[N]
 	sql     table.SQL[mergedSQL]
+	joint   table.SQL[togetherSQL]
+	never   atomic.Bool // several rows are not carried out together
 }
 
 // mergedSQL is what carries out plans for one column, in one server's SQL.

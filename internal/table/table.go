@@ -234,6 +234,16 @@ func (t *Table) LockAndWriteOnce(ctx context.Context, do func(txn.Runner) error)
 	return txn.Do(ctx, t.db, nil, func(tx *sql.Tx) error { return do(txn.In(tx)) })
 }
 
+// LockAndWriteMany is LockAndWriteOnce for a do that locks many rows by one read, which waits for none of them. Where a read
+// that locks also locks the rows and gaps that it passes over, its transaction is one of READ COMMITTED, in which it does not.
+func (t *Table) LockAndWriteMany(ctx context.Context, s dialect.Server, do func(*sql.Tx) error) error {
+	var opts *sql.TxOptions
+	if s.GapLocks {
+		opts = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	}
+	return txn.Do(ctx, t.db, opts, do)
+}
+
 // InProven runs do, which takes locks, in the transaction to which the Table is bound, after a proof that it is one: on a
 // connection alone the locks would be lost at once.
 func (t *Table) InProven(ctx context.Context, op *observe.Op, do func(txn.Runner) error) error {
