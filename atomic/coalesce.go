@@ -48,7 +48,7 @@ type Integer interface {
 // # Many rows
 //
 // When 32 rows are under way, the batches of further rows share a transaction, up to 200 rows at a time: it locks and
-// reads the rows in the order of their keys, writes those that change by one UPDATE, and commits once. One such
+// reads the rows, writes those that change by one UPDATE, and commits once. One such
 // transaction is under way at a time, and the rows that come meanwhile share the next one. That goes on until no more
 // than 16 rows are under way. Every caller gets its own outcome and value, as from a batch of its row alone.
 //
@@ -59,9 +59,10 @@ type Integer interface {
 // row it changes get nogap.ErrOutcomeUnknown, and nothing is sent again.
 //
 // Rows share transactions on PostgreSQL, MySQL from 8.0 on and MariaDB from 10.6 on, if the values of the key are
-// integers, text of a variable length or, on PostgreSQL, a uuid. They do not if the table has a trigger BEFORE UPDATE
-// for each row or is a foreign table. On PostgreSQL a trigger for each statement fires once for all rows of the
-// transaction. On MySQL and MariaDB its isolation level is READ COMMITTED, so that no gaps are locked.
+// integers, text of a variable length or, on PostgreSQL, a uuid. They do not if the table has a trigger BEFORE a write
+// for each row or is a foreign table, nor on MySQL and MariaDB if the columns of the key have no unique index of their
+// own. On PostgreSQL a trigger for each statement fires once for all rows of the transaction. On MySQL and MariaDB its
+// isolation level is READ COMMITTED, so that no gaps are locked.
 //
 // # Errors and contexts
 //

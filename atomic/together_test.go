@@ -246,6 +246,7 @@ func TestTogetherNoticesATrigger(t *testing.T) {
 	}
 	for i, r := range crowdOf(t, f, 80, requests) {
 		require.Equal(t, result{value: 8}, r, i)
+		require.EqualValues(t, 8, *f.stock[sku(i)], "which only the trigger of the statement about several rows changes")
 	}
 	require.NotZero(t, f.joint)
 }

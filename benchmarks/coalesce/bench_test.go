@@ -84,7 +84,11 @@ func many(b *testing.B, target matrix.Target, dsn string, callers int) {
 	var left int64
 	require.NoError(b, db.QueryRow("SELECT stock FROM items").Scan(&left))
 	require.EqualValues(b, len(plain)+len(coalesced), stock-left, "every answered call took one")
+	report(b, plain, coalesced)
+}
 
+// report prints the rates and the latencies of both, and what they are to each other.
+func report(b *testing.B, plain, coalesced []time.Duration) {
 	seconds := float64(b.N) * slice.Seconds()
 	b.ReportMetric(float64(len(plain))/seconds, "counter/s")
 	b.ReportMetric(float64(len(coalesced))/seconds, "coalesced/s")
@@ -149,15 +153,20 @@ func reset(db *sql.DB) error {
 	return err
 }
 
-// run lets the callers take for a while, and returns how long each call took.
+// run lets the callers take from one row for a while, and returns how long each call took.
 func run(b *testing.B, take takeFunc, callers int, d time.Duration) []time.Duration {
+	return runOn(b, take, callers, d, func() any { return "hot" })
+}
+
+// runOn is run for callers that take from the rows that key says, which several goroutines call.
+func runOn(b *testing.B, take takeFunc, callers int, d time.Duration, key func() any) []time.Duration {
 	var wg sync.WaitGroup
 	took := make([][]time.Duration, callers)
 	end := time.Now().Add(d)
 	for i := range callers {
 		wg.Go(func() {
 			for begin := time.Now(); begin.Before(end); {
-				if _, err := take(context.Background(), "hot"); err != nil {
+				if _, err := take(context.Background(), key()); err != nil {
 					b.Error(err)
 					return
 				}

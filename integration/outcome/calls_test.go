@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,6 +44,7 @@ type call struct {
 	name string
 	// callers is how many make it at once, for the same item: each adds another power of base.
 	callers int
+	rows    bool // every other caller is one of the second item
 	do      func(ctx context.Context, id, caller int) error
 	traces  traces
 }
@@ -70,6 +72,25 @@ func power(caller int) int64 {
 		n *= base
 	}
 	return n
+}
+
+// crowd is how many items there are besides, with the numbers from -1 down. The callers of many rows look at them, so that so many
+// rows are under way that they share transactions.
+const crowd = 40
+
+// among makes a call while others look at the items of the crowd.
+func among(ctx context.Context, hot *atomic.Coalescer[int64], do func() error) error {
+	var others, begun sync.WaitGroup
+	defer others.Wait()
+	begun.Add(crowd)
+	for i := 1; i <= crowd; i++ {
+		others.Go(func() {
+			begun.Done()
+			_, _ = hot.Increment(ctx, 0, -i)
+		})
+	}
+	begun.Wait()
+	return do()
 }
 
 // accounts is how many accounts there are, between which calls transfer crosswise.
@@ -106,6 +127,9 @@ func createTables(t *testing.T, target matrix.Target, db *sql.DB, n int, calls [
 		}
 	}
 	insert("items", 2*n, func(i int) string { return fmt.Sprintf("%d, %d, 0, 'new', NULL, NULL", i, full) })
+	for i := 1; i <= crowd; i++ {
+		execute(t, db, fmt.Sprintf("INSERT INTO items VALUES (%d, %d, 0, 'new', NULL, NULL)", -i, full))
+	}
 	insert("members", n, func(i int) string {
 		if calls[i%len(calls)].traces.removed {
 			return fmt.Sprint(i)
@@ -226,6 +250,12 @@ func newCalls(dialect nogap.Dialect, db *sql.DB) ([]call, error) {
 		{name: "atomic.Coalesce", callers: 4, do: func(ctx context.Context, id, caller int) error {
 			_, err := hot.Increment(ctx, power(caller), first(id))
 			return err
+		}},
+		{name: "atomic.Coalesce of many rows", callers: 4, rows: true, do: func(ctx context.Context, id, caller int) error {
+			return among(ctx, hot, func() error {
+				_, err := hot.Increment(ctx, power(caller/2), first(id)+caller%2)
+				return err
+			})
 		}},
 		simple("optimistic.Update", traces{first: -1, alone: true}, func(ctx context.Context, id int) error {
 			return items.Update(ctx, &item{ID: first(id), Stock: full - 1})
@@ -358,6 +388,13 @@ func (e *evidence) applied(c call, id, caller int) (n int, whole bool) {
 	a, b := e.items[first(id)], e.items[second(id)]
 	untouched := row{Stock: full, Status: "new"}
 	a.ID, b.ID = 0, 0
+	if c.rows {
+		left := [2]row{a, b}[caller%2].Stock - full
+		for range caller / 2 {
+			left /= base
+		}
+		return int(left % base), true
+	}
 	if c.callers > 0 {
 		left := a.Stock - full
 		for range caller {
