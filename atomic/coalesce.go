@@ -48,9 +48,8 @@ type Integer interface {
 // # Many rows
 //
 // When 32 rows are under way, the batches of further rows share a transaction, up to 200 rows at a time: it locks and
-// reads the rows, writes those that change by one UPDATE, and commits once. One such
-// transaction is under way at a time, and the rows that come meanwhile share the next one. That goes on until no more
-// than 16 rows are under way. Every caller gets its own outcome and value, as from a batch of its row alone.
+// reads the rows, writes those that change by one UPDATE, and commits once. One such transaction is under way at a time,
+// and the rows that come meanwhile share the next one. That goes on until no more than 16 rows are under way. Every caller gets its own outcome and value, as from a batch of its row alone.
 //
 // The transaction waits for no row. A row that another transaction has locked is left out, and so is one that does not
 // exist: each of them gets a statement of its own. If the server refuses the transaction, or it fails in another way
@@ -81,8 +80,9 @@ type Integer interface {
 // # Cost
 //
 // There is no background goroutine. A caller that finds nobody at its row makes its call on the Counter, at once and
-// under its own context, unless rows share transactions: then its call is one of a batch. Only if callers have just met at the row, it first lets the goroutines run that are ready to
-// call, so that they join it. When it has finished, the first of the waiting callers sends the batch of all of them.
+// under its own context, unless rows share transactions: then its call is one of a batch. Only if callers have just met
+// at the row, it first lets the goroutines run that are ready to call, so that they join it. When it has finished, the
+// first of the waiting callers sends the batch of all of them.
 // Nothing is kept for a row that nobody wants.
 //
 // A row has one statement under way at a time. So it takes one connection however many callers it has, and rows share

@@ -28,7 +28,8 @@ func MaxWaiting(n int) CoalesceOption { return boundOption(combine.MaxWaiting(n)
 
 // Timeout bounds how long a batch takes, including the wait for a connection: 5 seconds unless it is given. A row that
 // has waited for so long for the transaction that it is to share gets a statement of its own. Timeout does not bound
-// a call that is made on the Counter, because the caller found nobody at its row. Only the caller's own context does.
+// a call that is made on the Counter, because the caller found nobody at its row and few rows were under way. Only the
+// caller's own context does.
 func Timeout(d time.Duration) CoalesceOption { return boundOption(combine.Timeout(d)) }
 
 func newBounds(opts []CoalesceOption) (combine.Bounds, error) {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Together is a Work that can carry out the batches of several rows in one step, which waits for the lock of no row. A Group makes use of that while so many rows
-// are under way that they wait for one another in the server or for its connections.
+// Together is a Work that can carry out the batches of several rows in one step, which waits for the lock of no row. A Group
+// makes use of that while so many rows are under way that they wait for one another in the server or for its connections.
 type Together[C, M any] interface {
 	Work[C, M]
 	// Detach returns the key in a form that does not change after its caller has returned, and whether the row may be carried out
