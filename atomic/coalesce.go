@@ -58,10 +58,10 @@ type Integer interface {
 // row it changes get nogap.ErrOutcomeUnknown, and nothing is sent again.
 //
 // Rows share transactions on PostgreSQL, MySQL from 8.0 on and MariaDB from 10.6 on, if the values of the key are
-// integers, text of a variable length or, on PostgreSQL, a uuid. They do not if the table has a trigger BEFORE a write
-// for each row or is a foreign table, nor on MySQL and MariaDB if the columns of the key have no unique index of their
-// own. On PostgreSQL a trigger for each statement fires once for all rows of the transaction. On MySQL and MariaDB its
-// isolation level is READ COMMITTED, so that no gaps are locked.
+// integers, text of a variable length or, on PostgreSQL, a uuid. On MySQL and MariaDB the key must be one column with a
+// unique index. They do not if the table has a trigger for each row that is updated, since that may wait for something
+// else than the row, or is a view or a foreign table. On PostgreSQL a trigger for each statement fires once for all rows
+// of the transaction. On MySQL and MariaDB its isolation level is READ COMMITTED, so that no gaps are locked.
 //
 // # Errors and contexts
 //

@@ -46,7 +46,15 @@ func (m *merger[N]) together(ctx context.Context) (*togetherSQL, error) {
 			types[i] = key.Type
 		}
 		many, ok := s.ManyRows(c.t.Name, c.name, c.t.Key, types, c.number, countUp(s, c.version))
-		if query, args, needed := s.KeyIndex(c.t.Name, c.t.Key); ok && needed {
+		if !ok || many.Returns && !look.Returns { // a trigger may store something else, or the rows are elsewhere
+			return q, nil
+		}
+		var apart int
+		query, args := s.OneByOne(c.t.Name)
+		if err := r.Read(ctx, query.Text, query.Args(args), &apart); err != nil || apart > 0 {
+			return q, err
+		}
+		if query, args, needed := s.KeyIndex(c.t.Name, c.t.Key); needed {
 			var name string
 			err := r.Read(ctx, query.Text, query.Args(args), &name)
 			switch {
@@ -61,9 +69,7 @@ func (m *merger[N]) together(ctx context.Context) (*togetherSQL, error) {
 			}
 			many.By(index)
 		}
-		if ok && (!many.Returns || look.Returns) { // else a trigger may store something else, or the rows are elsewhere
-			q.many = many
-		}
+		q.many = many
 		return q, nil
 	})
 }

@@ -188,7 +188,7 @@ func TestCoalescerManyRowsLocked(t *testing.T) {
 		_, err = tx.Exec("UPDATE items SET stock = stock - 1 WHERE id = 50")
 		require.NoError(t, err)
 		db.SetMaxOpenConns(8)
-		hot := atomic.Coalesce(newStock[int64](t, db))
+		hot := atomic.Coalesce(newStock[int64](t, db), atomic.Timeout(time.Minute))
 		locked := make(chan error, 3)
 		for range cap(locked) {
 			go func() {
@@ -212,6 +212,100 @@ func TestCoalescerManyRowsLocked(t *testing.T) {
 		}
 		require.Equal(t, 1, value[int](t, db, "SELECT stock FROM items WHERE id = 50"))
 	})
+}
+
+// TestCoalescerManyRowsWaitForNothing: nobody waits for a row that nobody calls, not over a key of several columns of which one row
+// alone changes, nor in a trigger that writes another table.
+func TestCoalescerManyRowsWaitForNothing(t *testing.T) {
+	const rows = 100
+	calls := func(t *testing.T, db *sql.DB, key func(i int) []any, opts ...atomic.Option) {
+		t.Helper()
+		db.SetMaxOpenConns(8)
+		hot := atomic.Coalesce(newStock[int64](t, db, opts...), atomic.Timeout(time.Minute))
+		for range 3 {
+			together(rows*3, func(n int) {
+				ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+				defer cancel()
+				if i := n % rows; i != 50 {
+					if _, err := hot.Decrement(ctx, 1, key(i)...); err != nil && !errors.Is(err, atomic.ErrInsufficient) {
+						t.Error(err)
+					}
+				}
+			})
+		}
+	}
+	stranger := func(t *testing.T, db *sql.DB, query string) (leave func()) {
+		t.Helper()
+		tx, err := db.Begin()
+		require.NoError(t, err)
+		_, err = tx.Exec(query)
+		require.NoError(t, err)
+		return func() { require.NoError(t, tx.Rollback()) }
+	}
+	var targets []matrix.Target
+	for _, target := range matrix.Conformance() {
+		if sharesCommits(target) {
+			targets = append(targets, target)
+		}
+	}
+	matrix.Run(t, targets, func(t *testing.T, target matrix.Target) {
+		t.Run("key of two columns", func(t *testing.T) {
+			db := target.Open(t)
+			exec(t, db, "CREATE TABLE items (a INT, b INT, stock BIGINT, PRIMARY KEY (a, b))")
+			for i := range rows {
+				exec(t, db, fmt.Sprintf("INSERT INTO items VALUES (%d, 1, %d)", i, 1000*count(i == 0)))
+			}
+			defer stranger(t, db, "UPDATE items SET stock = 1 WHERE a = 50 AND b = 1")()
+			calls(t, db, func(i int) []any { return []any{i, 1} }, atomic.WithKey("a", "b"))
+		})
+		t.Run("trigger", func(t *testing.T) {
+			db := target.Open(t)
+			manyRows(t, db, "BIGINT", rows, numbered, func(int) string { return "500" })
+			exec(t, db, "CREATE TABLE audit (id BIGINT PRIMARY KEY, n INT)")
+			exec(t, db, "INSERT INTO audit SELECT id, 0 FROM items")
+			if mysqlLike(target) {
+				exec(t, db, "CREATE TRIGGER audited AFTER UPDATE ON items FOR EACH ROW UPDATE audit SET n = n + 1 WHERE id = NEW.id")
+			} else {
+				exec(t, db, "CREATE FUNCTION audit() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN "+
+					"UPDATE audit SET n = n + 1 WHERE id = NEW.id; RETURN NULL; END $$")
+				exec(t, db, "CREATE TRIGGER audited AFTER UPDATE ON items FOR EACH ROW EXECUTE FUNCTION audit()")
+			}
+			leave := stranger(t, db, "UPDATE audit SET n = 0 WHERE id = 50")
+			db.SetMaxOpenConns(8)
+			hot := atomic.Coalesce(newStock[int64](t, db), atomic.Timeout(time.Minute))
+			held := make(chan error, 1)
+			var once sync.Once
+			for range 3 {
+				together(rows*3, func(n int) {
+					i := n % rows
+					if i == 50 {
+						once.Do(func() {
+							go func() {
+								_, err := hot.Decrement(context.Background(), 1, 50)
+								held <- err
+							}()
+						})
+						return
+					}
+					ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+					defer cancel()
+					if _, err := hot.Decrement(ctx, 1, i); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			require.Empty(t, held)
+			leave()
+			require.NoError(t, <-held)
+		})
+	})
+}
+
+func count(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // TestCoalescerManyRowsTrigger: what callers are told is what is stored.

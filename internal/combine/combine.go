@@ -164,7 +164,7 @@ func gather(behind func() int, limit time.Duration) {
 func (g *Group[C, M]) lead(ctx context.Context, t *turn[C, M], name []byte, key []any) error {
 	crowded := &g.crowded[maphash.Bytes(seed, name)%uint64(len(g.crowded))]
 	if g.crowd != nil && g.crowd.joins(g.flight.running.Load()) {
-		if detached, ok := g.crowd.work.Detach(key); ok {
+		if detached, ok := g.detach(t, key); ok {
 			g.flight.begin()
 			return g.leadTogether(ctx, &entry[C, M]{turn: t, crowded: crowded, row: Row[C, M]{Key: detached}}, key)
 		}
@@ -185,6 +185,19 @@ func (g *Group[C, M]) lead(ctx context.Context, t *turn[C, M], name []byte, key 
 	}
 	g.carryOut(ctx, t, key, others, 0, time.Time{})
 	return nil
+}
+
+// detach is the Work's Detach. If that panics, as a Value method may, the turn ends.
+func (g *Group[C, M]) detach(t *turn[C, M], key []any) (detached []any, ok bool) {
+	returned := false
+	defer func() {
+		if !returned {
+			t.Done()
+		}
+	}()
+	detached, ok = g.crowd.work.Detach(key)
+	returned = true
+	return detached, ok
 }
 
 // collect takes those out of the line who wait for the row, as many as a batch may have.

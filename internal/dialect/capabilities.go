@@ -82,6 +82,8 @@ type Capabilities struct {
 
 	// keyIndex selects the name of a unique index on exactly some columns, which statements of manyRows name; empty if they do not.
 	keyIndex string
+	// oneByOne counts the triggers and the like for which rows are not written together; see OneByOne.
+	oneByOne string
 	// manyRows is how rows that several keys name are locked and written by one statement each.
 	manyRows manyRows
 

@@ -49,6 +49,9 @@ func (s Server) ManyRows(table, column Ident, key []Ident, types []string, n Num
 	if err != nil || s.manyRows == 0 || len(types) != len(key) {
 		return nil, false
 	}
+	if s.manyRows == byCases && len(key) > 1 {
+		return nil, false // MariaDB reads the whole index for one key of several columns in an IN, and waits for rows that it passes
+	}
 	m := &ManyRows{server: s, table: table, column: column, key: key, number: n, clause: clause, alsoSet: alsoSet}
 	arrays := make([]string, len(key))
 	for i, t := range types {
@@ -81,6 +84,12 @@ func wordOf(columnType string) string {
 	t := strings.ToLower(columnType)
 	t, _, _ = strings.Cut(t, "(")
 	return strings.TrimSuffix(strings.TrimSpace(t), " unsigned")
+}
+
+// OneByOne returns a query for a number that is not 0 if the rows of a table are better written each by a statement of its own: a
+// trigger for each row could wait for something else than the row, and with it all rows of the statement; a view could too.
+func (s Server) OneByOne(table Ident) (query Statement, args []any) {
+	return s.Compile(s.oneByOne), []any{table.Last(), table.Qualifier()}
 }
 
 // By makes the statements reach the rows over an index, and through no others: what they passed over on the way they would
@@ -125,16 +134,9 @@ func (m *ManyRows) Set(keys [][]any, values []any) (text string, args []any) {
 // cases is what then returns for the number of the row's key, from 0.
 func (m *ManyRows) cases(n int, then func(i int) string, otherwise string) string {
 	var b strings.Builder
-	b.WriteString("CASE")
-	if len(m.key) == 1 {
-		b.WriteString(" " + m.server.Quote(m.key[0]))
-	}
+	b.WriteString("CASE " + m.server.Quote(m.key[0]))
 	for i := range n {
-		when := placeholder(i + 1)
-		if len(m.key) > 1 {
-			when = m.server.Equals(m.key, i*len(m.key)+1)
-		}
-		b.WriteString(" WHEN " + when + " THEN " + then(i))
+		b.WriteString(" WHEN " + placeholder(i+1) + " THEN " + then(i))
 	}
 	b.WriteString(" ELSE " + otherwise + " END")
 	return b.String()
@@ -142,15 +144,7 @@ func (m *ManyRows) cases(n int, then func(i int) string, otherwise string) strin
 
 // list is the condition that a row has one of n keys.
 func (m *ManyRows) list(n int) string {
-	k := len(m.key)
-	if k == 1 {
-		return m.server.Quote(m.key[0]) + " IN (" + m.server.Values(n, 1) + ")"
-	}
-	keys := make([]string, n)
-	for i := range keys {
-		keys[i] = "(" + m.server.Values(k, i*k+1) + ")"
-	}
-	return "(" + m.server.QuoteAll(m.key) + ") IN (" + strings.Join(keys, ", ") + ")"
+	return m.server.Quote(m.key[0]) + " IN (" + m.server.Values(n, 1) + ")"
 }
 
 // flat returns the values of the keys one after the other, and others behind them.

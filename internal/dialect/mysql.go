@@ -65,11 +65,13 @@ func mysqlCapabilities() Capabilities {
 
 		TakesArgument: "DO ?",
 
-		RowLocks:    true,
-		modes:       [...]string{ForUpdate: " FOR UPDATE", ForShare: " LOCK IN SHARE MODE", ForKeyShare: ""},
-		waits:       [...]bool{Wait: true, NoWait: true, SkipLocked: true},
-		GapLocks:    true,
-		manyRows:    byCases,
+		RowLocks: true,
+		modes:    [...]string{ForUpdate: " FOR UPDATE", ForShare: " LOCK IN SHARE MODE", ForKeyShare: ""},
+		waits:    [...]bool{Wait: true, NoWait: true, SkipLocked: true},
+		GapLocks: true,
+		manyRows: byCases,
+		oneByOne: "SELECT COUNT(*) FROM information_schema.triggers WHERE event_manipulation = 'UPDATE' AND event_object_table = {1} " +
+			"AND event_object_schema = COALESCE(NULLIF({2}, ''), DATABASE())",
 		LockLimit:   SessionLimit,
 		NamedLocks:  UserLocks,
 		MayBeGalera: true,

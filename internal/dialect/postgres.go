@@ -80,7 +80,7 @@ var postgres = language{
 		case PostgreSQL:
 			c.ReturnsSession = "pg_backend_pid(), CAST(txid_current() & 4294967295 AS text)"
 			c.ends = byTransaction
-			c.manyRows = byArrays
+			c.manyRows, c.oneByOne = byArrays, postgresOneByOne
 			c.SystemVersion = "xmin::text::bigint" // neither database/sql nor all drivers know the type xid
 		case CockroachDB:
 			c.NamedLocks = NoNamedLocks // its advisory locks do nothing
@@ -167,3 +167,14 @@ FROM told AS t WHERE t.oid = ` + postgresOID("{schema}", "{2}")
 // cockroachLook asks for less: CockroachDB has no rules and no triggers on views. Newer ones have triggers that drop an INSERT,
 // which are not looked for.
 var cockroachLook = "SELECT 0, 0, '', {type}, {cut}, 1, '', 0, 1, '', 0 FROM pg_class AS c WHERE c.oid = " + postgresOID("{schema}", "{2}")
+
+// postgresOneByOne counts triggers of the table and its partitions, without those of foreign keys, and the table if it is a view.
+var postgresOneByOne = `
+WITH RECURSIVE filled(oid) AS (
+	SELECT c.oid FROM pg_class AS c WHERE c.oid = ` + postgresOID("{2}", "{1}") + `
+	UNION
+	SELECT i.inhrelid FROM filled JOIN pg_inherits AS i ON i.inhparent = filled.oid
+)
+SELECT (SELECT count(*) FROM filled JOIN pg_trigger AS t ON t.tgrelid = filled.oid AND NOT t.tgisinternal AND t.tgtype & 17 = 17
+		AND t.tgenabled <> 'D')
+	+ (SELECT count(*) FROM filled JOIN pg_class AS c ON c.oid = filled.oid AND c.relkind NOT IN ('r', 'p'))`
