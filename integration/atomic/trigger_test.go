@@ -147,18 +147,24 @@ func TestTriggerPutsBack(t *testing.T) {
 	})
 }
 
+// clamp makes a trigger that stores no more than 50 as the stock of an item.
+func clamp(t *testing.T, db *sql.DB, dialect nogap.Dialect) {
+	t.Helper()
+	body := "SET NEW.stock = LEAST(NEW.stock, 50)"
+	switch dialect {
+	case nogap.Postgres:
+		body = "NEW.stock = LEAST(NEW.stock, 50); RETURN NEW;"
+	case nogap.SQLite:
+		body = "UPDATE items SET stock = min(stock, 50) WHERE id = NEW.id"
+	}
+	meddle(t, db, dialect, "UPDATE", "items", body)
+}
+
 // TestTriggerClamps: what is returned is what is stored.
 func TestTriggerClamps(t *testing.T) {
 	matrix.Each(t, func(t *testing.T, target matrix.Target) {
 		db := items(t, target, "BIGINT")
-		body := "SET NEW.stock = LEAST(NEW.stock, 50)"
-		switch target.Dialect {
-		case nogap.Postgres:
-			body = "NEW.stock = LEAST(NEW.stock, 50); RETURN NEW;"
-		case nogap.SQLite:
-			body = "UPDATE items SET stock = min(stock, 50) WHERE id = NEW.id"
-		}
-		meddle(t, db, target.Dialect, "UPDATE", "items", body)
+		clamp(t, db, target.Dialect)
 		stock := newStock[int64](t, db)
 		left, err := stock.Increment(t.Context(), 94, "sku-1")
 		require.NoError(t, err)

@@ -53,7 +53,14 @@ func (s *sums) Batch(ctx context.Context, key []any, calls []*addend, _ *int) in
 	return len(calls)
 }
 
-func (s *sums) Detach(key []any) ([]any, bool) { return []any{key[0]}, key[0] != "odd" }
+func (s *sums) Detach(key []any) ([]any, bool) {
+	if key[0] == errNasty {
+		panic(errNasty)
+	}
+	return []any{key[0]}, key[0] != "odd"
+}
+
+var errNasty = errors.New("a Value method that panics")
 
 func (s *sums) Together(ctx context.Context, rows []*combine.Row[addend, int]) bool {
 	if s.before != nil {
@@ -104,6 +111,21 @@ func TestFewRowsGoApart(t *testing.T) {
 		require.NoError(t, errors.Join(errs...))
 		require.Empty(t, s.together)
 		require.Equal(t, 150, s.apart)
+	})
+}
+
+// A panic while the key is taken goes up in its own caller, and leaves the row free.
+func TestPanicInDetach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		s := newSums(hold)
+		g := combine.New(s, bounds())
+		callRows(t, g, 40, 1)
+		require.PanicsWithValue(t, errNasty, func() { g.Do(t.Context(), []byte("another"), []any{errNasty}, addend{n: 1}) })
+		close(hold)
+		_, err := g.Do(t.Context(), []byte("another"), []any{"another"}, addend{n: 1})
+		require.NoError(t, err)
+		require.Equal(t, 1, s.total["another"])
 	})
 }
 
