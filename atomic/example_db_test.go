@@ -42,7 +42,7 @@ func numbers(rows map[string]int64) *sql.DB {
 				return fakedb.Row(int64(1)), nil
 			}
 			return nothing, nil
-		case c.Kind == fakedb.Query:
+		case c.Kind == fakedb.Query, c.Kind == fakedb.Exec && strings.HasPrefix(c.Query, "UPDATE"):
 			key, n, limit := c.Arg(0).(string), int64(1), int64(math.MaxInt64)
 			if len(c.Args) > 1 {
 				n = c.Arg(1).(int64)
@@ -68,7 +68,9 @@ func numbers(rows map[string]int64) *sql.DB {
 			default:
 				rows[key] -= n
 			}
-			return fakedb.Row(rows[key]), nil
+			reply := fakedb.Row(rows[key])
+			reply.RowsAffected = 1
+			return reply, nil
 		}
 		return fakedb.Reply{}, nil
 	})

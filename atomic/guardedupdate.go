@@ -21,7 +21,8 @@ type guardedUpdate struct {
 type newValue int
 
 const (
-	unneeded newValue = iota // nobody asks for it
+	unneeded newValue = iota // nobody asks for it, but the row must hold it
+	unread                   // nobody asks for it
 	returned                 // by RETURNING
 	insertID                 // as LAST_INSERT_ID
 	readBack                 // by a SELECT in the same transaction
@@ -46,6 +47,8 @@ func (u *guardedUpdate) refusalOf(finding int) error {
 // columnSQL are the guarded updates of one column in the SQL of its server.
 type columnSQL struct {
 	updates [changes]guardedUpdate
+	// parts are those of which several make one change: nobody asks for their values.
+	parts [changes]guardedUpdate
 	// get selects the value.
 	get dialect.Statement
 	// creation is there with the option CreateMissing.

@@ -88,11 +88,7 @@ func (c *Counter[N]) all(ctx context.Context, name string, parts []part) error {
 		}
 		err = c.t.Transaction(ctx, op, func(r txn.Runner) error {
 			for _, p := range parts {
-				u := q.updates[p.how]
-				if u.value != returned {
-					u.value = unneeded
-				}
-				if _, err := c.apply(ctx, r, &u, arguments(p.key, append([]any{p.amount}, p.other...)...), p.zero); err != nil {
+				if _, err := c.apply(ctx, r, &q.parts[p.how], arguments(p.key, append([]any{p.amount}, p.other...)...), p.zero); err != nil {
 					return err
 				}
 			}

@@ -25,13 +25,14 @@ type Set struct {
 }
 
 type setSQL struct {
-	// add selects 1 for a member that it has inserted. Where it can see one that was there, it selects 0; where
-	// addFails, it selects nothing, and a member that was there is an error.
 	add, remove dialect.Statement
-	addFails    bool
-	// removeReturns: remove returns a number for the row that it deletes.
-	removeReturns bool
-	// alwaysAdds: add selects nothing only for a member that was there.
+	// returns: both return 1 for the row that they write.
+	returns bool
+	// addFails: a member that was there is an error of add.
+	addFails bool
+	// addSees: add selects 0 for a member that was there.
+	addSees bool
+	// alwaysAdds: add writes nothing only for a member that was there.
 	alwaysAdds bool
 	// present looks for a member in a way that sees what was in the way of an INSERT; unset where add does that.
 	present dialect.Statement
@@ -140,7 +141,7 @@ func remove(ctx context.Context, r txn.Runner, q *setSQL, member []any) (bool, e
 	if q.noRemove != nil {
 		return false, q.noRemove
 	}
-	return txn.WriteOne(ctx, r, q.removeReturns, q.remove.Text, q.remove.Args(member)...)
+	return txn.WriteOne(ctx, r, q.returns, q.remove.Text, q.remove.Args(member)...)
 }
 
 // add inserts the member. Where neither is it inserted nor is it there, somebody may have removed it in between, or put it
@@ -165,32 +166,33 @@ var errNotAdded = errors.New("the member was not inserted though it is not there
 // inserted.
 func (s *Set) tryAdd(ctx context.Context, r txn.Runner, q *setSQL, member []any) (added bool, err error) {
 	var result int
-	if q.addFails {
-		_, err = r.Exec(ctx, q.add.Text, q.add.Args(member)...)
-		if err == nil || !sqlerr.Of(err).Has(sqlerr.Unique) {
-			return err == nil, err
-		}
-	} else {
-		// A row comes back only if it was inserted; the number of affected rows is not to be trusted on CockroachDB.
-		err = r.QueryRow(ctx, q.add.Text, q.add.Args(member), &result)
-		switch {
-		case err == nil:
-			return result == 1, nil
-		case sqlerr.Of(err).Has(sqlerr.NoArbiter):
-			return false, fmt.Errorf("%w: %w", noUniqueIndex(s.t), err)
-		case !errors.Is(err, sql.ErrNoRows):
-			return false, err // also after the row, when a constraint is deferred
-		case q.alwaysAdds:
-			return false, nil
-		}
-		err = nil
-	}
 	refused := errNotAdded
-	if err != nil {
-		refused = fmt.Errorf("%w: %w", errNotAdded, err)
+	switch {
+	case q.addFails:
+		if _, err = r.Exec(ctx, q.add.Text, q.add.Args(member)...); err == nil {
+			return true, nil
+		}
+		if sqlerr.Of(err).Has(sqlerr.Unique) {
+			refused, err = fmt.Errorf("%w: %w", errNotAdded, err), nil
+		}
+	case q.addSees:
+		err = r.QueryRow(ctx, q.add.Text, q.add.Args(member), &result)
+		if err == nil {
+			return result == 1, nil
+		}
+		if errors.Is(err, sql.ErrNoRows) {
+			return false, errNotAdded
+		}
+	default:
+		added, err = txn.WriteOne(ctx, r, q.returns, q.add.Text, q.add.Args(member)...)
 	}
-	if q.present.Text == "" {
-		return false, refused
+	switch {
+	case sqlerr.Of(err).Has(sqlerr.NoArbiter):
+		return false, fmt.Errorf("%w: %w", noUniqueIndex(s.t), err)
+	case err != nil:
+		return false, err // also after a row has come, when a constraint is deferred
+	case added, q.alwaysAdds:
+		return added, nil
 	}
 	err = r.Read(ctx, q.present.Text, q.present.Args(member), &result)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -217,10 +219,11 @@ func (s *Set) build(server dialect.Server, dropsInserts bool) *setSQL {
 	name, columns := server.Quote(s.t.Name), server.QuoteAll(s.t.Key)
 	insert := "INSERT INTO " + name + " (" + columns + ") VALUES (" + placeholders(len(s.t.Key)) + ")"
 	where := " FROM " + name + " WHERE " + server.Equals(s.t.Key, 1)
-	q := &setSQL{remove: server.Compile("DELETE" + where + server.DeleteReturning), addFails: !server.OnConflict}
-	q.removeReturns = server.DeleteReturning != ""
+	q := &setSQL{
+		remove: server.Compile("DELETE" + where + server.Returning), returns: server.Returning != "", addFails: !server.OnConflict,
+	}
 	if !q.addFails {
-		insert += " ON CONFLICT (" + columns + ") DO NOTHING RETURNING 1"
+		insert += " ON CONFLICT (" + columns + ") DO NOTHING" + server.Returning
 	}
 	if !q.addFails && !dropsInserts {
 		q.add, q.alwaysAdds = server.Compile(insert), true
@@ -228,6 +231,7 @@ func (s *Set) build(server dialect.Server, dropsInserts bool) *setSQL {
 	}
 	if server.WritingCTE {
 		// Both parts see the table as it was before, so they don't meet.
+		q.addSees = true
 		q.add = server.Compile("WITH added AS (" + insert + ") SELECT 1 FROM added UNION ALL SELECT 0" + where)
 		return q
 	}

@@ -87,7 +87,15 @@ func (c *column) build(s dialect.Server, look dialect.Look) *columnSQL {
 	q.updates[increment] = c.guard(s, sum, fits, how, ErrLimit)
 	q.updates[incrementUpTo] = c.guard(s, sum, fits+" AND "+sum+" <= "+second, how, ErrLimit)
 	q.updates[compareAndSet] = c.guardSwap(s, second, held+" = "+first)
-	q.updates[decrementOther] = c.guardOther(s, first, held, how)
+	if how == returned { // which costs something; the others keep a guard for the value that they could not return
+		how = unread
+	}
+	q.parts[decrement] = c.guard(s, col+" - "+first, held+" >= "+first, how, ErrInsufficient)
+	q.parts[increment] = c.guard(s, sum, fits, how, ErrLimit)
+	q.parts[decrementOther] = c.guardOther(s, first, held, how)
+	for i := range q.parts {
+		q.parts[i].value = unread
+	}
 	if look.Rewrites {
 		q.updates[compareAndSet].verify = c.verify(s, second, held+" = "+first)
 	}

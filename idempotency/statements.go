@@ -55,15 +55,15 @@ func build(s dialect.Server, table dialect.Ident) *statements {
 		lookup:        s.Compile(entryIs + name + ofKey),
 		lookupLatest:  s.Compile(entryIs + name + ofKey + s.LatestReadShared),
 		finish:        s.Compile("UPDATE " + name + " SET result = {3}, result_type = {4}" + ofKey),
-		forget:        s.Compile("DELETE FROM " + name + ofKey + s.DeleteReturning),
-		forgetReturns: s.DeleteReturning != "",
+		forget:        s.Compile("DELETE FROM " + name + ofKey + s.Returning),
+		forgetReturns: s.Returning != "",
 		old: s.Compile("SELECT idempotency_key FROM " + name + " WHERE scope = {1} AND idempotency_key > {2} AND created_at < " +
 			s.Ago("{3}") + " ORDER BY idempotency_key LIMIT {4}"),
 	}
 	forgetOld := "DELETE FROM " + name + " WHERE scope = {1} AND created_at < " + s.Ago("{2}") +
 		" AND idempotency_key IN (" + values(3, batch) + ")"
-	if q.forgetOldCounts = s.WritingCTE && s.DeleteReturning != ""; q.forgetOldCounts {
-		forgetOld = "WITH swept AS (" + forgetOld + s.DeleteReturning + ") SELECT count(*) FROM swept"
+	if q.forgetOldCounts = s.WritingCTE && s.Returning != ""; q.forgetOldCounts {
+		forgetOld = "WITH swept AS (" + forgetOld + s.Returning + ") SELECT count(*) FROM swept"
 	}
 	q.forgetOld = s.Compile(forgetOld)
 	if clause, err := s.LockClause(dialect.ForShare, dialect.NoWait); err == nil {

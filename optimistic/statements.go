@@ -54,8 +54,8 @@ func newStatements(s dialect.Server, table dialect.Ident, m mapping, k versionKi
 		version:       s.Compile(peek),
 		latestVersion: s.Compile(peek + s.LatestRead),
 		latestLocks:   s.LatestRead != "",
-		delete:        s.Compile("DELETE FROM " + s.Quote(table) + condition(s, m, version, 1) + s.DeleteReturning),
-		deleteReturns: s.DeleteReturning != "",
+		delete:        s.Compile("DELETE FROM " + s.Quote(table) + condition(s, m, version, 1) + s.Returning),
+		deleteReturns: s.Returning != "",
 	}
 	if k == timestampVersion && s.TypelessTimes {
 		q.spelling = s.Compile("SELECT " + version + ", CAST(" + version + " AS TEXT)" + from)

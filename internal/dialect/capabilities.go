@@ -24,9 +24,9 @@ type Capabilities struct {
 	// verifyStored is the end of an UPDATE that makes it fail if a condition does not hold for the row as it is stored, and
 	// otherwise return a number. Empty where there is none.
 	verifyStored string
-	// DeleteReturning is the end of a DELETE that makes it return a number for each row, where that can tell more than their
-	// count does: see Look.Returns. Empty elsewhere.
-	DeleteReturning string
+	// Returning is the end of an INSERT or a DELETE that makes it return a number for each row, where that can tell more than
+	// their count does: see Look.Returns. Empty elsewhere.
+	Returning string
 	// uniqueIndexes counts the unique indexes on exactly some columns; empty if the server refuses an ON CONFLICT
 	// without its index by itself.
 	uniqueIndexes string

@@ -35,7 +35,7 @@ var postgres = language{
 			OnConflict:      true,
 			WritingCTE:      true,
 			verifyStored:    " RETURNING 1 / CASE WHEN %s THEN 1 ELSE 0 END",
-			DeleteReturning: " RETURNING 1",
+			Returning:       " RETURNING 1",
 
 			// Without the cast an amount takes the column's type, and one beyond an INTEGER is refused by the driver.
 			amounts: [...]string{Verbatim: "%s", Signed: "CAST(%s AS BIGINT)", Unsigned: "CAST(%s AS NUMERIC)", Decimal: "%s"},
