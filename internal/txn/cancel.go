@@ -69,7 +69,7 @@ var cancelKey = field{paths: map[string][]string{pqConn: {"secretKey"}}}
 // the rows of an answer that has just come.
 // https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
 func askPQ(ctx context.Context, o *overtime) {
-	network, pid := o.wire.network(), o.wire.pid()
+	network, pid := o.wire.network, o.wire.pid()
 	key, ok := cancelKey.of(o.wire.driverConn)
 	if _, encrypted := network.(*tls.Conn); network == nil || encrypted || pid == 0 || !ok {
 		return // the key of an encrypted session is not sent in clear text

@@ -96,6 +96,8 @@ func Unread(r Runner, err error) error {
 type Conn struct {
 	conn *sql.Conn // not embedded: its methods repeat nothing, and don't tell what came of a statement
 	db   *sql.DB
+	// found is its wire, if that was looked for.
+	found wire
 	// server tells whether writeLocked is called for, as soon as it is known.
 	server dialect.Source
 	// locked: a transaction of writeLocked is open.
@@ -330,7 +332,7 @@ func (c *Conn) reconnect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.conn, c.spoiled = fresh, false
+	c.conn, c.found, c.spoiled = fresh, wire{}, false
 	return nil
 }
 
@@ -351,6 +353,7 @@ func (c *Conn) suspectAll(ctx context.Context) {
 
 // discard makes the pool close the connection instead of handing it to somebody else.
 func (c *Conn) discard() {
+	c.found = wire{}
 	c.conn.Raw(func(driverConn any) error {
 		closePgx(driverConn)
 		return driver.ErrBadConn

@@ -15,7 +15,7 @@ var errEndedBefore = errors.New("the server had closed the connection, so nothin
 // or has said that it will. What is not sent then was certainly not applied. To look costs no round trip. A connection that ends
 // a moment later is not noticed, nor is one that a network has swallowed.
 func (w wire) ended() bool {
-	conn := w.network()
+	conn := w.network
 	if conn == nil {
 		return false
 	}

@@ -27,8 +27,8 @@ type overtime struct {
 	inner  context.Context    // the driver's
 	cancel context.CancelFunc // ends it; nil if it does not end, because to cut the wire is enough
 	forget func() bool
-	over   chan struct{} // closed when the call has returned
 	state  atomic.Int32
+	over   atomic.Pointer[chan struct{}] // closed when the call has returned; there is none before the caller's context ends
 	wire   wire
 	silent bool // the server is not asked to cancel the call
 }
@@ -63,7 +63,7 @@ func allowSilently(ctx context.Context, w wire) *overtime {
 }
 
 func (o *overtime) start(ctx context.Context, after, patience time.Duration) *overtime {
-	o.over, o.inner = make(chan struct{}), context.WithoutCancel(ctx)
+	o.inner = context.WithoutCancel(ctx)
 	if !o.wire.endsByCut() { // a context that can end costs the driver, and database/sql, a goroutine
 		o.inner, o.cancel = context.WithCancel(o.inner)
 	}
@@ -79,6 +79,10 @@ func (o *overtime) start(ctx context.Context, after, patience time.Duration) *ov
 // the server to cancel the call, and waits for the answer a little at least.
 func (o *overtime) begin(after, patience time.Duration) (hangs bool) {
 	until := time.Now().Add(patience)
+	over := make(chan struct{})
+	if o.over.Store(&over); o.state.Load() == returned {
+		return false // and over may not be closed
+	}
 	if !o.lasts(after) {
 		return false
 	}
@@ -128,7 +132,7 @@ func (o *overtime) lasts(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-o.over:
+	case <-*o.over.Load():
 		return false
 	case <-timer.C:
 		return true
@@ -141,7 +145,9 @@ func (o *overtime) lasts(d time.Duration) bool {
 func (o *overtime) end() (disturbed bool) {
 	disturbed = o.state.Swap(returned) != running && o.wire.known()
 	o.forget()
-	close(o.over)
+	if over := o.over.Load(); over != nil {
+		close(*over)
+	}
 	if o.cancel != nil {
 		o.cancel()
 	}

@@ -11,17 +11,21 @@ import (
 // wire is the connection of a driver to its server.
 type wire struct {
 	db         *sql.DB
-	driverConn any // nil if it has been lost
+	driverConn any      // nil if it has been lost
+	network    net.Conn // nil if the driver has none that is known
 }
 
-// wire returns that of the connection.
+// wire returns that of the connection. It is looked for once, since every write asks for it several times.
 func (c *Conn) wire() wire {
-	w := wire{db: c.db}
+	if c.found.driverConn != nil {
+		return c.found
+	}
+	c.found = wire{db: c.db}
 	c.conn.Raw(func(driverConn any) error {
-		w.driverConn = driverConn
+		c.found.driverConn, c.found.network = driverConn, networkOf(driverConn)
 		return nil
 	})
-	return w
+	return c.found
 }
 
 // networkConn is the network connection of a driver's connection.
@@ -31,9 +35,9 @@ var networkConn = field{paths: map[string][]string{
 	mysqlConn: {"netConn"},
 }}
 
-// network returns the network connection, or nil if the driver has none that is known.
-func (w wire) network() net.Conn {
-	v, ok := networkConn.of(w.driverConn)
+// networkOf returns the network connection of a driver's connection, or nil if it has none that is known.
+func networkOf(driverConn any) net.Conn {
+	v, ok := networkConn.of(driverConn)
 	if !ok || v.Type() != reflect.TypeFor[net.Conn]() {
 		return nil
 	}
@@ -52,18 +56,18 @@ func (w wire) waitsOn() bool {
 }
 
 // endsByCut reports whether nothing else is needed to end what the driver does.
-func (w wire) endsByCut() bool { return w.network() != nil }
+func (w wire) endsByCut() bool { return w.network != nil }
 
 // known reports whether the wire can be cut, or a server be asked to cancel what goes over it.
 func (w wire) known() bool {
 	_, ok := w.canceller()
-	return ok || w.network() != nil
+	return ok || w.network != nil
 }
 
 // port returns the port on this side, or 0 if there is none that is known.
 func (w wire) port() int {
-	if conn := w.network(); conn != nil {
-		if addr, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+	if w.network != nil {
+		if addr, ok := w.network.LocalAddr().(*net.TCPAddr); ok {
 			return addr.Port
 		}
 	}
@@ -72,11 +76,10 @@ func (w wire) port() int {
 
 // host returns what MySQL calls this side, as SQL: it knows the loopback address by a name. It is empty if that is not known.
 func (w wire) host() string {
-	conn := w.network()
-	if conn == nil {
+	if w.network == nil {
 		return ""
 	}
-	addr, ok := conn.LocalAddr().(*net.TCPAddr)
+	addr, ok := w.network.LocalAddr().(*net.TCPAddr)
 	if !ok {
 		return ""
 	}
@@ -90,15 +93,15 @@ func (w wire) host() string {
 // close closes the network connection, if it is known: some, such as those through SSH, have no deadlines, and a driver with a
 // time limit of its own sets another one.
 func (w wire) close() {
-	if conn := w.network(); conn != nil {
-		_ = conn.Close()
+	if w.network != nil {
+		_ = w.network.Close()
 	}
 }
 
 // server returns the address on the other side, or "".
 func (w wire) server() string {
-	if conn := w.network(); conn != nil && conn.RemoteAddr() != nil {
-		return conn.RemoteAddr().String()
+	if w.network != nil && w.network.RemoteAddr() != nil {
+		return w.network.RemoteAddr().String()
 	}
 	return ""
 }
@@ -106,6 +109,5 @@ func (w wire) server() string {
 // cut ends what is under way, and reports whether it can. The end of a context is not enough for that: lib/pq then asks the
 // server to cancel the statement, and waits for its answer for ever.
 func (w wire) cut() bool {
-	conn := w.network()
-	return conn != nil && conn.SetDeadline(time.Unix(1, 0)) == nil
+	return w.network != nil && w.network.SetDeadline(time.Unix(1, 0)) == nil
 }
