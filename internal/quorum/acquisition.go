@@ -24,6 +24,7 @@ type mutex interface {
 // acquire asks the nodes once.
 func (a *Acquisition) acquire(ctx context.Context) (until time.Time, failed *Tally) {
 	op := a.begin(ctx, acquiring)
+	op.words = setWords(op)
 	op.interruptedBy(ctx)
 	m := op.mutex()
 	err := m.TryLockContext(op.ctx)
@@ -64,6 +65,7 @@ func (a *Acquisition) Renew(ctx context.Context, ends time.Time, done func(until
 // after it has returned; woke reports whether one did until now. failed is nil if a majority has confirmed it.
 func (a *Acquisition) Release(ctx context.Context, wake Waker) (woke bool, failed *Tally) {
 	op := a.begin(ctx, releasing)
+	op.words = a.grants[0].node.releaseWords(op)
 	op.wake = wake
 	ok, _ := op.mutex().UnlockContext(op.ctx)
 	op.finish()

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,15 +27,20 @@ var (
 	inspectScript = redis.NewScript(inspectSource)
 )
 
+// setWords returns the words of the command that sets the lock's key if nobody has it.
+func setWords(op *operation) []any {
+	return []any{"set", op.key, op.value, "px", op.ttl.Milliseconds(), "nx"}
+}
+
 // set sets the lock's key if nobody has it. go-redis by itself repeats a command whose answer it has missed, and one that
 // the server could not run for the time being, so that it would tell neither: the first time it is not to.
-func (n *Node) set(ctx context.Context, key, value string, ttl time.Duration) (bool, error) {
-	cmd := onceBoolCmd{redis.NewBoolCmd(ctx, "set", key, value, "px", ttl.Milliseconds(), "nx")}
+func (n *Node) set(ctx context.Context, op *operation) (bool, error) {
+	cmd := onceBoolCmd{redis.NewBoolCmd(ctx, slices.Clone(op.words)...)} // a hook of the client may change them
 	first := n.client.Process(ctx, cmd)
 	if answered(first) || ctx.Err() != nil {
 		return cmd.Val(), first
 	}
-	ok, err := n.setAgain(ctx, key, value, ttl)
+	ok, err := n.setAgain(ctx, op.key, op.value, op.ttl)
 	if err != nil && ctx.Err() != nil {
 		err = first // the client tells no more than that the time is over
 	}
@@ -88,6 +94,20 @@ const (
 	alreadyExpired releaseStatus = -1
 )
 
+// releaseWords returns the words of the script that releases a lock. They are the same for all nodes.
+func (n *Node) releaseWords(op *operation) []any {
+	keys, args := n.releaseArgs(op)
+	words := []any{"evalsha", releaseScript.Hash(), len(keys)}
+	for _, key := range keys {
+		words = append(words, key)
+	}
+	return append(words, args...)
+}
+
+func (n *Node) releaseArgs(op *operation) (keys []string, args []any) {
+	return []string{op.key, n.keys.Queue(op.key), n.keys.woken(op.key)}, []any{op.value, n.timeout.Milliseconds() + 1}
+}
+
 // release deletes the key if it still has the value. next is the waiting process to wake, if there is one.
 //
 // If the answer is lost, release asks again. If the first try has taken a process off the queue, the second one finds
@@ -96,15 +116,16 @@ const (
 //
 // While a Cluster moves the slot, it runs no script with several keys unless it finds all of them in one place. Then the
 // key is deleted by itself.
-func (n *Node) release(ctx context.Context, key, value string) (status releaseStatus, next string, err error) {
-	status, next, err = n.releaseVia(ctx, n.once, key, value)
+func (n *Node) release(ctx context.Context, op *operation) (status releaseStatus, next string, err error) {
+	status, next, err = releaseReply(n.evalOnce(ctx, op.words, releaseSource))
 	if err == nil || ctx.Err() != nil {
 		return status, next, err
 	}
 	first := err
-	status, next, err = n.releaseVia(ctx, n.client, key, value)
+	keys, args := n.releaseArgs(op)
+	status, next, err = releaseReply(releaseScript.Run(ctx, n.client, keys, args...))
 	if errorCode(err) == "TRYAGAIN" {
-		status, next, err = n.releaseByParts(ctx, key, value)
+		status, next, err = n.releaseByParts(ctx, op.key, op.value)
 	}
 	if status <= 0 && !settled(first) {
 		err = first
@@ -131,9 +152,8 @@ func (n *Node) Next(ctx context.Context, key string) (process string, err error)
 	return process, err
 }
 
-func (n *Node) releaseVia(ctx context.Context, client redis.Scripter, key, value string) (releaseStatus, string, error) {
-	keys := []string{key, n.keys.Queue(key), n.keys.woken(key)}
-	reply, err := releaseScript.Run(ctx, client, keys, value, n.timeout.Milliseconds()+1).Result()
+func releaseReply(cmd *redis.Cmd) (releaseStatus, string, error) {
+	reply, err := cmd.Result()
 	if err != nil {
 		return 0, "", err
 	}

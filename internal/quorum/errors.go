@@ -21,11 +21,14 @@ func settled(err error) bool { return answered(err) && !passing(err) }
 
 // passing reports whether err says that the server has not run the command, and may run it later.
 func passing(err error) bool {
+	if err == nil {
+		return false
+	}
 	switch errorCode(err) {
 	case "BUSY", "LOADING", "MISCONF", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MASTERDOWN", "NOREPLICAS":
 		return true
 	}
-	return answered(err) && err != nil && strings.Contains(err.Error(), "ERR max number of clients reached")
+	return answered(err) && strings.Contains(err.Error(), "ERR max number of clients reached")
 }
 
 // incurable reports whether err has a reason that no waiting removes.

@@ -36,7 +36,7 @@ func (g *grant) acquire(op *operation) (bool, error) {
 			g.answer(false, nil) // it was not asked
 			return false, err
 		}
-		yes, err := g.node.set(ctx, op.key, op.value, op.ttl)
+		yes, err := g.node.set(ctx, op)
 		if g.answer(yes, err) {
 			g.node.deleteLater(op.key, op.value)
 		}
@@ -105,7 +105,7 @@ func (g *grant) release(op *operation) (releaseStatus, error) {
 		return 0, err
 	}
 	status, err := ask(&op.round, g.node, func(ctx context.Context) (releaseStatus, error) {
-		status, next, err := g.node.release(ctx, op.key, op.value)
+		status, next, err := g.node.release(ctx, op)
 		if !settled(err) {
 			g.node.deleteLater(op.key, op.value)
 		}

@@ -23,7 +23,6 @@ type Node struct {
 	addr       string
 	given      redis.UniversalClient // as the caller gave it
 	client     redis.UniversalClient // for commands
-	once       redis.Scripter        // for scripts that must be sent a single time
 	prompt     bool                  // the client keeps to the timeout
 	slotted    bool                  // the client chooses the server by the key
 	timeout    time.Duration
@@ -62,7 +61,6 @@ func newNode(index int, client redis.UniversalClient, c Config, bg *background.G
 			n.client = own
 		}
 	}
-	n.once = once{n.client}
 	return n
 }
 

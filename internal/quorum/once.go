@@ -2,15 +2,13 @@ package quorum
 
 import (
 	"context"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// once is a client that sends a script a single time, so that a lost answer shows. go-redis by itself repeats a command
-// whose answer it has missed, and returns what the repetition found.
-type once struct{ redis.UniversalClient }
-
-// onceCmd is a command that go-redis does not repeat.
+// onceCmd is a command that go-redis sends a single time, so that a lost answer shows. By itself it repeats a command whose
+// answer it has missed, and returns what the repetition found.
 type onceCmd struct{ *redis.Cmd }
 
 func (onceCmd) NoRetry() bool { return true }
@@ -20,21 +18,21 @@ type onceBoolCmd struct{ *redis.BoolCmd }
 
 func (onceBoolCmd) NoRetry() bool { return true }
 
-func (c once) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
-	return c.send(ctx, "eval", script, keys, args)
-}
-
-func (c once) EvalSha(ctx context.Context, sha1 string, keys []string, args ...any) *redis.Cmd {
-	return c.send(ctx, "evalsha", sha1, keys, args)
-}
-
-func (c once) send(ctx context.Context, name, script string, keys []string, args []any) *redis.Cmd {
-	all := append(make([]any, 0, 3+len(keys)+len(args)), name, script, len(keys))
-	for _, key := range keys {
-		all = append(all, key)
+// evalOnce sends a script a single time. The words are those of EVALSHA, and the same for all nodes; source is the script, for a
+// server that does not know it.
+func (n *Node) evalOnce(ctx context.Context, words []any, source string) *redis.Cmd {
+	cmd := n.sendOnce(ctx, slices.Clone(words)) // a hook of the client may change them
+	if err := cmd.Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		words = slices.Clone(words)
+		words[0], words[1] = "eval", source
+		cmd = n.sendOnce(ctx, words)
 	}
-	cmd := redis.NewCmd(ctx, append(all, args...)...)
+	return cmd
+}
+
+func (n *Node) sendOnce(ctx context.Context, words []any) *redis.Cmd {
+	cmd := redis.NewCmd(ctx, words...)
 	cmd.SetFirstKeyPos(3)
-	c.Process(ctx, onceCmd{cmd})
+	n.client.Process(ctx, onceCmd{cmd})
 	return cmd
 }
