@@ -78,7 +78,8 @@ func TestCancelledWhileBlocked(t *testing.T) {
 		c := s.connect(t, s.dsn)
 		blocker := target.Connect(t, s.dsn)
 		blocker.SetMaxIdleConns(-1) // audit waits until no session is left
-		ctx, rng := concurrent.Within(t, s.enough()), s.rng(-1)
+		// Each round may wait for the blocker.
+		ctx, rng := concurrent.Within(t, 10*s.enough()), s.rng(-1)
 		cancelled := s.cancelled(c)
 		for s.left() {
 			tx, err := blocker.BeginTx(ctx, nil)

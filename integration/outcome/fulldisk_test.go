@@ -100,6 +100,9 @@ func fillAndEmpty(t *testing.T, server *servers.Server, storms []*storm, waits b
 		}
 		server.EmptyDisk(t)
 		ended += storms[0].startEnded(t, server)
+		if waits {
+			storms[0].findsRoom(t)
+		}
 		for i, s := range storms {
 			s.struck(s.fault, 1)
 			s.reach(t)
@@ -133,6 +136,16 @@ func (s *storm) startEnded(t *testing.T, server *servers.Server) (ended int) {
 		require.NoError(t, ctx.Err(), "the server does not answer")
 		time.Sleep(10 * time.Millisecond) // until it is asked again
 	}
+}
+
+// findsRoom waits until the server has looked again whether there is room for its binary log. Before, nobody can commit.
+func (s *storm) findsRoom(t *testing.T) {
+	t.Helper()
+	ctx := concurrent.Within(t, 2*patience)
+	require.Eventually(t, func() bool {
+		_, err := s.direct.ExecContext(ctx, "INSERT INTO filler (text) VALUES ('')")
+		return err == nil
+	}, 2*patience, 10*time.Millisecond)
 }
 
 // goesOn makes a call of each kind, with a pool as the fault has left it: each of its connections may have been cut, which costs
