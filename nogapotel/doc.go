@@ -42,7 +42,8 @@
 //	nogap.outcome        ok, refused, conflict, exhausted, unknown or error: see nogap.Outcome; of nogap.operation.duration
 //	nogap.wait.place     process: for its turn, without a connection; server: for a lock there, or in Redis for another
 //	                     process; of nogap.operation.wait
-//	error.type           the outcome, if it is exhausted, unknown or error; of nogap.operation.duration
+//	error.type           callback if the operation's callback returned the error, else the outcome, if it is exhausted, unknown
+//	                     or error; of nogap.operation.duration
 //	nogap.renewal.failed true or false; of nogap.lock.renewals
 //
 // So conflicts and unknown outcomes are the counts of nogap.operation.duration with that outcome.

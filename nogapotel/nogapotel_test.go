@@ -147,7 +147,7 @@ func TestObserve(t *testing.T) {
 	require.Equal(t, "refused", attributes(refused)["nogap.outcome"])
 	require.Equal(t, codes.Unset, refused.Status().Code)
 	require.Equal(t, sdktrace.Status{Code: codes.Error, Description: "error"}, run.Status())
-	require.Equal(t, "error", attributes(run)["error.type"])
+	require.Equal(t, "callback", attributes(run)["error.type"])
 	require.NotContains(t, attributes(run), "db.collection.name")
 	for _, s := range spans {
 		require.NotContains(t, fmt.Sprint(s.Attributes(), s.Events(), s.Status()), "secret")
@@ -157,7 +157,7 @@ func TestObserve(t *testing.T) {
 		"db.collection.name=items,db.operation.name=atomic.DecrementIfPositive,nogap.outcome=ok":      2,
 		"db.collection.name=items,db.operation.name=atomic.DecrementIfPositive,nogap.outcome=refused": 1,
 		"db.collection.name=items,db.operation.name=atomic.Increment,nogap.outcome=ok":                1,
-		"db.operation.name=transaction.Run,error.type=error,nogap.outcome=error":                      1,
+		"db.operation.name=transaction.Run,error.type=callback,nogap.outcome=error":                      1,
 	}, tel.points(t, "nogap.operation.duration"))
 	require.Equal(t, map[string]int64{
 		"db.collection.name=items,db.operation.name=atomic.DecrementIfPositive": 3,

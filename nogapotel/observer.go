@@ -40,6 +40,7 @@ type observer struct {
 type labels struct {
 	operation nogap.Operation
 	outcome   nogap.Outcome
+	callback  bool // the error is the callback's own
 }
 
 // labelled are the attributes that go with labels.
@@ -97,7 +98,7 @@ func (o *observer) start(ctx context.Context, operation nogap.Operation) (contex
 
 // end ends the span of an operation, and measures the operation.
 func (o *observer) end(ctx context.Context, span trace.Span, operation nogap.Operation, took time.Duration, r nogap.Result) {
-	l := o.labelled(labels{operation, r.Outcome})
+	l := o.labelled(labels{operation, r.Outcome, r.Callback})
 	o.duration.Record(ctx, took.Seconds(), l.outcome)
 	if r.Attempts > 0 {
 		o.attempts.Record(ctx, int64(r.Attempts), l.operation)
@@ -154,7 +155,10 @@ func (o *observer) labelled(l labels) *labelled {
 		return known.(*labelled)
 	}
 	ended := []attribute.KeyValue{attribute.String("nogap.outcome", string(l.outcome))}
-	if failed(l.outcome) {
+	switch {
+	case failed(l.outcome) && l.callback:
+		ended = append(ended, attribute.String("error.type", "callback"))
+	case failed(l.outcome):
 		ended = append(ended, attribute.String("error.type", string(l.outcome)))
 	}
 	operation := o.attributes(l.operation)

@@ -39,7 +39,8 @@ type ConflictError struct {
 
 // Error returns a text such as
 // "optimistic: items at [42]: version conflict: the row no longer has version 7 (attempt 3)". For Update and Delete it adds
-// what may have happened: somebody else wrote the row, or the item was written earlier in a transaction.
+// what may have happened: somebody else wrote the row, or the item's key was changed, or the item was written earlier in a
+// transaction.
 func (e *ConflictError) Error() string {
 	text := prefix
 	if e.Table != "" {

@@ -44,7 +44,7 @@ func rowLock(t *table.Table, key any) (*lock, error) {
 // lockAll.
 func rowLocks(t *table.Table, keys []any) (locks []*lock, at []int, err error) {
 	if len(keys) == 0 {
-		return nil, nil, fmt.Errorf("no keys of %s", t.Name)
+		return nil, nil, fmt.Errorf("no keys of %s: give Keys or Where", t.Name)
 	}
 	asked := make([]*lock, len(keys))
 	for i, key := range keys {

@@ -238,11 +238,20 @@ func armedUntil(ctx context.Context, arm func(faultproxy.Match) *faultproxy.Faul
 	}
 }
 
-// after makes a call and a fault a while after it has begun, and reports whether it was under way then.
+// after makes a call and a fault a while after it has begun, and reports whether it was under way then. The fault is over then: it
+// must not come after what ends it.
 func after(d time.Duration, fault, call func()) (struck bool) {
-	timer := time.AfterFunc(d, fault)
+	over := make(chan struct{})
+	timer := time.AfterFunc(d, func() {
+		fault()
+		close(over)
+	})
 	call()
-	return !timer.Stop()
+	if timer.Stop() {
+		return false
+	}
+	<-over
+	return true
 }
 
 // A proxy breaks the connections in all ways.

@@ -3,6 +3,7 @@
 package outcome_test
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"strings"
@@ -153,12 +154,13 @@ func (s *storm) findsRoom(t *testing.T) {
 func (s *storm) goesOn(t *testing.T, c *client) {
 	t.Helper()
 	ctx := concurrent.Within(t, 2*patience)
-	failed := 0
+	var failed []error
 	for range s.calls {
-		err, _ := s.call(ctx, c, "room again for a server")
-		failed += count(err != nil)
+		if err, _ := s.call(ctx, c, "room again for a server"); err != nil {
+			failed = append(failed, err)
+		}
 	}
-	require.LessOrEqual(t, failed, 2*workers)
+	require.LessOrEqual(t, len(failed), 2*workers, errors.Join(failed...))
 }
 
 // callWhileFull makes calls until some have failed on a full disk.
