@@ -3,8 +3,8 @@
 package outcome_test
 
 import (
-	"errors"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -108,6 +108,9 @@ func fillAndEmpty(t *testing.T, server *servers.Server, storms []*storm, waits b
 			s.struck(s.fault, 1)
 			s.reach(t)
 			s.goesOn(t, clients[i])
+			if s.left() {
+				s.tidyUp(t, waits)
+			}
 		}
 	}
 	for i, s := range storms {
@@ -147,6 +150,16 @@ func (s *storm) findsRoom(t *testing.T) {
 		_, err := s.direct.ExecContext(ctx, "INSERT INTO filler (text) VALUES ('')")
 		return err == nil
 	}, 2*patience, 10*time.Millisecond)
+}
+
+// tidyUp makes room for the next round, or what the rounds leave behind would fill the disk for good.
+func (s *storm) tidyUp(t *testing.T, logs bool) {
+	t.Helper()
+	execute(t, s.direct, "TRUNCATE TABLE filler")
+	if logs {
+		execute(t, s.direct, "FLUSH BINARY LOGS")
+		execute(t, s.direct, "PURGE BINARY LOGS BEFORE NOW()")
+	}
 }
 
 // goesOn makes a call of each kind, with a pool as the fault has left it: each of its connections may have been cut, which costs
