@@ -157,7 +157,7 @@ func TestObserve(t *testing.T) {
 		"db.collection.name=items,db.operation.name=atomic.DecrementIfPositive,nogap.outcome=ok":      2,
 		"db.collection.name=items,db.operation.name=atomic.DecrementIfPositive,nogap.outcome=refused": 1,
 		"db.collection.name=items,db.operation.name=atomic.Increment,nogap.outcome=ok":                1,
-		"db.operation.name=transaction.Run,error.type=callback,nogap.outcome=error":                      1,
+		"db.operation.name=transaction.Run,error.type=callback,nogap.outcome=error":                   1,
 	}, tel.points(t, "nogap.operation.duration"))
 	require.Equal(t, map[string]int64{
 		"db.collection.name=items,db.operation.name=atomic.DecrementIfPositive": 3,
