@@ -76,6 +76,7 @@ func (c *column) check(ctx context.Context, key Key) error {
 
 // at gives an error the row that it is about.
 func (c *column) at(key []any, err error) error {
+	err, _ = c.t.ExplainKey(err, "WithKey")
 	return &placedError{place: fmt.Sprintf("%s.%s at %v", c.t.Name, c.name, key), err: err}
 }
 

@@ -254,7 +254,11 @@ func (u *singleUse) at(key Key, err error) error {
 	if err == nil || errors.As(err, new(*RefusedError)) {
 		return err
 	}
-	return &placedError{place: fmt.Sprintf("%s at %v", u.t.Name, []any(key)), err: fields.Explain(u.row, err)}
+	err, isKey := u.t.ExplainKey(err, "WithKey")
+	if !isKey {
+		err = fields.Explain(u.row, err)
+	}
+	return &placedError{place: fmt.Sprintf("%s at %v", u.t.Name, []any(key)), err: err}
 }
 
 // refused returns the error of a row that a finding says can't be used.

@@ -25,11 +25,11 @@ func newMapping(t reflect.Type, key []dialect.Ident, version dialect.Ident, read
 	if m.all, err = fields.Of(t, fields.Mapper()); err != nil {
 		return m, err
 	}
-	if m.version, err = m.column(t, "version", version); err != nil {
+	if m.version, err = m.column(t, "version", version, "VersionColumn"); err != nil {
 		return m, err
 	}
 	for _, name := range key {
-		c, err := m.column(t, "key", name)
+		c, err := m.column(t, "key", name, "WithKey")
 		if err != nil {
 			return m, err
 		}
@@ -39,7 +39,7 @@ func newMapping(t reflect.Type, key []dialect.Ident, version dialect.Ident, read
 		m.key = append(m.key, c)
 	}
 	for _, name := range readOnly {
-		c, err := m.column(t, "read-only", name)
+		c, err := m.column(t, "read-only", name, "ReadOnly")
 		if err != nil {
 			return m, err
 		}
@@ -56,14 +56,15 @@ func newMapping(t reflect.Type, key []dialect.Ident, version dialect.Ident, read
 	return m, nil
 }
 
-// column returns the column of that name. what says what it is for.
-func (m mapping) column(t reflect.Type, what string, name dialect.Ident) (fields.Column, error) {
+// column returns the column of that name. what says what it is for, and option what names another one.
+func (m mapping) column(t reflect.Type, what string, name dialect.Ident, option string) (fields.Column, error) {
 	for _, c := range m.all {
 		if c.Name.String() == name.String() {
 			return c, nil
 		}
 	}
-	return fields.Column{}, fmt.Errorf("%v has no field for the %s column %q", t, what, name)
+	return fields.Column{}, fmt.Errorf("%v has no field for the %s column %q: tag one with db:%[3]q, or name another column with %[4]s",
+		t, what, name.String(), option)
 }
 
 func (m mapping) keyNames() []dialect.Ident { return namesOf(m.key) }

@@ -128,7 +128,7 @@ func TestNewTableErrors(t *testing.T) {
 		"pointer":             {newTable[*Item](db, "items"), "is not a struct"},
 		"a value":             {newTable[time.Time](db, "items"), "is not a struct"},
 		"no version field":    {newTable[noVersion](db, "items"), `no field for the version column "version"`},
-		"no key field":        {newTable[noKey](db, "items"), `no field for the key column "id"`},
+		"no key field":        {newTable[noKey](db, "items"), `no field for the key column "id": tag one with db:"id", or name another column with WithKey`},
 		"other version field": {newTable[Item](db, "items", optimistic.VersionColumn("rev")), `version column "rev"`},
 		"other key field":     {newTable[Item](db, "items", optimistic.WithKey("id", "shop")), `key column "shop"`},
 		"key is version":      {newTable[Item](db, "items", optimistic.WithKey("version")), "both"},

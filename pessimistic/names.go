@@ -92,7 +92,7 @@ func (n names) parse(bind func(table.Options) (*table.Table, error)) (*table.Tab
 	if err != nil {
 		return nil, nil, err
 	}
-	q := &selects{table: t.Name.Last(), columns: columns}
+	q := &selects{t: t, columns: columns}
 	if isStruct(n.row.Type) {
 		err = q.into(n.row)
 	}
@@ -101,7 +101,7 @@ func (n names) parse(bind func(table.Options) (*table.Table, error)) (*table.Tab
 
 // selects are the statements that read and lock the rows of a table.
 type selects struct {
-	table   string          // its name without the schema
+	t       *table.Table
 	columns []dialect.Ident // all if there are none
 	// fields are those of a struct to which the columns go, in their order: an empty one is none.
 	fields [][]int
@@ -207,7 +207,8 @@ func (q *selects) keyOf(item any, key []dialect.Ident) (values nogap.Key, ok boo
 
 // explain says where the name of a column comes from that the server does not know.
 func (q *selects) explain(err error) error {
-	if err == nil || q.named == nil {
+	err, isKey := q.t.ExplainKey(err, "KeyColumns")
+	if err == nil || isKey || q.named == nil {
 		return err
 	}
 	return fields.Explain(q.named, err)

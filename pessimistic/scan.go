@@ -74,7 +74,7 @@ func scanner[T any](rows *sql.Rows, q *selects, key []any) (func(item *T) error,
 	case err != nil:
 		return nil, err
 	case isMap(t):
-		names := withoutTable(columns, q.table)[:len(columns)-len(key)]
+		names := withoutTable(columns, q.t.Name.Last())[:len(columns)-len(key)]
 		return func(item *T) error {
 			row, err := scanMap(rows, names, key)
 			reflect.ValueOf(item).Elem().Set(reflect.ValueOf(row).Convert(t))

@@ -246,11 +246,14 @@ func TestSaysNothing(t *testing.T) {
 	broken := errors.New("no such table")
 	slow := scenario(take)
 	slow.Budget = time.Nanosecond
+	fails := func(ctx context.Context, db *sql.DB) error { return errors.Join(take(ctx, db), broken) }
+	bare := scenario(fails)
+	bare.Setup = nil
 	for want, s := range map[string]racetest.Scenario{
-		"no client has made a step: Run must use the *sql.DB": scenario(func(context.Context, *sql.DB) error { return nil }),
-		"each client fails alone, right after Setup: alice: no such table; bob: no such table": scenario(
-			func(ctx context.Context, db *sql.DB) error { return errors.Join(take(ctx, db), broken) }),
-		"the Budget was used up before the first schedule": slow,
+		"no client has made a step: Run must use the *sql.DB":                                  scenario(func(context.Context, *sql.DB) error { return nil }),
+		"each client fails alone, right after Setup: alice: no such table; bob: no such table": scenario(fails),
+		"each client fails alone: alice: ":                                                     bare,
+		"the Budget was used up before the first schedule":                                     slow,
 	} {
 		_, failed := watch(func(t racetest.T) { racetest.Explore(t, s) })
 		require.Contains(t, failed, want)

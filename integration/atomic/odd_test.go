@@ -189,3 +189,27 @@ func TestAlteredColumn(t *testing.T) {
 		require.Equal(t, int64(9), stockOf[int64](t, db, "sku-0"))
 	})
 }
+
+// A key column that nobody has named is "id". The error of a table without one says how to name another.
+func TestMissingKeyColumn(t *testing.T) {
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		exec(t, db, "CREATE TABLE coupons (code varchar(20) PRIMARY KEY, uses int, used_at timestamp NULL)")
+		uses, err := atomic.NewCounter[int64](db, "coupons", "uses")
+		require.NoError(t, err)
+		_, err = uses.Increment(t.Context(), 1, "a")
+		require.ErrorContains(t, err, `the key column is "id" unless WithKey names others`)
+		coupons, err := atomic.NewSingleUse[struct {
+			Code string `db:"code"`
+		}](db, "coupons", atomic.UsedAt("used_at"))
+		require.NoError(t, err)
+		_, err = coupons.Use(t.Context(), "a")
+		require.ErrorContains(t, err, `the key column is "id" unless WithKey names others`)
+		require.NotContains(t, err.Error(), "db:")
+		wrong, err := atomic.NewCounter[int64](db, "coupons", "used", atomic.WithKey("code"))
+		require.NoError(t, err)
+		_, err = wrong.Increment(t.Context(), 1, "a")
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), "WithKey")
+	})
+}

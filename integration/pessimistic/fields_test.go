@@ -64,6 +64,21 @@ func TestFieldWithoutColumn(t *testing.T) {
 	})
 }
 
+// A key column that nobody has named is "id". The error says so, and not that a field of the struct has no column.
+func TestMissingKeyColumn(t *testing.T) {
+	type row struct {
+		SKU string `db:"sku"`
+	}
+	matrix.Each(t, func(t *testing.T, target matrix.Target) {
+		db := target.Open(t)
+		exec(t, db, "CREATE TABLE items (sku varchar(20) PRIMARY KEY)")
+		err := pessimistic.WithRowLock(t.Context(), db, pessimistic.Row{Table: "items", Key: "a"},
+			func(context.Context, *sqlx.Tx, *row) error { return nil })
+		require.ErrorContains(t, err, `the key column is "id" unless KeyColumns names others`)
+		require.NotContains(t, err.Error(), "db:")
+	})
+}
+
 // TestInvisibleColumn: SELECT * leaves it out.
 func TestInvisibleColumn(t *testing.T) {
 	matrix.Run(t, append(matrix.MariaDB(), matrix.MySQL()...), func(t *testing.T, target matrix.Target) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/nogap-go/nogap"
@@ -14,6 +15,7 @@ import (
 	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/perdb"
 	"github.com/nogap-go/nogap/internal/rowkey"
+	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -122,6 +124,17 @@ func (t *Table) DB() *sql.DB { return t.db }
 func (t *Table) Operation(ctx context.Context, name string, f func(context.Context, *observe.Op) error) error {
 	return observe.Do(ctx, t.observers, nogap.Operation{Name: name, Table: t.text}, t.classify, f)
 }
+
+// ExplainKey adds to an error of a statement, if it says that the table has no column "id", which is the key column unless option
+// names others, that it does. It reports whether it says so.
+func (t *Table) ExplainKey(err error, option string) (explained error, ok bool) {
+	if len(t.Key) != 1 || t.Key[0].String() != "id" || !sqlerr.Of(err).Has(sqlerr.NoColumn) || !wordID.MatchString(err.Error()) {
+		return err, false
+	}
+	return fmt.Errorf(`%w: the key column is "id" unless %s names others`, err, option), true
+}
+
+var wordID = regexp.MustCompile(`\bid\b`)
 
 // CheckKey returns an error if key can't be the key of a row.
 func (t *Table) CheckKey(key []any) error {

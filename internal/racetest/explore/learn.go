@@ -120,7 +120,11 @@ func (h *harness) worthwhile() error {
 		return errors.New("no client has made a step: Run must use the *sql.DB that it is given")
 	}
 	if len(failed) == len(h.solos) {
-		return fmt.Errorf("each client fails alone, right after Setup: %s", strings.Join(failed, "; "))
+		when := ""
+		if h.Setup != nil {
+			when = ", right after Setup"
+		}
+		return fmt.Errorf("each client fails alone%s: %s", when, strings.Join(failed, "; "))
 	}
 	return nil
 }
