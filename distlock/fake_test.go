@@ -82,9 +82,8 @@ func (f *fakeRedis) run(cmd redis.Cmder) error {
 	return cmd.Err()
 }
 
-// script runs one of the scripts of distlock. One without arguments reads the lock, or looks at the server. The others
-// look first whether the lock has the holder's value. The one that has a TTL and no other key extends the lock, the others
-// delete it.
+// script runs one of the scripts of distlock. One without arguments reads the lock, or looks at the server. The one that has a
+// TTL before the values extends locks. The others delete a lock that has the holder's value.
 func (f *fakeRedis) script(keys int, args []any) any {
 	lock, values := args[0].(string), args[keys:]
 	if len(values) == 0 {
@@ -96,14 +95,23 @@ func (f *fakeRedis) script(keys int, args []any) any {
 		}
 		return nil
 	}
+	if _, extend := values[0].(int64); extend {
+		answers := make([]any, keys)
+		for i, value := range values[1:] {
+			answers[i] = int64(0)
+			if f.keys[args[i].(string)] == value {
+				answers[i] = int64(1)
+			}
+		}
+		return answers
+	}
 	switch value, held := f.keys[lock]; {
-	case !held && (keys > 1 || len(values) == 1):
+	case !held:
 		return int64(-1)
 	case value != values[0]:
 		return int64(0)
-	case keys > 1 || len(values) == 1:
-		delete(f.keys, lock)
 	}
+	delete(f.keys, lock)
 	return int64(1)
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -28,10 +29,14 @@ type extensions struct {
 	exchanges int // commands and pipelines
 }
 
-// isExtension reports whether a command extends a lease.
+// isExtension reports whether a command extends leases.
 func isExtension(cmd redis.Cmder) bool {
 	args, name := cmd.Args(), cmd.Name()
-	return (name == "evalsha" || name == "eval") && len(args) == 6 && fmt.Sprint(args[2]) == "1"
+	if name != "evalsha" && name != "eval" {
+		return false
+	}
+	locks, _ := args[2].(int)
+	return locks > 0 && len(args) == 4+2*locks // the TTL, and a value for each
 }
 
 func (e *extensions) begin(cmds ...redis.Cmder) func() {
@@ -141,6 +146,102 @@ func TestManyIdleLeases(t *testing.T) {
 		wg.Wait()
 		requireNoKeys(t, unique(t), 5*time.Second, addrs...)
 	})
+}
+
+// Leases that are extended together each have their own result: one whose key is gone, has another value or is of another type is
+// lost, and costs the others nothing.
+func TestLeasesThatAreExtendedTogether(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 5} {
+		t.Run(fmt.Sprintf("nodes=%d", n), func(t *testing.T) {
+			t.Parallel()
+			extendTogether(t, connect(t, servers.Redis(t, n)...))
+		})
+	}
+	for kind, start := range sharded {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			connect, _ := start(t)
+			client := connect()
+			t.Cleanup(func() { client.Close() })
+			extendTogether(t, []redis.UniversalClient{client})
+		})
+	}
+}
+
+func extendTogether(t *testing.T, clients []redis.UniversalClient) {
+	const ttl = 8 * time.Second
+	locks, err := distlock.New(clients, distlock.Prefix(unique(t)), distlock.TTL(ttl), patient)
+	require.NoError(t, err)
+	t.Cleanup(func() { locks.Close() })
+	held := make([]*distlock.Lease, 100)
+	for i := range held {
+		held[i], err = locks.Lock(t.Context(), fmt.Sprint(i))
+		require.NoError(t, err)
+	}
+	gone, another, list := 10, 20, 30
+	for _, client := range clients {
+		key := func(i int) string { return unique(t) + fmt.Sprint(i) }
+		require.NoError(t, client.Del(t.Context(), key(gone)).Err())
+		require.NoError(t, client.Set(t.Context(), key(another), "somebody else", time.Minute).Err())
+		require.NoError(t, client.Del(t.Context(), key(list)).Err())
+		require.NoError(t, client.RPush(t.Context(), key(list), "no string").Err())
+	}
+	changed := time.Now()
+	for i, lease := range held {
+		switch i {
+		case gone, another, list:
+			select {
+			case <-lease.Context().Done():
+				require.ErrorIs(t, context.Cause(lease.Context()), distlock.ErrLost)
+			case <-time.After(30 * time.Second):
+				require.Fail(t, "it is extended", i)
+			}
+		default:
+			require.True(t, eventually(30*time.Second, func() bool { return lease.Until().After(changed.Add(ttl)) }), i)
+			require.NoError(t, lease.Unlock(t.Context()), i)
+		}
+	}
+}
+
+// A server refuses all writes for a while: the leases are extended when it takes them again. The client reads each answer to its end,
+// so the application, which shares its connection, gets its own.
+func TestExtensionsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	node := servers.StartRedis(t, 1)[0]
+	var dials, refused, lost atomic.Int32
+	client := redis.NewClient(&redis.Options{Addr: node.Addr, PoolSize: 1, Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dials.Add(1)
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}})
+	t.Cleanup(func() { client.Close() })
+	locks, err := distlock.New([]redis.UniversalClient{client}, distlock.TTL(8*time.Second), patient,
+		distlock.OnEvent(func(_ context.Context, e distlock.Event) {
+			switch {
+			case e.Kind == distlock.Lost:
+				lost.Add(1)
+			case e.Kind == distlock.Extended && e.Err != nil:
+				refused.Add(1)
+			}
+		}))
+	require.NoError(t, err)
+	t.Cleanup(func() { locks.Close() })
+	held := make([]*distlock.Lease, 50)
+	for i := range held {
+		held[i], err = locks.Lock(t.Context(), fmt.Sprint(i))
+		require.NoError(t, err)
+	}
+	before := dials.Load()
+	admin := connect(t, node.Addr)[0]
+	require.NoError(t, admin.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err())
+	require.True(t, eventually(8*time.Second, func() bool { return int(refused.Load()) >= 2*len(held) }))
+	require.NoError(t, admin.ConfigSet(t.Context(), "min-replicas-to-write", "0").Err())
+	changed := time.Now()
+	for i, lease := range held {
+		require.True(t, eventually(8*time.Second, func() bool { return lease.Until().After(changed.Add(7 * time.Second)) }), i)
+	}
+	require.Zero(t, lost.Load())
+	require.Less(t, dials.Load(), before+10, "a machine that stops for long costs a connection, too")
 }
 
 // The server forgets its scripts while many leases are held.

@@ -10,7 +10,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// batch is one extension of several locks. What it asks of a node is one pipeline. The majority is counted for each lock
+// batch is one extension of several locks. It asks a node with one script, or one pipeline. The majority is counted for each lock
 // by itself, with redsync's allowance for clocks: redsync needs a goroutine for each lock and node, and a process that
 // holds thousands of leases spends more time with these than the servers need to answer.
 type batch struct {
@@ -29,7 +29,7 @@ type extension struct {
 	err error
 }
 
-// underWay counts the pipelines that have not ended, by node: also those for which nobody waits any more.
+// underWay counts the exchanges that have not ended, by node: also those for which nobody waits any more.
 type underWay []atomic.Int32
 
 func (u underWay) any() bool {
@@ -161,12 +161,32 @@ func (b *batch) tallyOf(i int) *Tally {
 	return t
 }
 
-// extendAll extends several locks in one pipeline. It returns an error if the node has answered nothing.
-func (n *Node) extendAll(ctx context.Context, due []*renewal) ([]extension, error) {
-	if len(due) == 1 {
-		yes, err := n.extend(ctx, due[0].a.key, due[0].a.value, due[0].a.nodes.ttl)
-		return []extension{{yes, err}}, err
+// apartAfterRefusal is for how long a script has the key of one lock only, after the server has refused one that had several.
+const apartAfterRefusal = time.Minute
+
+// extendAll extends several locks with one script, if the node is a server that has all keys. An error says that it extended none,
+// as far as is known.
+func (n *Node) extendAll(ctx context.Context, due []*renewal) (answers []extension, err error) {
+	switch {
+	case len(due) == 1:
+	case !n.alone.Load() || time.Now().UnixNano() < n.apart.Load():
+		return n.extendOneByOne(ctx, due)
 	}
+	keys, values := make([]string, len(due)), make([]any, len(due))
+	for i, r := range due {
+		keys[i], values[i] = r.a.key, r.a.value
+	}
+	answers, err = n.extend(ctx, keys, values, due[0].a.nodes.ttl)
+	if err != nil && len(due) > 1 && settled(err) {
+		// The user has no right to one of the keys, for example, or it is a service that spreads them over servers.
+		n.apart.Store(time.Now().Add(apartAfterRefusal).UnixNano())
+		return n.extendOneByOne(ctx, due)
+	}
+	return answers, err
+}
+
+// extendOneByOne extends each lock with a script of its own, in one pipeline.
+func (n *Node) extendOneByOne(ctx context.Context, due []*renewal) ([]extension, error) {
 	answers := make([]extension, len(due))
 	all := make([]int, len(due))
 	for i := range all {
@@ -198,14 +218,17 @@ func (n *Node) extendIn(ctx context.Context, due []*renewal, which []int, answer
 	cmds := make([]*goredis.Cmd, len(which))
 	for j, i := range which {
 		a := due[i].a
-		cmds[j] = run(ctx, pipe, []string{a.key}, a.value, a.nodes.ttl.Milliseconds())
+		cmds[j] = run(ctx, pipe, []string{a.key}, a.nodes.ttl.Milliseconds(), a.value)
 	}
 	pipe.Exec(ctx) // each command has its own error
 	for j, i := range which {
-		status, err := cmds[j].Int64()
-		answers[i] = extension{status > 0, err}
-		if goredis.HasErrorPrefix(err, "NOSCRIPT") {
-			unknown = append(unknown, i)
+		if extended, err := extensions(cmds[j], 1); err == nil {
+			answers[i] = extended[0]
+		} else {
+			answers[i] = extension{err: err}
+			if goredis.HasErrorPrefix(err, "NOSCRIPT") {
+				unknown = append(unknown, i)
+			}
 		}
 	}
 	return unknown

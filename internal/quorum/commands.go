@@ -79,10 +79,41 @@ func (n *Node) examine(ctx context.Context, key string) (reason, err error) {
 	return reason, err
 }
 
-// extend gives the key a new TTL if it still has the value. It reports whether it has.
-func (n *Node) extend(ctx context.Context, key, value string, ttl time.Duration) (bool, error) {
-	status, err := extendScript.Run(ctx, n.client, []string{key}, value, ttl.Milliseconds()).Int64()
-	return status > 0, err
+// extend gives each of the keys a new TTL if it still has its value, with one script. The values are strings. With an error the
+// server may have done so for some.
+func (n *Node) extend(ctx context.Context, keys []string, values []any, ttl time.Duration) ([]extension, error) {
+	args := append([]any{ttl.Milliseconds()}, values...)
+	answers, err := extensions(extendScript.Run(ctx, n.client, keys, args...), len(keys))
+	if err != nil {
+		answers = make([]extension, len(keys))
+		for i := range answers {
+			answers[i].err = err
+		}
+	}
+	return answers, err
+}
+
+// extensions returns what a node says to the script that extends n locks.
+func extensions(cmd *redis.Cmd, n int) ([]extension, error) {
+	reply, err := cmd.Slice()
+	if err == nil && len(reply) != n {
+		err = fmt.Errorf("unexpected reply %v", reply)
+	}
+	if err != nil {
+		return nil, err
+	}
+	answers := make([]extension, n)
+	for i, each := range reply {
+		switch each := each.(type) {
+		case int64:
+			answers[i].yes = each > 0
+		case string:
+			answers[i].err = scriptError(each)
+		default:
+			answers[i].err = fmt.Errorf("unexpected reply %v", each)
+		}
+	}
+	return answers, nil
 }
 
 // releaseStatus is the answer of a node to the release of a lock, as redsync knows it from its own script.

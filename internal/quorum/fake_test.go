@@ -22,11 +22,17 @@ type server struct {
 	before  func(cmd redis.Cmder) // runs before each command
 	sent    []string              // names of commands
 
-	pipelines [][]redis.Cmder
-	forgot    bool // the scripts
+	exchanges [][]redis.Cmder // commands and pipelines, without the looks at the server
+	forgot    bool            // the scripts
+
+	// What it does with scripts of several keys, which extend leases.
+	several error             // refuses them
+	failing map[string]string // by key: what the script says that GET fails with
 }
 
-func newServer() *server { return &server{keys: make(map[string]string)} }
+func newServer() *server {
+	return &server{keys: make(map[string]string), info: "redis_mode:standalone\r\n"}
+}
 
 // client returns a client that keeps to the deadline of a context, and keeps the hook.
 func (s *server) client(t *testing.T) *redis.Client {
@@ -48,7 +54,7 @@ func (s *server) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPip
 		if cmds[0].Name() == "info" { // which begins the look at the server
 			s.looks++
 		} else {
-			s.pipelines = append(s.pipelines, cmds)
+			s.exchanges = append(s.exchanges, cmds)
 		}
 		for _, cmd := range cmds {
 			s.run(cmd)
@@ -71,6 +77,7 @@ func (s *server) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.sent = append(s.sent, cmd.Name())
+		s.exchanges = append(s.exchanges, []redis.Cmder{cmd})
 		s.run(cmd)
 		if s.lose > 0 {
 			s.lose--
@@ -104,7 +111,12 @@ func (s *server) run(cmd redis.Cmder) {
 			cmd.(redis.Cmder).SetErr(redis.ErrNoScript)
 			return
 		}
-		cmd.SetVal(s.script(args[2].(int), args[3:]))
+		keys := args[2].(int)
+		if _, extends := args[3+min(keys, len(args)-4)].(int64); extends && len(args) > 3+keys {
+			s.extend(cmd, keys, args[3:])
+			return
+		}
+		cmd.SetVal(s.script(keys, args[3:]))
 	case *redis.IntCmd: // PUBLISH
 	case *redis.StringSliceCmd: // LRANGE
 		cmd.SetVal(s.queue)
@@ -113,8 +125,29 @@ func (s *server) run(cmd redis.Cmder) {
 	}
 }
 
-// script runs one of the scripts of the package: that of the release has three keys, that of the extension a TTL. One
-// without arguments reads the lock, or looks at the server.
+// extend runs the script that extends locks.
+func (s *server) extend(cmd interface{ SetVal(any) }, keys int, args []any) {
+	if keys > 1 && s.several != nil {
+		cmd.(redis.Cmder).SetErr(s.several)
+		return
+	}
+	answers := make([]any, keys)
+	for i := range answers {
+		key := args[i].(string)
+		switch {
+		case s.failing[key] != "":
+			answers[i] = s.failing[key]
+		case s.keys[key] == args[keys+1+i]:
+			answers[i] = int64(1)
+		default:
+			answers[i] = int64(0)
+		}
+	}
+	cmd.SetVal(answers)
+}
+
+// script runs one of the other scripts of the package: that of the release has three keys. One without arguments reads the
+// lock, or looks at the server.
 func (s *server) script(keys int, args []any) any {
 	lock := args[0].(string)
 	holder, held := s.keys[lock]

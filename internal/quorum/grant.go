@@ -137,7 +137,8 @@ func (g *grant) wakeDecided(ctx context.Context, op *operation, process string) 
 // extend gives the key a new TTL.
 func (g *grant) extend(op *operation) (bool, error) {
 	yes, err := ask(&op.round, g.node, func(ctx context.Context) (bool, error) {
-		return g.node.extend(ctx, op.key, op.value, op.ttl)
+		answers, _ := g.node.extend(ctx, []string{op.key}, []any{op.value}, op.ttl)
+		return answers[0].yes, answers[0].err
 	})
 	vote := err
 	if err == nil && !yes {

@@ -188,6 +188,9 @@ func (n *Node) lookAtServer(ctx context.Context, c redis.UniversalClient) (id st
 	}
 	if !n.clustered() { // which would have asked any of its servers
 		id = infoField(server.Val(), "run_id")
+		if _, own := n.given.(*redis.Client); own { // any other type may choose a server by the key
+			n.alone.Store(infoField(server.Val(), "redis_mode") == "standalone" || infoField(server.Val(), "server_mode") == "standalone")
+		}
 		if err := replica(replication.Val()); err != nil {
 			return "", err
 		}

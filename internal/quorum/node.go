@@ -36,7 +36,12 @@ type Node struct {
 	late     atomic.Bool
 	inFlight atomic.Int32 // commands on goroutines of their own
 	inPerson atomic.Int32 // commands on those of their callers
-	probe    probe
+
+	// alone is set if the client leads to a server that has all keys, so that a script may have those of several locks. One such
+	// script that was refused keeps them apart for a while.
+	alone atomic.Bool
+	apart atomic.Int64 // until this time, in Unix nanoseconds
+	probe probe
 }
 
 // maxLate bounds the commands in flight to a node that is late, and with them the goroutines and connections that hang

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// maxBatch is how many renewals are sent in one pipeline. A larger one might not be answered within the node's time
-	// by a server that is slow or far away.
+	// maxBatch is how many renewals are sent at once. A larger batch might not be answered within the node's time by a
+	// server that is slow or far away.
 	maxBatch = 512
 	// maxBatches is how many batches may be under way to one server.
 	maxBatches = 4

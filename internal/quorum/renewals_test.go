@@ -3,6 +3,7 @@ package quorum_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -49,13 +50,13 @@ func acquire(t *testing.T, ns *quorum.Nodes, n int) (locks []*quorum.Acquisition
 	return locks
 }
 
-// Renewals that are due together go into one pipeline, and those of the locks that end first before the others.
+// Renewals that are due together share a script, and those of the locks that end first before the others.
 func TestRenewalsShareCommands(t *testing.T) {
 	each(t, func(t *testing.T, ns *quorum.Nodes, servers []*server) {
 		locks := acquire(t, ns, 1000)
 		for _, s := range servers {
 			s.before = func(redis.Cmder) { time.Sleep(10 * time.Millisecond) }
-			s.pipelines = nil // the looks at the server
+			s.exchanges = nil // the looks at the server
 		}
 		start := time.Now()
 		for i, r := range renew(t.Context(), locks) {
@@ -64,11 +65,13 @@ func TestRenewalsShareCommands(t *testing.T) {
 			require.True(t, r.until.Before(start.Add(ttl)), i)
 		}
 		for _, s := range servers {
-			require.Len(t, s.pipelines, 2)
+			require.Len(t, s.exchanges, 2)
 			sent := map[any]int{}
-			for i, p := range s.pipelines {
-				for _, cmd := range p {
-					sent[cmd.Args()[3]] = i
+			for i, p := range s.exchanges {
+				require.Len(t, p, 1)
+				args := p[0].Args()
+				for _, key := range args[3 : 3+args[2].(int)] {
+					sent[key] = i
 				}
 			}
 			require.Len(t, sent, 1000)
@@ -91,6 +94,103 @@ func TestRenewalsOfAForgottenScript(t *testing.T) {
 		}
 	})
 }
+
+// A lock is extended if its own script would extend it, whatever the server says to one with several.
+func TestRenewalsOneByOne(t *testing.T) {
+	const wrongType = "WRONGTYPE Operation against a key holding the wrong kind of value"
+	for name, c := range map[string]struct {
+		prepare func(*server)
+		failed  string  // what the server says of lock 3
+		sent    [][]int // how many commands each exchange has: at first, again, and after a while
+	}{
+		"together": {
+			prepare: func(*server) {}, sent: [][]int{{1}, {1}, {1}},
+		},
+		"not on a server of its own": { // which the look has told
+			prepare: func(s *server) { s.info = "redis_mode:cluster\r\n" }, sent: [][]int{{10}, {10}, {10}},
+		},
+		"on a service that does not tell": {
+			prepare: func(s *server) { s.info = "" }, sent: [][]int{{10}, {10}, {10}},
+		},
+		"the script is refused": {
+			prepare: func(s *server) { s.several = serverError("NOPERM No permissions to access a key") },
+			sent:    [][]int{{1, 10}, {10}, {1, 10}},
+		},
+		"a command fails": {
+			prepare: func(s *server) { s.failing = map[string]string{"3": wrongType} }, failed: wrongType,
+			sent: [][]int{{1}, {1}, {1}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, ns *quorum.Nodes, servers []*server) {
+				for _, s := range servers {
+					c.prepare(s)
+				}
+				locks := acquire(t, ns, 10)
+				for _, want := range c.sent {
+					for _, s := range servers {
+						s.exchanges = nil
+					}
+					for i, r := range renew(t.Context(), locks) {
+						if i == 3 && c.failed != "" {
+							require.EqualError(t, r.failed.Failed[0].Err, c.failed)
+						} else {
+							require.Nil(t, r.failed, i)
+						}
+					}
+					for _, s := range servers {
+						var sent []int
+						for _, e := range s.exchanges {
+							sent = append(sent, len(e))
+						}
+						require.Equal(t, want, sent)
+					}
+					if slices.Equal(want, []int{10}) {
+						time.Sleep(time.Minute)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A client of a type that nobody knows may choose the server by the key.
+func TestRenewalsThroughAnotherClient(t *testing.T) {
+	leftBehind(t, func(t *testing.T, ns *quorum.Nodes, servers []*server) {
+		locks := acquire(t, ns, 10)
+		for _, s := range servers {
+			s.exchanges = nil
+		}
+		renew(t.Context(), locks)
+		for _, s := range servers {
+			require.Len(t, s.exchanges, 1)
+			require.Len(t, s.exchanges[0], 10)
+		}
+	})
+}
+
+// What a server can't do for the time being, it is not asked for again at once.
+func TestRenewalsOfABusyServer(t *testing.T) {
+	each(t, func(t *testing.T, ns *quorum.Nodes, servers []*server) {
+		locks := acquire(t, ns, 10)
+		for _, s := range servers {
+			s.several, s.exchanges = serverError("LOADING Redis is loading the dataset in memory"), nil
+		}
+		for _, r := range renew(t.Context(), locks) {
+			require.ErrorIs(t, r.failed.Failed[0].Err, servers[0].several)
+			require.False(t, r.failed.Lost())
+		}
+		for _, s := range servers {
+			require.Len(t, s.exchanges, 1)
+		}
+	})
+}
+
+// serverError is an error that a server answers.
+type serverError string
+
+func (e serverError) Error() string { return string(e) }
+func (serverError) RedisError()     {}
 
 // Each lock has its own result: one is held by another process, another is fine. Without answers none is lost.
 func TestRenewalsAreCountedOneByOne(t *testing.T) {

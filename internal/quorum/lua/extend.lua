@@ -1,6 +1,16 @@
--- Renews the lock if it is still ours, and never sets it anew: a renewal that arrives after the release finds nothing.
--- KEYS: lock. ARGV: the holder's value, the TTL in milliseconds.
-if redis.call("GET", KEYS[1]) == ARGV[1] then
-	return redis.call("PEXPIRE", KEYS[1], ARGV[2])
+-- Renews those of the locks that are still ours, and never sets one anew: a renewal that arrives after the release finds nothing.
+-- KEYS: locks. ARGV: the TTL in milliseconds, the holder's value of each lock.
+-- Returns for each lock 1, or 0 if it is not ours, or the text of an error. An error in the list would be one: but go-redis does
+-- not read such a reply to its end.
+local answers = {}
+for i, lock in ipairs(KEYS) do
+	local holder = redis.pcall("GET", lock)
+	if holder == ARGV[i + 1] then
+		answers[i] = redis.call("PEXPIRE", lock, ARGV[1])
+	elseif type(holder) == "table" then
+		answers[i] = holder.err
+	else
+		answers[i] = 0
+	end
 end
-return 0
+return answers
