@@ -21,8 +21,8 @@ type guardedUpdate struct {
 type newValue int
 
 const (
-	unneeded newValue = iota // nobody asks for it, but the row must hold it
-	unread                   // nobody asks for it
+	checked  newValue = iota // nobody asks for it, but the statement fails if the row does not hold it, where the server can tell
+	unneeded                 // nobody asks for it
 	returned                 // by RETURNING
 	insertID                 // as LAST_INSERT_ID
 	readBack                 // by a SELECT in the same transaction

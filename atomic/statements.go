@@ -83,18 +83,23 @@ func (c *column) build(s dialect.Server, look dialect.Look) *columnSQL {
 	}
 	// c >= n, and not c - n >= 0, which is an error where the column is UNSIGNED.
 	q.updates[decrementOne] = c.guard(s, col+" - 1", held+" >= 1", how, ErrInsufficient)
-	q.updates[decrement] = c.guard(s, col+" - "+first, held+" >= "+first, how, ErrInsufficient)
-	q.updates[increment] = c.guard(s, sum, fits, how, ErrLimit)
+	take := func(a newValue) guardedUpdate {
+		return c.guard(s, col+" - "+first, held+" >= "+first, a, ErrInsufficient)
+	}
+	add := func(a newValue) guardedUpdate { return c.guard(s, sum, fits, a, ErrLimit) }
+	q.updates[decrement] = take(how)
+	q.updates[increment] = add(how)
 	q.updates[incrementUpTo] = c.guard(s, sum, fits+" AND "+sum+" <= "+second, how, ErrLimit)
 	q.updates[compareAndSet] = c.guardSwap(s, second, held+" = "+first)
-	if how == returned { // which costs something; the others keep a guard for the value that they could not return
-		how = unread
+	// Nobody asks for the value of a part, so it has no RETURNING, which costs time. A part with LAST_INSERT_ID keeps its
+	// statement, so it refuses what a single change refuses.
+	part := how
+	if part == returned {
+		part = unneeded
 	}
-	q.parts[decrement] = c.guard(s, col+" - "+first, held+" >= "+first, how, ErrInsufficient)
-	q.parts[increment] = c.guard(s, sum, fits, how, ErrLimit)
-	q.parts[decrementOther] = c.guardOther(s, first, held, how)
+	q.parts[decrement], q.parts[increment], q.parts[decrementOther] = take(part), add(part), c.guardOther(s, first, held, part)
 	for i := range q.parts {
-		q.parts[i].value = unread
+		q.parts[i].value = unneeded
 	}
 	if look.Rewrites {
 		q.updates[compareAndSet].verify = c.verify(s, second, held+" = "+first)
@@ -141,7 +146,7 @@ func (c *column) guard(s dialect.Server, value, condition string, a newValue, re
 			carried = "CAST(" + value + " AS UNSIGNED)"
 		}
 		value = "CASE WHEN LAST_INSERT_ID(" + carried + ") = 0 THEN " + value + " ELSE " + value + " END"
-	case unneeded:
+	case checked:
 		tail = s.Verify(c.stored(s, value, condition))
 		u.verifies = tail != ""
 	}
@@ -199,7 +204,7 @@ func countedUp(s dialect.Server, version dialect.Ident) string {
 
 // guardSwap is the guard of a compare-and-set. With a version the row changes even if the value is there already.
 func (c *column) guardSwap(s dialect.Server, to, condition string) guardedUpdate {
-	u := c.guard(s, to, condition, unneeded, ErrMismatch)
+	u := c.guard(s, to, condition, checked, ErrMismatch)
 	if c.version == nil {
 		u.question, u.latest = c.question(s, condition,
 			fmt.Sprintf("CASE WHEN %s = %s THEN %d ELSE %d END", s.Quote(c.name), to, noop, holds))

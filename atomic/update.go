@@ -52,7 +52,7 @@ func update[T any](ctx context.Context, r txn.Runner, c *column, u *guardedUpdat
 		}
 		return row.value, err == nil, err
 	}
-	if u.value == unneeded || u.value == unread {
+	if u.value == checked || u.value == unneeded {
 		changed, err = txn.WriteOne(ctx, r, u.verifies, text, bound...)
 		return value, changed, err
 	}

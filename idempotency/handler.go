@@ -66,7 +66,7 @@ type Handler struct {
 //	409  a request with the key is in progress
 //	413  the body has more than MaxBody bytes
 //	422  the key was used with another method, path, query or body
-//	503  the outcome is unknown, or others were faster too often: send it again with the same key
+//	503  the outcome is unknown, or the transaction lost every attempt: send it again with the same key
 //	500  another error, which sending again does not solve; nothing was written
 //
 // Their errors go to observers (nogap.Observe), as those of Do. After a lost COMMIT the Handler asks the database

@@ -94,9 +94,9 @@ func MaxBody(n int64) HandlerOption {
 }
 
 // KeepStatus says which statuses from 400 to 599 are results, such as 402 for a payment that the bank has refused.
-// What the handler wrote is committed then, all of it, and the response is kept and replayed: so a handler that takes from a stock and
-// then finds the wallet empty must look at the wallet first, or roll back to a savepoint, before it answers with such a
-// status. A status below 400 is always a result. All other statuses roll back.
+// All that the handler wrote is committed then, and the response is kept and replayed. So check everything before the first write,
+// or roll back to a savepoint before you answer with such a status: a handler that takes from a stock and then answers 402 for an
+// empty wallet loses the piece. A status below 400 is always a result. All other statuses roll back.
 func KeepStatus(codes ...int) HandlerOption {
 	return handlerOption{Name: "KeepStatus", Set: func(c *handlerConfig) error {
 		if len(codes) == 0 {

@@ -56,7 +56,7 @@ func newMapping(t reflect.Type, key []dialect.Ident, version dialect.Ident, read
 	return m, nil
 }
 
-// column returns the column of that name. what says what it is for, and option what names another one.
+// column returns the column of that name. what says what the column is for. option is the option that can name another one.
 func (m mapping) column(t reflect.Type, what string, name dialect.Ident, option string) (fields.Column, error) {
 	for _, c := range m.all {
 		if c.Name.String() == name.String() {

@@ -238,8 +238,8 @@ func armedUntil(ctx context.Context, arm func(faultproxy.Match) *faultproxy.Faul
 	}
 }
 
-// after makes a call and a fault a while after it has begun, and reports whether it was under way then. The fault is over then: it
-// must not come after what ends it.
+// after makes a call, and a fault some time after the call has begun. It reports whether the fault has struck. It returns only when
+// the fault is done, so that the fault can't come after what ends it.
 func after(d time.Duration, fault, call func()) (struck bool) {
 	over := make(chan struct{})
 	timer := time.AfterFunc(d, func() {

@@ -50,7 +50,7 @@ func TestServersDiskIsFull(t *testing.T) {
 		}
 		fillAndEmpty(t, server, storms, false)
 	})
-	innodb := func(name string, targets []matrix.Target, logs bool, start func(*testing.T) *servers.Server) {
+	innodb := func(name string, targets []matrix.Target, binlog bool, start func(*testing.T) *servers.Server) {
 		if len(targets) == 0 {
 			return
 		}
@@ -60,7 +60,7 @@ func TestServersDiskIsFull(t *testing.T) {
 			s := newDiskStorm(t, targets[0], server, "storm")
 			execute(t, s.direct, "CREATE TABLE filler (id BIGINT PRIMARY KEY AUTO_INCREMENT, text LONGBLOB NOT NULL)")
 			execute(t, s.direct, "CREATE TRIGGER fill AFTER UPDATE ON items FOR EACH ROW INSERT INTO filler (text) VALUES (REPEAT('x', 200000))")
-			fillAndEmpty(t, server, []*storm{s}, logs)
+			fillAndEmpty(t, server, []*storm{s}, binlog)
 		})
 	}
 	innodb("mariadb", matrix.MariaDB(), false, func(t *testing.T) *servers.Server {
@@ -82,7 +82,7 @@ func newDiskStorm(t *testing.T, target matrix.Target, server *servers.Server, na
 // fillAndEmpty makes the calls of all storms at once, and meanwhile fills the disk of their server and makes room again, as often
 // as there are calls left. A server that waits for room to write its binary log looks once a minute whether there is some, so
 // an operator kills it: every other time, and in the short form the only one.
-func fillAndEmpty(t *testing.T, server *servers.Server, storms []*storm, waits bool) {
+func fillAndEmpty(t *testing.T, server *servers.Server, storms []*storm, binlog bool) {
 	t.Helper()
 	clients := make([]*client, len(storms))
 	for i, s := range storms {
@@ -90,18 +90,18 @@ func fillAndEmpty(t *testing.T, server *servers.Server, storms []*storm, waits b
 	}
 	rng := storms[0].rng(-1)
 	ended := 0
-	for rounds := 0; storms[0].left() && (long || !waits || rounds < 1); rounds++ {
+	for rounds := 0; storms[0].left() && (long || !binlog || rounds < 1); rounds++ {
 		strike(t, storms, clients, (*storm).callWhileFull, func() {
 			time.Sleep(upTo(rng, 20*time.Millisecond)) // the moment at which the fault strikes
 			server.FillDisk(t)
 		})
-		if waits && (!long || rng.IntN(2) == 0) {
+		if binlog && (!long || rng.IntN(2) == 0) {
 			ended -= count(!server.Ended())
 			server.Kill(t)
 		}
 		server.EmptyDisk(t)
 		ended += storms[0].startEnded(t, server)
-		if waits {
+		if binlog {
 			storms[0].findsRoom(t)
 		}
 		for i, s := range storms {
@@ -109,7 +109,7 @@ func fillAndEmpty(t *testing.T, server *servers.Server, storms []*storm, waits b
 			s.reach(t)
 			s.goesOn(t, clients[i])
 			if s.left() {
-				s.tidyUp(t, waits)
+				s.tidyUp(t, binlog)
 			}
 		}
 	}
@@ -153,12 +153,12 @@ func (s *storm) findsRoom(t *testing.T) {
 }
 
 // tidyUp makes room for the next round, or what the rounds leave behind would fill the disk for good.
-func (s *storm) tidyUp(t *testing.T, logs bool) {
+func (s *storm) tidyUp(t *testing.T, binlog bool) {
 	t.Helper()
 	execute(t, s.direct, "TRUNCATE TABLE filler")
-	if logs {
+	if binlog {
 		execute(t, s.direct, "FLUSH BINARY LOGS")
-		execute(t, s.direct, "PURGE BINARY LOGS BEFORE NOW()")
+		execute(t, s.direct, "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY")
 	}
 }
 

@@ -25,7 +25,7 @@ type Capabilities struct {
 	// otherwise return a number. Empty where there is none.
 	verifyStored string
 	// Returning is the end of an INSERT or a DELETE that makes it return a number for each row, where that can tell more than
-	// their count does: see Look.Returns. Empty elsewhere.
+	// their count does: see Look.Returns. CockroachDB's count for INSERT … DO NOTHING can't be trusted either. Empty elsewhere.
 	Returning string
 	// uniqueIndexes counts the unique indexes on exactly some columns; empty if the server refuses an ON CONFLICT
 	// without its index by itself.

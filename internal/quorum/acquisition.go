@@ -48,7 +48,7 @@ func (a *Acquisition) Extend(ctx context.Context) (until time.Time, failed *Tall
 	return m.Until(), nil
 }
 
-// Renew is Extend that does not wait: the lock is extended soon, in one command with others that are due. ends is when
+// Renew is Extend that does not wait: the lock is extended soon, together with others that are due. ends is when
 // the lock would end without it: those that end first are extended first. If ctx has values, the commands are not promised
 // to get them.
 //

@@ -112,9 +112,11 @@ func (s *server) run(cmd redis.Cmder) {
 			return
 		}
 		keys := args[2].(int)
-		if _, extends := args[3+min(keys, len(args)-4)].(int64); extends && len(args) > 3+keys {
-			s.extend(cmd, keys, args[3:])
-			return
+		if rest := args[3+keys:]; len(rest) > 0 {
+			if _, extends := rest[0].(int64); extends {
+				s.extend(cmd, keys, args[3:])
+				return
+			}
 		}
 		cmd.SetVal(s.script(keys, args[3:]))
 	case *redis.IntCmd: // PUBLISH

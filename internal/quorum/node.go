@@ -37,10 +37,10 @@ type Node struct {
 	inFlight atomic.Int32 // commands on goroutines of their own
 	inPerson atomic.Int32 // commands on those of their callers
 
-	// alone is set if the client leads to a server that has all keys, so that a script may have those of several locks. One such
-	// script that was refused keeps them apart for a while.
+	// alone is set if the server says that it is one by itself, and so has all keys: then a script may have those of several locks.
+	// After the server has refused such a script, each lock gets a script of its own until apart.
 	alone atomic.Bool
-	apart atomic.Int64 // until this time, in Unix nanoseconds
+	apart atomic.Int64 // in Unix nanoseconds
 	probe probe
 }
 

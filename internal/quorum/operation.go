@@ -24,7 +24,7 @@ type operation struct {
 	key, value string
 	ttl        time.Duration
 	grants     []grant
-	words      []any // of the command that is sent to each node, if that is the same one
+	words      []any // the command to acquire or to release, which is the same for every node; nil for an extension
 
 	wake Waker       // of a release
 	woke atomic.Bool // a node named a waiting process to wake

@@ -125,8 +125,8 @@ func (t *Table) Operation(ctx context.Context, name string, f func(context.Conte
 	return observe.Do(ctx, t.observers, nogap.Operation{Name: name, Table: t.text}, t.classify, f)
 }
 
-// ExplainKey adds to an error of a statement, if it says that the table has no column "id", which is the key column unless option
-// names others, that it does. It reports whether it says so.
+// ExplainKey explains an error that says that the table has no column "id": it adds that the key column is "id" unless option names
+// others. ok is false, and err is returned as it is, for all other errors.
 func (t *Table) ExplainKey(err error, option string) (explained error, ok bool) {
 	if len(t.Key) != 1 || t.Key[0].String() != "id" || !sqlerr.Of(err).Has(sqlerr.NoColumn) || !wordID.MatchString(err.Error()) {
 		return err, false

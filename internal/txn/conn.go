@@ -96,7 +96,7 @@ func Unread(r Runner, err error) error {
 type Conn struct {
 	conn *sql.Conn // not embedded: its methods repeat nothing, and don't tell what came of a statement
 	db   *sql.DB
-	// found is its wire, if that was looked for.
+	// found is the wire, once it was looked for. discard and reconnect forget it.
 	found wire
 	// server tells whether writeLocked is called for, as soon as it is known.
 	server dialect.Source

@@ -81,7 +81,7 @@ func (o *overtime) begin(after, patience time.Duration) (hangs bool) {
 	until := time.Now().Add(patience)
 	over := make(chan struct{})
 	if o.over.Store(&over); o.state.Load() == returned {
-		return false // and over may not be closed
+		return false // end may have run before the Store, and then nobody closes over
 	}
 	if !o.lasts(after) {
 		return false

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// peeker is what peek needs in memory, since every write peeks.
+// peeker is the memory that peek needs. It is pooled, because every write peeks.
 type peeker struct {
 	buf    [512]byte
 	read   int

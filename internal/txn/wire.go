@@ -11,7 +11,7 @@ import (
 // wire is the connection of a driver to its server.
 type wire struct {
 	db         *sql.DB
-	driverConn any      // nil if it has been lost
+	driverConn any      // nil if the connection was lost before it was looked for
 	network    net.Conn // nil if the driver has none that is known
 }
 
