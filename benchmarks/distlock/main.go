@@ -4,7 +4,8 @@
 //	go run -C benchmarks ./distlock -json -for 10s
 //
 // Four processes with 25 goroutines each want one name; the critical section is a sleep of 1 ms, or empty. Four processes
-// with one goroutine each want one name, for 20 ms at a time. And one goroutine has a name for itself. Each on five independent nodes and on one; redislock and rueidislock know one only.
+// with one goroutine each want one name, for 20 ms at a time. And one goroutine has a name for itself. Each on five independent nodes,
+// on one, on a Ring of three servers and on a Cluster of three; redislock does not know several nodes, and rueidislock one only.
 //
 // With -idle, one process holds many leases and does nothing with them, and meanwhile locks free names:
 //
@@ -30,7 +31,7 @@ const childVariable = "NOGAP_BENCH_CHILD"
 // result is one line of the table.
 type result struct {
 	Contest   string  `json:"contest"`
-	Nodes     int     `json:"nodes"`
+	Nodes     string  `json:"nodes"`
 	Rival     string  `json:"rival"`
 	PerSecond float64 `json:"per_second"`
 	Fairness  float64 `json:"fairness,omitempty"`
@@ -49,7 +50,7 @@ func main() {
 	}
 	asJSON := flag.Bool("json", false, "print a JSON array in place of the table")
 	duration := flag.Duration("for", 5*time.Second, "how long each of them runs")
-	redisAddrs := flag.String("redis", "", "addresses of five Redis servers, separated by commas; started if empty")
+	redisAddrs := flag.String("redis", "", "addresses of five Redis servers, separated by commas; started if empty. The Cluster is always started")
 	idleCases := flag.String("idle", "", "hold idle leases in place of the contest: nodes x leases, separated by commas")
 	flag.Parse()
 	if *idleCases != "" {
@@ -109,47 +110,73 @@ func runIdle(given, cases []string, d time.Duration) ([]idleResult, error) {
 	return results, nil
 }
 
+// topology is what the libraries lock on.
+type topology struct {
+	name  string
+	addrs []string // of the nodes
+	able  func(locks.Library) bool
+}
+
 func run(given []string, d time.Duration) ([]result, error) {
 	addrs, stop, err := fiveServers(given)
 	if err != nil {
 		return nil, err
 	}
 	defer stop()
+	clustered, stopCluster, err := startCluster()
+	if err != nil {
+		return nil, err
+	}
+	defer stopCluster()
+	sharded := func(l locks.Library) bool { return l.Sharded }
 	var results []result
-	for _, nodes := range []int{5, 1} {
-		var able []locks.Library
-		for _, r := range locks.All {
-			if r.Multi || nodes == 1 {
-				able = append(able, r)
-			}
-		}
-		for _, c := range []struct {
-			name       string
-			goroutines int
-			section    time.Duration
-		}{{"contended, 1 ms", 25, time.Millisecond}, {"contended, empty", 25, 0}, {"worker loops, 20 ms", 1, 20 * time.Millisecond}} {
-			var group []result
-			for _, r := range able {
-				got, err := compete(r, addrs[:nodes], c.goroutines, c.section, d)
-				if err != nil {
-					return nil, err
-				}
-				got.Contest, got.Nodes, got.Rival = c.name, nodes, r.Name
-				group = append(group, got)
-			}
-			results = append(results, compared(group)...)
-		}
-		rates, err := alternate(able, addrs[:nodes], d)
+	for _, t := range []topology{
+		{"5", addrs, func(l locks.Library) bool { return l.Multi }},
+		{"1", addrs[:1], func(locks.Library) bool { return true }},
+		{"Ring of 3", []string{locks.RingOf(addrs[:3])}, sharded},
+		{"Cluster of 3", []string{locks.ClusterOf(clustered)}, sharded},
+	} {
+		group, err := t.run(d)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", t.name, err)
 		}
+		results = append(results, group...)
+	}
+	return results, nil
+}
+
+func (t topology) run(d time.Duration) (results []result, err error) {
+	var able []locks.Library
+	for _, l := range locks.All {
+		if t.able(l) {
+			able = append(able, l)
+		}
+	}
+	for _, c := range []struct {
+		name       string
+		goroutines int
+		section    time.Duration
+	}{{"contended, 1 ms", 25, time.Millisecond}, {"contended, empty", 25, 0}, {"worker loops, 20 ms", 1, 20 * time.Millisecond}} {
 		var group []result
-		for i, r := range able {
-			group = append(group, result{Contest: "uncontended", Nodes: nodes, Rival: r.Name, PerSecond: rates[i]})
+		for _, l := range able {
+			got, err := compete(l, t.addrs, c.goroutines, c.section, d)
+			if err != nil {
+				return nil, err
+			}
+			got.Contest, got.Nodes, got.Rival = c.name, t.name, l.Name
+			group = append(group, got)
 		}
 		results = append(results, compared(group)...)
 	}
-	return results, nil
+	rates, err := alternate(able, t.addrs, d)
+	if err != nil {
+		return nil, err
+	}
+	var group []result
+	for i, l := range able {
+		group = append(group, result{Contest: "uncontended", Nodes: t.name, Rival: l.Name, PerSecond: rates[i]})
+	}
+	return append(results, compared(group)...), nil
 }
 
 // compared fills in the ratios to redsync.
@@ -173,7 +200,7 @@ func print(results []result) {
 	defer w.Flush()
 	fmt.Fprintln(w, "contest\tnodes\tlibrary\tlocks/s\tfairness\tlongest wait\tlocks/s : redsync\twait : redsync\t")
 	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%.0f\t", r.Contest, r.Nodes, r.Rival, r.PerSecond)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t", r.Contest, r.Nodes, r.Rival, r.PerSecond)
 		if r.LongestMS > 0 {
 			fmt.Fprintf(w, "%.3f\t%.0f ms\t%.2f\t%.3f\t\n", r.Fairness, r.LongestMS, r.Ratio, r.WaitRatio)
 		} else {

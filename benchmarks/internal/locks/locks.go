@@ -5,6 +5,8 @@ package locks
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bsm/redislock"
@@ -23,17 +25,18 @@ type Lock func(ctx context.Context, name string) (unlock func() error, err error
 
 // Library is one of them.
 type Library struct {
-	Name  string
-	Multi bool // it can use several independent nodes
-	Open  func(addrs []string) (lock Lock, closeAll func(), err error)
+	Name    string
+	Multi   bool // it can use several independent nodes
+	Sharded bool // it can use a Ring and a Cluster of go-redis
+	Open    func(addrs []string) (lock Lock, closeAll func(), err error)
 }
 
 // Nogap, Redsync, Redislock and Rueidislock are the libraries.
 var (
-	Nogap       = Library{"nogap", true, openNogap}
-	Redsync     = Library{"redsync", true, openRedsync}
-	Redislock   = Library{"redislock", false, openRedislock}
-	Rueidislock = Library{"rueidislock", false, openRueidislock}
+	Nogap       = Library{"nogap", true, true, openNogap}
+	Redsync     = Library{"redsync", true, true, openRedsync}
+	Redislock   = Library{"redislock", false, true, openRedislock}
+	Rueidislock = Library{"rueidislock", false, false, openRueidislock}
 )
 
 // All are all of them.
@@ -49,16 +52,36 @@ func Named(name string) (Library, error) {
 	return Library{}, errors.New("no library " + name)
 }
 
+// RingOf and ClusterOf return the address of a node that is several servers.
+func RingOf(addrs []string) string    { return ring + strings.Join(addrs, "+") }
+func ClusterOf(addrs []string) string { return cluster + strings.Join(addrs, "+") }
+
+const ring, cluster = "ring:", "cluster:"
+
 // Clients returns a client for each node.
 func Clients(addrs []string) (list []redis.UniversalClient, closeAll func()) {
 	for _, addr := range addrs {
-		list = append(list, redis.NewClient(&redis.Options{Addr: addr}))
+		list = append(list, clientOf(addr))
 	}
 	return list, func() {
 		for _, c := range list {
 			c.Close()
 		}
 	}
+}
+
+func clientOf(addr string) redis.UniversalClient {
+	if shards, ok := strings.CutPrefix(addr, ring); ok {
+		byName := make(map[string]string)
+		for i, shard := range strings.Split(shards, "+") {
+			byName[strconv.Itoa(i)] = shard
+		}
+		return redis.NewRing(&redis.RingOptions{Addrs: byName})
+	}
+	if seeds, ok := strings.CutPrefix(addr, cluster); ok {
+		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: strings.Split(seeds, "+")})
+	}
+	return redis.NewClient(&redis.Options{Addr: addr})
 }
 
 func openNogap(addrs []string) (Lock, func(), error) {
