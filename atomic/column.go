@@ -9,6 +9,7 @@ import (
 
 	"github.com/nogap-go/nogap"
 	"github.com/nogap-go/nogap/internal/dialect"
+	"github.com/nogap-go/nogap/internal/fields"
 	"github.com/nogap-go/nogap/internal/table"
 )
 
@@ -76,7 +77,7 @@ func (c *column) check(ctx context.Context, key Key) error {
 
 // at gives an error the row that it is about.
 func (c *column) at(key []any, err error) error {
-	err, _ = c.t.ExplainKey(err, "WithKey")
+	err = fields.Explain(err, c.t.Key, "WithKey", nil)
 	return &placedError{place: fmt.Sprintf("%s.%s at %v", c.t.Name, c.name, key), err: err}
 }
 

@@ -254,10 +254,7 @@ func (u *singleUse) at(key Key, err error) error {
 	if err == nil || errors.As(err, new(*RefusedError)) {
 		return err
 	}
-	err, isKey := u.t.ExplainKey(err, "WithKey")
-	if !isKey {
-		err = fields.Explain(u.row, err)
-	}
+	err = fields.Explain(err, u.t.Key, "WithKey", u.row)
 	return &placedError{place: fmt.Sprintf("%s at %v", u.t.Name, []any(key)), err: err}
 }
 

@@ -113,7 +113,7 @@ func (t *versionedTable) at(key []any, err error) error {
 	if err == nil || isPlaced(err) {
 		return err
 	}
-	return &placedError{fmt.Sprintf("%s at %v", t.Name, displayedKey(key)), fields.Explain(t.row, err)}
+	return &placedError{fmt.Sprintf("%s at %v", t.Name, displayedKey(key)), fields.Explain(err, t.Key, "WithKey", t.row)}
 }
 
 // failed names the table that an error is about.

@@ -207,11 +207,7 @@ func (q *selects) keyOf(item any, key []dialect.Ident) (values nogap.Key, ok boo
 
 // explain says where the name of a column comes from that the server does not know.
 func (q *selects) explain(err error) error {
-	err, isKey := q.t.ExplainKey(err, "KeyColumns")
-	if err == nil || isKey || q.named == nil {
-		return err
-	}
-	return fields.Explain(q.named, err)
+	return fields.Explain(err, q.t.Key, "KeyColumns", q.named)
 }
 
 // from returns the beginning of a SELECT, of the key columns, too, if key says so.

@@ -39,6 +39,18 @@ func isExtension(cmd redis.Cmder) bool {
 	return locks > 0 && len(args) == 4+2*locks // the TTL, and a value for each
 }
 
+// lockAll acquires so many locks, whose names are numbers from 0.
+func lockAll(t *testing.T, locks *distlock.Locker, n int) []*distlock.Lease {
+	t.Helper()
+	leases := make([]*distlock.Lease, n)
+	for i := range leases {
+		var err error
+		leases[i], err = locks.Lock(t.Context(), fmt.Sprint(i))
+		require.NoError(t, err)
+	}
+	return leases
+}
+
 func (e *extensions) begin(cmds ...redis.Cmder) func() {
 	if !isExtension(cmds[0]) {
 		return func() {}
@@ -174,11 +186,7 @@ func extendTogether(t *testing.T, clients []redis.UniversalClient) {
 	locks, err := distlock.New(clients, distlock.Prefix(unique(t)), distlock.TTL(ttl), patient)
 	require.NoError(t, err)
 	t.Cleanup(func() { locks.Close() })
-	held := make([]*distlock.Lease, 100)
-	for i := range held {
-		held[i], err = locks.Lock(t.Context(), fmt.Sprint(i))
-		require.NoError(t, err)
-	}
+	held := lockAll(t, locks, 100)
 	gone, another, list := 10, 20, 30
 	for _, client := range clients {
 		key := func(i int) string { return unique(t) + fmt.Sprint(i) }
@@ -205,7 +213,7 @@ func extendTogether(t *testing.T, clients []redis.UniversalClient) {
 }
 
 // A server refuses all writes for a while: the leases are extended when it takes them again. The client reads each answer to its end,
-// so the application, which shares its connection, gets its own.
+// and so keeps its connection, which the application may share.
 func TestExtensionsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	const ttl = 20 * time.Second // a machine that stops for long loses no lease
@@ -227,11 +235,7 @@ func TestExtensionsThatAreRefused(t *testing.T) {
 		}))
 	require.NoError(t, err)
 	t.Cleanup(func() { locks.Close() })
-	held := make([]*distlock.Lease, 50)
-	for i := range held {
-		held[i], err = locks.Lock(t.Context(), fmt.Sprint(i))
-		require.NoError(t, err)
-	}
+	held := lockAll(t, locks, 50)
 	before := dials.Load()
 	admin := connect(t, node.Addr)[0]
 	require.NoError(t, admin.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err())
@@ -258,10 +262,7 @@ func TestManyLeasesAndScriptsFlushed(t *testing.T) {
 		}
 	}))
 	const leases = 100
-	for i := range leases {
-		_, err := locks.Lock(t.Context(), fmt.Sprint(i))
-		require.NoError(t, err)
-	}
+	lockAll(t, locks, leases)
 	client := redis.NewClient(&redis.Options{Addr: node.Addr})
 	defer client.Close()
 	for range 3 {
@@ -290,10 +291,7 @@ func TestConnectionsInUse(t *testing.T) {
 		}))
 	require.NoError(t, err)
 	t.Cleanup(func() { locks.Close() })
-	for i := range 50 {
-		_, err := locks.Lock(t.Context(), fmt.Sprint(i))
-		require.NoError(t, err)
-	}
+	lockAll(t, locks, 50)
 
 	var wg sync.WaitGroup
 	for range 3 {

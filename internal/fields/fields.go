@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -105,11 +106,18 @@ func (c Column) Get(item reflect.Value) any {
 	return f.Interface()
 }
 
-// Explain adds to an error of a statement that names the columns of t, if it says that there is no such column, where
-// the name comes from.
-func Explain(t reflect.Type, err error) error {
-	if !sqlerr.Of(err).Has(sqlerr.NoColumn) {
+// Explain adds to an error of a statement, if it says that there is no such column, where the column's name comes from: it is the
+// key column, "id" unless option names others, or that of a field of row. row is nil if no column has its name from a field.
+func Explain(err error, key []dialect.Ident, option string, row reflect.Type) error {
+	switch {
+	case !sqlerr.Of(err).Has(sqlerr.NoColumn):
 		return err
+	case len(key) == 1 && key[0].String() == "id" && wordID.MatchString(err.Error()):
+		return fmt.Errorf(`%w: the key column is "id" unless %s names others`, err, option)
+	case row != nil:
+		return fmt.Errorf(`%w: a field of %v has no column: tag it with the column's name, as in db:"created_at", or with db:"-"`, err, row)
 	}
-	return fmt.Errorf(`%w: a field of %v has no column: tag it with the column's name, as in db:"created_at", or with db:"-"`, err, t)
+	return err
 }
+
+var wordID = regexp.MustCompile(`\bid\b`)

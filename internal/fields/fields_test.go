@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/nogap-go/nogap/internal/dialect"
 	"github.com/nogap-go/nogap/internal/fields"
 )
 
@@ -73,11 +74,30 @@ func (e stateError) Error() string    { return "state " + string(e) }
 func (e stateError) SQLState() string { return string(e) }
 
 func TestExplain(t *testing.T) {
-	missing := fmt.Errorf("select: %w", stateError("42703"))
-	err := fields.Explain(reflect.TypeFor[row](), missing)
-	require.ErrorIs(t, err, missing)
-	require.ErrorContains(t, err, "a field of fields_test.row has no column")
-	other := errors.New("other")
-	require.Equal(t, other, fields.Explain(reflect.TypeFor[row](), other))
-	require.NoError(t, fields.Explain(reflect.TypeFor[row](), nil))
+	id, _ := dialect.Columns("id")
+	sku, _ := dialect.Columns("sku")
+	const (
+		keyHint = `: the key column is "id" unless WithKey names others`
+		tagHint = `: a field of fields_test.row has no column: tag it with the column's name, as in db:"created_at", or with db:"-"`
+	)
+	missing := func(name string) error { return fmt.Errorf("no column %q: %w", name, stateError("42703")) }
+	for _, tt := range []struct {
+		err  error
+		key  []dialect.Ident
+		row  reflect.Type
+		hint string
+	}{
+		{missing("id"), id, reflect.TypeFor[row](), keyHint},
+		{missing("id"), id, nil, keyHint},
+		{missing("paid"), id, reflect.TypeFor[row](), tagHint},
+		{missing("paid"), id, nil, ""},
+		{missing("id"), sku, reflect.TypeFor[row](), tagHint},
+		{missing("id"), append(id, sku...), nil, ""},
+		{errors.New("id"), id, reflect.TypeFor[row](), ""},
+	} {
+		err := fields.Explain(tt.err, tt.key, "WithKey", tt.row)
+		require.ErrorIs(t, err, tt.err)
+		require.EqualError(t, err, tt.err.Error()+tt.hint)
+	}
+	require.NoError(t, fields.Explain(nil, id, "WithKey", nil))
 }

@@ -166,18 +166,17 @@ const apartAfterRefusal = time.Minute
 
 // extendAll extends several locks with one script, if the node is a server that has all keys. An error says that it extended none,
 // as far as is known.
-func (n *Node) extendAll(ctx context.Context, due []*renewal) (answers []extension, err error) {
-	switch {
-	case len(due) == 1:
-	case !n.alone.Load() || time.Now().UnixNano() < n.apart.Load():
+func (n *Node) extendAll(ctx context.Context, due []*renewal) ([]extension, error) {
+	several := len(due) > 1
+	if several && (!n.alone.Load() || time.Now().UnixNano() < n.apart.Load()) {
 		return n.extendOneByOne(ctx, due)
 	}
 	keys, values := make([]string, len(due)), make([]any, len(due))
 	for i, r := range due {
 		keys[i], values[i] = r.a.key, r.a.value
 	}
-	answers, err = n.extend(ctx, keys, values, due[0].a.nodes.ttl)
-	if err != nil && len(due) > 1 && settled(err) {
+	answers, err := n.extend(ctx, keys, values, due[0].a.nodes.ttl)
+	if several && err != nil && settled(err) {
 		// The user has no right to one of the keys, for example, or it is a service that spreads them over servers.
 		n.apart.Store(time.Now().Add(apartAfterRefusal).UnixNano())
 		return n.extendOneByOne(ctx, due)

@@ -83,14 +83,7 @@ func (n *Node) examine(ctx context.Context, key string) (reason, err error) {
 // server may have done so for some.
 func (n *Node) extend(ctx context.Context, keys []string, values []any, ttl time.Duration) ([]extension, error) {
 	args := append([]any{ttl.Milliseconds()}, values...)
-	answers, err := extensions(extendScript.Run(ctx, n.client, keys, args...), len(keys))
-	if err != nil {
-		answers = make([]extension, len(keys))
-		for i := range answers {
-			answers[i].err = err
-		}
-	}
-	return answers, err
+	return extensions(extendScript.Run(ctx, n.client, keys, args...), len(keys))
 }
 
 // extensions returns what a node says to the script that extends n locks.

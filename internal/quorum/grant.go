@@ -137,7 +137,10 @@ func (g *grant) wakeDecided(ctx context.Context, op *operation, process string) 
 // extend gives the key a new TTL.
 func (g *grant) extend(op *operation) (bool, error) {
 	yes, err := ask(&op.round, g.node, func(ctx context.Context) (bool, error) {
-		answers, _ := g.node.extend(ctx, []string{op.key}, []any{op.value}, op.ttl)
+		answers, err := g.node.extend(ctx, []string{op.key}, []any{op.value}, op.ttl)
+		if err != nil {
+			return false, err
+		}
 		return answers[0].yes, answers[0].err
 	})
 	vote := err

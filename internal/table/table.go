@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/nogap-go/nogap"
@@ -15,7 +14,6 @@ import (
 	"github.com/nogap-go/nogap/internal/observe"
 	"github.com/nogap-go/nogap/internal/perdb"
 	"github.com/nogap-go/nogap/internal/rowkey"
-	"github.com/nogap-go/nogap/internal/sqlerr"
 	"github.com/nogap-go/nogap/internal/txn"
 )
 
@@ -124,17 +122,6 @@ func (t *Table) DB() *sql.DB { return t.db }
 func (t *Table) Operation(ctx context.Context, name string, f func(context.Context, *observe.Op) error) error {
 	return observe.Do(ctx, t.observers, nogap.Operation{Name: name, Table: t.text}, t.classify, f)
 }
-
-// ExplainKey explains an error that says that the table has no column "id": it adds that the key column is "id" unless option names
-// others. ok is false, and err is returned as it is, for all other errors.
-func (t *Table) ExplainKey(err error, option string) (explained error, ok bool) {
-	if len(t.Key) != 1 || t.Key[0].String() != "id" || !sqlerr.Of(err).Has(sqlerr.NoColumn) || !wordID.MatchString(err.Error()) {
-		return err, false
-	}
-	return fmt.Errorf(`%w: the key column is "id" unless %s names others`, err, option), true
-}
-
-var wordID = regexp.MustCompile(`\bid\b`)
 
 // CheckKey returns an error if key can't be the key of a row.
 func (t *Table) CheckKey(key []any) error {

@@ -33,10 +33,10 @@ type Library struct {
 
 // Nogap, Redsync, Redislock and Rueidislock are the libraries.
 var (
-	Nogap       = Library{"nogap", true, true, openNogap}
-	Redsync     = Library{"redsync", true, true, openRedsync}
-	Redislock   = Library{"redislock", false, true, openRedislock}
-	Rueidislock = Library{"rueidislock", false, false, openRueidislock}
+	Nogap       = Library{Name: "nogap", Multi: true, Sharded: true, Open: openNogap}
+	Redsync     = Library{Name: "redsync", Multi: true, Sharded: true, Open: openRedsync}
+	Redislock   = Library{Name: "redislock", Sharded: true, Open: openRedislock}
+	Rueidislock = Library{Name: "rueidislock", Open: openRueidislock}
 )
 
 // All are all of them.
